@@ -1,0 +1,170 @@
+"""What every device promises: parameters, model rows, a physical step, a simple rule and a setpoint.
+
+A device is one frozen pydantic class in one file. Devices never import one another; they meet only in the balances.
+Flows are seen from the carrier's bus: `in` feeds it, `out` takes from it; every flow is >= 0.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from optimizer.situation import Situation
+from optimizer.time_grid import Array, GridShape
+
+Carrier = Literal["power", "heat", "cold", "gas"]
+Direction = Literal["in", "out"]
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Efficiency = Annotated[float, Field(gt=0, le=1)]
+DeviceId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+
+PhysicalState = dict[str, float]
+Asked = Mapping[str, float]
+"""Flows asked of a device for one step, by quantity [kW]."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One flow of a device at one carrier's bus; `variable` is indexed by step (or by the near steps only)."""
+
+    carrier: Carrier
+    direction: Direction
+    quantity: str
+    variable: Any
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One summand of the objective under its name in the cost table; `step` is None for costs of the whole horizon."""
+
+    term: str
+    expression: Any
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class Semicontinuous:
+    """`variable` is 0 or at least `minimum` in every step."""
+
+    variable: Any
+    minimum: float
+
+
+@dataclass(frozen=True)
+class Slack:
+    """How far a soft limit gave way; `limit` names it, `variable` is indexed by step, `unit` is of the variable."""
+
+    limit: str
+    variable: Any
+    unit: str
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What a device's block offers to the balances and to the planner."""
+
+    flows: tuple[Flow, ...]
+    costs: tuple[Cost, ...] = ()
+    states: Mapping[str, Any] = field(default_factory=dict)
+    """Variables indexed 0..n (one more than the steps), by name of the state."""
+    scalars: Mapping[str, Any] = field(default_factory=dict)
+    """Variables of the whole horizon, e.g. `peak_kw`."""
+    exclusive: tuple[tuple[Any, Any], ...] = ()
+    """Pairs of step variables of which only one may be above 0 in a step."""
+    semicontinuous: tuple[Semicontinuous, ...] = ()
+    slacks: tuple[Slack, ...] = ()
+    stored_value: Any = None
+    """The row whose shadow price is the worth of the device's stored energy, indexed by step; None without a store."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a device really did in a step: flows by quantity [kW] and the state after it."""
+
+    flows: dict[str, float]
+    state: PhysicalState
+
+
+@dataclass(frozen=True)
+class RuleView:
+    """What a simple local controller can see in one step."""
+
+    hours: float
+    price: Literal["cheap", "normal", "dear"]
+    deficit_kw: Mapping[str, float]
+    """By carrier: demand not yet served by devices of lower rule order (negative: surplus)."""
+    import_room_kw: float
+    """Import still allowed before the connection limit or the month's peak is exceeded; may be negative."""
+    export_allowed: bool
+    storing: bool
+    """False for the baseline in which stores and V2G are left idle."""
+
+
+class Device(BaseModel):
+    """Base of all devices: the class is the schema, the default, the documentation and the validation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    id: DeviceId
+    """Name of the device in files, messages and plans; unique in the site."""
+    name_zh: str = ""
+    """Name shown to Chinese readers; the id when empty."""
+    name_en: str = ""
+    """Name shown to English readers; the id when empty."""
+
+    rule_order: ClassVar[int]
+    """Place in the rule-based controller's pass: fixed flows 0, cars 1, stores 2, converters 3, batteries 4, grid 5."""
+    main_quantity: ClassVar[str | None] = None
+    """Flow whose sign and size the setpoint carries; None for devices that take no setpoint."""
+    rating_field: ClassVar[str | None] = None
+
+    def required_series(self) -> tuple[str, ...]:
+        """Names of the series without which the device cannot be planned."""
+        return ()
+
+    @abstractmethod
+    def conditions(self, situation: Situation) -> dict[str, Array]:
+        """What the surroundings allow in each step, by name: (n,) arrays, the same for model and physics."""
+
+    @abstractmethod
+    def add_to(self, block: Any, shape: GridShape) -> Ports:
+        """Declares parameters, variables and rows on a Pyomo block."""
+
+    @abstractmethod
+    def inputs(self, situation: Situation, conditions: Mapping[str, Array]) -> dict[str, Array | float]:
+        """A value for every mutable parameter that `add_to` declared: (n,) arrays or scalars."""
+
+    def start(self, situation: Situation) -> PhysicalState:
+        """The physical state at the start of the first step."""
+        return {}
+
+    @abstractmethod
+    def step(self, asked: Asked, state: PhysicalState, conditions: Mapping[str, float], hours: float) -> Response:
+        """One physical step: what is delivered of the flows asked, and the state after it."""
+
+    @abstractmethod
+    def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
+        """Flows a sensible local controller would ask for in this step."""
+
+    def target_kw(self, flows: Asked) -> float | None:
+        """Setpoint for these flows: > 0 feeds the bus, < 0 takes from it; None when the device takes no setpoint."""
+        return None
+
+    def safe_kw(self) -> float:
+        """Value of the setpoint when nobody is in charge."""
+        return 0.0
+
+    def asked(self, target_kw: float) -> dict[str, float]:
+        """Flows asked by a setpoint: the inverse of `target_kw`."""
+        return {}
+
+    def bounds_kw(self) -> tuple[float, float]:
+        """Least and greatest setpoint the device itself accepts."""
+        return (0.0, 0.0)

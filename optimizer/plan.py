@@ -1,0 +1,211 @@
+"""The answer: a plan as a value, and the document that the outside reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from optimizer.devices.base import Carrier, Direction
+from optimizer.time_grid import Array, TimeGrid
+
+PlanStatus = Literal["optimal", "feasible", "shifted", "rules"]
+"""How the answer was found: proven within the gap, best found by the deadline, the last plan moved on, or rules."""
+
+
+class Text(BaseModel):
+    """One sentence in the two languages of the contract parties."""
+
+    model_config = ConfigDict(frozen=True)
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True)
+class FlowSeries:
+    """(near,) kW >= 0 of one flow, seen from the carrier's bus."""
+
+    device: str
+    carrier: Carrier
+    direction: Direction
+    quantity: str
+    kw: Array
+
+
+@dataclass(frozen=True)
+class Setpoint:
+    """What one device is told for one step: `target_kw` > 0 feeds the bus, < 0 takes from it."""
+
+    device: str
+    target_kw: float
+    safe_value_kw: float
+    valid_from: datetime
+    valid_until: datetime
+    reason: Text
+
+
+@dataclass(frozen=True)
+class GivenWay:
+    """A soft limit that could not be kept, by how much, and when first."""
+
+    device: str
+    limit: str
+    amount: float
+    unit: str
+    first: datetime
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan for the near steps of `grid`; costs cover the whole horizon, the coarse tail under the term `tail`."""
+
+    site: str
+    issued_at: datetime
+    grid: TimeGrid
+    status: PlanStatus
+    flows: tuple[FlowSeries, ...]
+    states: Mapping[str, Mapping[str, Array]]
+    """By device and state: (near + 1,) values."""
+    import_per_kwh: Array
+    export_per_kwh: Array
+    cost: Mapping[str, float]
+    setpoints: tuple[Setpoint, ...] = ()
+    shadow_prices: Mapping[str, Array] = field(default_factory=dict)
+    """By carrier: (near,) money per kWh."""
+    limits_given_way: tuple[GivenWay, ...] = ()
+    grid_limit_kw: float | None = None
+    """Import the site must stay under in the first step (the month's peak as planned)."""
+    gap: float | None = None
+    solves: int = 0
+    time_ms: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+    """Why it is not an optimal plan; empty when it is."""
+
+    def flow(self, device: str, quantity: str) -> Array:
+        for flow in self.flows:
+            if flow.device == device and flow.quantity == quantity:
+                return flow.kw
+        raise KeyError(f"plan of {self.site} has no flow {quantity} of {device}")
+
+    def asked_at(self, device: str, step: int) -> dict[str, float]:
+        """Flows of one device in one step, by quantity."""
+        return {flow.quantity: float(flow.kw[step]) for flow in self.flows if flow.device == device}
+
+    @property
+    def total_cost(self) -> float:
+        return float(sum(self.cost.values()))
+
+    @property
+    def plan_id(self) -> str:
+        """Deterministic: the same site and interval give the same id."""
+        return f"{self.site}:{self.grid.start:%Y%m%dT%H%MZ}"
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of what the plan decides (not of how long it took)."""
+        document = self.document().model_dump(mode="json", exclude={"time_ms"})
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+    def document(self, repairs: tuple[str, ...] = ()) -> PlanDocument:
+        near = self.grid.near_times
+        return PlanDocument(
+            site=self.site,
+            issued_at=self.issued_at,
+            step_minutes=self.grid.step_minutes,
+            status=self.status,
+            gap=self.gap,
+            solves=self.solves,
+            time_ms=dict(self.time_ms),
+            times=list(near),
+            horizon_end=self.grid.end,
+            flows=[
+                FlowDocument(device=f.device, carrier=f.carrier, direction=f.direction, quantity=f.quantity, kw=_list(f.kw))
+                for f in self.flows
+            ],
+            states={device: {name: _list(v) for name, v in states.items()} for device, states in self.states.items()},
+            prices={"import_per_kwh": _list(self.import_per_kwh), "export_per_kwh": _list(self.export_per_kwh)},
+            shadow_prices={carrier: _list(v) for carrier, v in self.shadow_prices.items()},
+            cost={**{k: float(v) for k, v in self.cost.items()}, "total": self.total_cost},
+            limits_given_way=[
+                GivenWayDocument(device=g.device, limit=g.limit, amount=g.amount, unit=g.unit, first=g.first)
+                for g in self.limits_given_way
+            ],
+            grid_limit_kw=self.grid_limit_kw,
+            setpoints=[
+                SetpointDocument(
+                    device=s.device,
+                    target_kw=s.target_kw,
+                    safe_value_kw=s.safe_value_kw,
+                    valid_from=s.valid_from,
+                    valid_until=s.valid_until,
+                    reason=s.reason,
+                )
+                for s in self.setpoints
+            ],
+            note=self.note,
+            repairs=list(repairs),
+        )
+
+
+class FlowDocument(BaseModel):
+    device: str
+    carrier: Carrier
+    direction: Direction
+    quantity: str
+    kw: list[float]
+
+
+class GivenWayDocument(BaseModel):
+    device: str
+    limit: str
+    amount: float
+    unit: str
+    first: datetime
+
+
+class SetpointDocument(BaseModel):
+    device: str
+    target_kw: float
+    safe_value_kw: float
+    valid_from: datetime
+    valid_until: datetime
+    reason: Text
+
+
+class PlanDocument(BaseModel):
+    """What `quartet plan --json` prints. Flows are seen from the carrier's bus: `in` feeds it, `out` takes from it."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+    site: str
+    issued_at: datetime
+    step_minutes: int
+    status: PlanStatus
+    gap: float | None
+    solves: int
+    time_ms: dict[str, float]
+    times: list[datetime]
+    horizon_end: datetime
+    flows: list[FlowDocument]
+    states: dict[str, dict[str, list[float]]]
+    prices: dict[str, list[float]]
+    shadow_prices: dict[str, list[float]]
+    cost: dict[str, float]
+    limits_given_way: list[GivenWayDocument]
+    grid_limit_kw: float | None
+    setpoints: list[SetpointDocument]
+    note: str
+    repairs: list[str]
+
+
+def _list(values: Array) -> list[float]:
+    return [float(v) for v in np.asarray(values, dtype=float)]
+
+
+SETPOINT_LIFE = timedelta(minutes=20)
+"""Time to live of a setpoint for a 15-minute cycle (RULES 8): one cycle and a third."""

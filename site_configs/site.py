@@ -1,0 +1,106 @@
+"""What a park is: the site schema. The device classes are part of it; their docstrings are its documentation."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from optimizer.devices import AnyDevice
+from optimizer.devices.base import DeviceId, NotNegative, Positive
+
+STRICT = ConfigDict(
+    frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, populate_by_name=True
+)
+
+
+class TariffChoice(BaseModel):
+    """Which published tariff the site is billed by, and the choices the user has made in it."""
+
+    model_config = STRICT
+    area: str
+    """Province or city whose tables apply, e.g. `zhejiang`."""
+    price_class: str = Field(alias="class")
+    """User class and voltage of the table, e.g. `two_part_1_10kv`."""
+    demand_mode: Literal["actual", "contract", "capacity", "none"] = "actual"
+    """How the basic charge is billed: by actual maximum demand, by contract demand, or by transformer capacity."""
+    transformer_kva: Positive
+    """Installed transformer capacity [kVA]."""
+    contract_demand_kw: Positive | None = None
+    """Declared maximum demand, needed in contract mode [kW]."""
+
+
+class ExportSettlement(BaseModel):
+    """What surplus power fed to the grid earns; settled apart, never netted inside the month."""
+
+    model_config = STRICT
+    price_per_kwh: NotNegative = 0.0
+    """Settlement price [money/kWh]."""
+    source: str = ""
+    """Where the price comes from."""
+
+
+class CarbonChoice(BaseModel):
+    """Which grid factor the site reports by."""
+
+    model_config = STRICT
+    region: str
+    """Region of the factor table, e.g. `zhejiang`."""
+
+
+class Feeder(BaseModel):
+    """Devices behind one cable or breaker: their net power stays within the limit in both directions."""
+
+    model_config = STRICT
+    id: DeviceId
+    limit_kw: Positive
+    """Largest net power of the members together [kW]."""
+    members: tuple[DeviceId, ...] = Field(min_length=1)
+    """Ids of the devices behind it."""
+
+
+class Control(BaseModel):
+    """How setpoints reach the site controller."""
+
+    model_config = STRICT
+    gateway: Literal["modbus_tcp"] = "modbus_tcp"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 502
+    profile: str = "site_controller"
+    """Name of the register map."""
+
+
+class Site(BaseModel):
+    """A whole park."""
+
+    model_config = STRICT
+    id: DeviceId
+    name_zh: str
+    name_en: str
+    timezone: str
+    """IANA zone of the site, used for tariffs, calendars and people."""
+    latitude: Annotated[float, Field(ge=-90, le=90)]
+    longitude: Annotated[float, Field(ge=-180, le=180)]
+    holidays: Literal["CN", "none"] = "CN"
+    """Public calendar that decides workdays and rest days."""
+    closures: tuple[date, ...] = ()
+    """The site's own days off, local dates."""
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "CNY"
+    step_minutes: Literal[5, 15, 30, 60] = 15
+    """Length of a control interval [min]."""
+    horizon_hours: Annotated[float, Field(ge=1, le=72)] = 24
+    """How far ahead the plan has steps of the control interval [h]."""
+    tail_step_hours: Annotated[float, Field(ge=1, le=24)] = 2
+    """Length of the coarse steps from there to the end of the billing period [h]."""
+    tariff: TariffChoice
+    export: ExportSettlement = ExportSettlement()
+    carbon: CarbonChoice
+    devices: tuple[AnyDevice, ...] = Field(min_length=1)
+    feeders: tuple[Feeder, ...] = ()
+    control: Control = Control()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
