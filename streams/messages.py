@@ -1,0 +1,188 @@
+"""Typed, versioned messages: one definition for every topic. Newer minor versions are read, other majors are refused."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from optimizer.plan import PlanStatus, Text
+
+SCHEMA_MAJOR = 1
+SCHEMA_VERSION = "1.0"
+
+
+class BadMessageError(Exception):
+    """A message that cannot be read; `reason` goes to the dead-letter topic with it."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+def _aware(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("time without offset: write it with Z or +hh:mm")
+    return value
+
+
+Time = Annotated[datetime, AfterValidator(_aware)]
+SiteId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+Quality = Literal["good", "stale", "suspect", "substituted"]
+
+
+class Message(BaseModel):
+    """Fields common to all messages. The key of every message is its site."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, use_attribute_docstrings=True)
+    version: str = SCHEMA_VERSION
+    site: SiteId
+
+    @property
+    def key(self) -> bytes:
+        return self.site.encode()
+
+    def encode(self) -> bytes:
+        return self.model_dump_json().encode()
+
+
+class CarAtCharger(BaseModel):
+    """The car plugged in at a charger, as the charger reports it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    session_id: str
+    arrive: Time
+    depart: Time
+    energy_needed_kwh: Annotated[float, Field(ge=0)]
+    energy_on_arrival_kwh: Annotated[float, Field(ge=0)] | None = None
+    capacity_kwh: Annotated[float, Field(gt=0)] | None = None
+
+
+class Reading(Message):
+    """Measured values of one device at one time; powers are means over the `seconds` that start at `time`."""
+
+    type: Literal["reading"] = "reading"
+    device: str
+    time: Time
+    seconds: Annotated[float, Field(gt=0, le=3600)]
+    values: dict[str, float]
+    """By quantity with unit, e.g. `charge_kw`, `energy_kwh`: the series name is `<device>.<quantity>`."""
+    quality: Quality = "good"
+    car: CarAtCharger | None = None
+    """Only of chargers: the car plugged in at the end of the reading."""
+
+
+class Tick(Message):
+    """The site's clock has reached `time`: everything measured before it has been sent."""
+
+    type: Literal["tick"] = "tick"
+    time: Time
+
+
+class SetpointMessage(Message):
+    """What one device is told for one interval. `target_kw` > 0 feeds the bus, < 0 takes from it."""
+
+    type: Literal["setpoint"] = "setpoint"
+    cmd_id: str
+    """Deterministic: site, device, interval and revision."""
+    device: str
+    seq: Annotated[int, Field(ge=0)]
+    """Rises with every interval of a device; lower ones than the last accepted are refused."""
+    issued_at: Time
+    valid_from: Time
+    valid_until: Time
+    target_kw: float
+    safe_value_kw: float
+    grid_limit_kw: float | None = None
+    """Import that the site must stay under while this setpoint holds."""
+    answer: PlanStatus
+    reason: Text
+    plan_id: str
+    plan_hash: str
+    forecast_id: str
+
+
+AckState = Literal["accepted", "applied", "rejected", "expired", "superseded"]
+
+
+class Acknowledgement(Message):
+    """What became of a setpoint."""
+
+    type: Literal["ack"] = "ack"
+    cmd_id: str
+    device: str
+    seq: int
+    state: AckState
+    at: Time
+    """Time of the site's clock."""
+    readback_kw: float | None = None
+    """Target as read back from the device; None when nothing was written."""
+    reason: str = ""
+
+
+class DeadLetter(BaseModel):
+    """A message that could not be used, whole, with the reason."""
+
+    version: str = SCHEMA_VERSION
+    type: Literal["dead_letter"] = "dead_letter"
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    raw_base64: str
+
+    @property
+    def key(self) -> bytes:
+        return f"{self.topic}-{self.partition}-{self.offset}".encode()
+
+    def encode(self) -> bytes:
+        return self.model_dump_json().encode()
+
+
+TelemetryMessage = Reading | Tick
+_TYPES: dict[str, type[Message]] = {
+    "reading": Reading,
+    "tick": Tick,
+    "setpoint": SetpointMessage,
+    "ack": Acknowledgement,
+}
+
+
+def _refuse_constant(name: str) -> float:
+    raise BadMessageError(f"not finite: {name}")
+
+
+def decode(key: bytes | None, raw: bytes | None) -> Message:
+    """The message in `raw`.
+
+    Raises:
+        BadMessageError: not UTF-8, not JSON, NaN or infinity, unknown type, other major version, a field that does not
+            fit, or a key that is not the site.
+    """
+    if raw is None:
+        raise BadMessageError("no value (tombstone)")
+    try:
+        document: Any = json.loads(raw, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise BadMessageError(f"not UTF-8 at byte {error.start}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadMessageError(f"not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise BadMessageError(f"not an object but {type(document).__name__}")
+    version = str(document.get("version", ""))
+    if version.split(".")[0] != str(SCHEMA_MAJOR):
+        raise BadMessageError(f"version {version or 'missing'}: only {SCHEMA_MAJOR}.x is understood")
+    kind = _TYPES.get(str(document.get("type", "")))
+    if kind is None:
+        raise BadMessageError(f"unknown type {document.get('type')!r}")
+    try:
+        message = kind.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadMessageError(f"{kind.__name__}.{where}: {first['msg']}") from error
+    if key != message.key:
+        raise BadMessageError(f"key {key!r} is not the site {message.site!r}")
+    return message

@@ -1,0 +1,57 @@
+"""What is known of a site at one moment, and how it becomes the planner's `Situation`. Pure values and functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from forecasting.forecast import Forecast
+from optimizer.situation import Session, Situation
+from site_configs.prices import grid_for, prices_for
+from site_configs.site import Site
+from site_configs.tariff import Tariff
+
+
+@dataclass(frozen=True)
+class SiteState:
+    """The site at the start of the interval that is to be controlled."""
+
+    site: str
+    at: datetime
+    """Start of the interval to be controlled, UTC."""
+    devices: Mapping[str, Mapping[str, float]]
+    """Last known state by device id, e.g. `{"battery1": {"energy_kwh": 431.0}}`."""
+    peak_kw: float
+    """Highest metered quarter-hour import of the running billing month so far [kW]."""
+    sessions: Mapping[str, tuple[Session, ...]] = field(default_factory=dict)
+    """Cars plugged in or announced, by charger."""
+
+
+def build_situation(
+    site: Site,
+    tariff: Tariff,
+    state: SiteState,
+    forecasts: Mapping[str, Forecast],
+    *,
+    horizon_hours: float | None = None,
+    step_minutes: int | None = None,
+) -> Situation:
+    """The planner's view: forecasts averaged onto the grid, prices of the tariff, state with the running peak.
+
+    Raises:
+        ValueError: a forecast does not cover the horizon or holds a value that is not finite.
+    """
+    grid = grid_for(site, state.at, horizon_hours=horizon_hours, step_minutes=step_minutes)
+    series = {name: grid.average(forecast.median) for name, forecast in forecasts.items()}
+    connection = next(device.id for device in site.devices if device.kind == "grid_connection")
+    devices = {**state.devices, connection: {**state.devices.get(connection, {}), "peak_kw": state.peak_kw}}
+    return Situation(
+        site=site.id,
+        issued_at=state.at,
+        grid=grid,
+        state=devices,
+        series=series,
+        prices=prices_for(site, tariff, grid, series),
+        sessions=state.sessions,
+    )
