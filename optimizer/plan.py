@@ -125,7 +125,9 @@ class Plan:
             times=list(near),
             horizon_end=self.grid.end,
             flows=[
-                FlowDocument(device=f.device, carrier=f.carrier, direction=f.direction, quantity=f.quantity, kw=_list(f.kw))
+                FlowDocument(
+                    device=f.device, carrier=f.carrier, direction=f.direction, quantity=f.quantity, kw=_list(f.kw)
+                )
                 for f in self.flows
             ],
             states={device: {name: _list(v) for name, v in states.items()} for device, states in self.states.items()},

@@ -93,7 +93,9 @@ class TimeGrid:
         if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
             raise ValueError(f"series {series.name} needs a UTC DatetimeIndex")
         if len(index) < 2:
-            raise ValueError(f"series {series.name} has {len(index)} value(s): at least two are needed to know its step")
+            raise ValueError(
+                f"series {series.name} has {len(index)} value(s): at least two are needed to know its step"
+            )
         seconds = index.tz_convert("UTC").as_unit("s").asi8.astype(float)
         step = seconds[1] - seconds[0]
         if not np.all(np.diff(seconds) == step):

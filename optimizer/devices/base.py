@@ -31,16 +31,6 @@ Asked = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Flow:
-    """One flow of a device at one carrier's bus; `variable` is indexed by step (or by the near steps only)."""
-
-    carrier: Carrier
-    direction: Direction
-    quantity: str
-    variable: Any
-
-
-@dataclass(frozen=True)
 class Cost:
     """One summand of the objective under its name in the cost table; `step` is None for costs of the whole horizon."""
 
@@ -70,7 +60,8 @@ class Slack:
 class Ports:
     """What a device's block offers to the balances and to the planner."""
 
-    flows: tuple[Flow, ...]
+    flows: Mapping[str, Any]
+    """Variables indexed by step (or by the near steps only), by quantity; `Device.buses` says where they connect."""
     costs: tuple[Cost, ...] = ()
     states: Mapping[str, Any] = field(default_factory=dict)
     """Variables indexed 0..n (one more than the steps), by name of the state."""
@@ -100,6 +91,8 @@ class RuleView:
     price: Literal["cheap", "normal", "dear"]
     deficit_kw: Mapping[str, float]
     """By carrier: demand not yet served by devices of lower rule order (negative: surplus)."""
+    producible_kw: Mapping[str, float]
+    """By carrier: what the machines of higher rule order can deliver."""
     import_room_kw: float
     """Import still allowed before the connection limit or the month's peak is exceeded; may be negative."""
     export_allowed: bool
@@ -123,7 +116,10 @@ class Device(BaseModel):
     """Place in the rule-based controller's pass: fixed flows 0, cars 1, stores 2, converters 3, batteries 4, grid 5."""
     main_quantity: ClassVar[str | None] = None
     """Flow whose sign and size the setpoint carries; None for devices that take no setpoint."""
-    rating_field: ClassVar[str | None] = None
+
+    @abstractmethod
+    def buses(self) -> dict[str, tuple[Carrier, Direction]]:
+        """Every flow of the device: its quantity, the carrier's bus it connects to, and its direction seen from there."""
 
     def required_series(self) -> tuple[str, ...]:
         """Names of the series without which the device cannot be planned."""
@@ -156,6 +152,10 @@ class Device(BaseModel):
     def target_kw(self, flows: Asked) -> float | None:
         """Setpoint for these flows: > 0 feeds the bus, < 0 takes from it; None when the device takes no setpoint."""
         return None
+
+    def setpoint_kw(self, flows: Asked, conditions: Mapping[str, float]) -> float | None:
+        """The value to be sent for these flows; differs from `target_kw` where a limit is sent, not a power."""
+        return self.target_kw(flows)
 
     def safe_kw(self) -> float:
         """Value of the setpoint when nobody is in charge."""

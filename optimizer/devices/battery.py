@@ -20,10 +20,11 @@ from pydantic import Field
 
 from optimizer.devices.base import (
     Asked,
+    Carrier,
     Cost,
     Device,
+    Direction,
     Efficiency,
-    Flow,
     Fraction,
     NotNegative,
     PhysicalState,
@@ -68,6 +69,9 @@ class Battery(Device):
     rule_order: ClassVar[int] = 4
     main_quantity: ClassVar[str | None] = "discharge_kw"
 
+    def buses(self) -> dict[str, tuple[Carrier, Direction]]:
+        return {"charge_kw": ("power", "out"), "discharge_kw": ("power", "in")}
+
     def conditions(self, situation: Situation) -> dict[str, Array]:
         return {}
 
@@ -107,9 +111,7 @@ class Battery(Device):
         outside = [Cost("limits", OUT_OF_BAND_PRICE_PER_KWH * (block.under_kwh[t] + block.over_kwh[t]), t) for t in steps]
         left = Cost("terminal", -block.terminal_value_per_kwh * block.energy_kwh[shape.steps])
         return Ports(
-            flows=(
-                Flow("power", "out", "charge_kw", block.charge_kw),
-                Flow("power", "in", "discharge_kw", block.discharge_kw),
+            flows={"charge_kw": block.charge_kw, "discharge_kw": block.discharge_kw},
             ),
             costs=(*wear, *outside, left),
             states={"energy_kwh": block.energy_kwh},

@@ -1,0 +1,66 @@
+"""Balances: per carrier and step, what feeds the bus equals what leaves it. Knows flows, no device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyomo.environ as pyo
+
+from optimizer.devices.base import Carrier, Device, Direction, Ports
+from optimizer.time_grid import GridShape
+
+
+@dataclass(frozen=True)
+class FeederLimit:
+    """Devices behind one cable: their net power stays within the limit in both directions."""
+
+    id: str
+    limit_kw: float
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BusFlow:
+    """One device's flow at one carrier's bus; `variable` is indexed by step (or by the near steps only)."""
+
+    device: str
+    quantity: str
+    carrier: Carrier
+    direction: Direction
+    variable: Any
+
+
+def bus_flows(devices: Sequence[Device], ports: Mapping[str, Ports]) -> tuple[BusFlow, ...]:
+    """Every flow of every device with the bus it connects to."""
+    return tuple(
+        BusFlow(device.id, quantity, carrier, direction, ports[device.id].flows[quantity])
+        for device in devices
+        for quantity, (carrier, direction) in device.buses().items()
+    )
+
+
+def _net(flows: Iterable[BusFlow], step: int) -> Any:
+    return sum((1 if f.direction == "in" else -1) * f.variable[step] for f in flows if step in f.variable)
+
+
+def add_balances(block: Any, flows: Sequence[BusFlow], shape: GridShape) -> dict[Carrier, Any]:
+    """One row per carrier and step; the rows by carrier."""
+    rows: dict[Carrier, Any] = {}
+    for carrier in dict.fromkeys(flow.carrier for flow in flows):
+        at_bus = tuple(flow for flow in flows if flow.carrier == carrier)
+        row = pyo.Constraint(range(shape.steps), rule=lambda b, t, at_bus=at_bus: _net(at_bus, t) == 0)
+        block.add_component(f"{carrier}_balance", row)
+        rows[carrier] = row
+    return rows
+
+
+def add_feeder_limits(block: Any, flows: Sequence[BusFlow], feeders: Sequence[FeederLimit], shape: GridShape) -> None:
+    """Two-sided rows on the net power of each feeder's members, where any of them has a flow."""
+    for feeder in feeders:
+        members = tuple(f for f in flows if f.device in feeder.members and f.carrier == "power")
+        steps = [t for t in range(shape.steps) if any(t in f.variable for f in members)]
+        limit = feeder.limit_kw
+        row = pyo.Constraint(steps, rule=lambda b, t, at=members, limit=limit: (-limit, _net(at, t), limit))
+        block.add_component(f"{feeder.id}_limit", row)
