@@ -84,7 +84,7 @@ class TimeGrid:
     def average(self, series: pd.Series) -> Array:
         """(n,) mean of a regular UTC series over each step of the grid.
 
-        Near steps may be finer than the series (its value holds within its own step) or coarser. Zero-length steps get 0.
+        Steps may be finer than the series (its value holds within its own step) or coarser. Zero-length steps get 0.
 
         Raises:
             ValueError: the series does not cover the grid, is not regular, has no UTC index or holds NaN or infinity.

@@ -119,7 +119,7 @@ class Device(BaseModel):
 
     @abstractmethod
     def buses(self) -> dict[str, tuple[Carrier, Direction]]:
-        """Every flow of the device: its quantity, the carrier's bus it connects to, and its direction seen from there."""
+        """Every flow by quantity: the carrier whose bus it connects to, and its direction seen from that bus."""
 
     def required_series(self) -> tuple[str, ...]:
         """Names of the series without which the device cannot be planned."""

@@ -106,13 +106,13 @@ class Battery(Device):
         def energy_below_maximum(b: Any, t: int) -> Any:  # (2)
             return b.energy_kwh[t + 1] - b.over_kwh[t] <= self.max_soc * self.capacity_kwh
 
-        wear = [Cost("wear", self.wear_cost_per_kwh * b_hours * block.discharge_kw[t], t)
-                for t, b_hours in block.hours.items()]  # (4)
-        outside = [Cost("limits", OUT_OF_BAND_PRICE_PER_KWH * (block.under_kwh[t] + block.over_kwh[t]), t) for t in steps]
+        wear_price = self.wear_cost_per_kwh
+        wear = [Cost("wear", wear_price * block.hours[t] * block.discharge_kw[t], t) for t in steps]  # (4)
+        price = OUT_OF_BAND_PRICE_PER_KWH
+        outside = [Cost("limits", price * (block.under_kwh[t] + block.over_kwh[t]), t) for t in steps]
         left = Cost("terminal", -block.terminal_value_per_kwh * block.energy_kwh[shape.steps])
         return Ports(
             flows={"charge_kw": block.charge_kw, "discharge_kw": block.discharge_kw},
-            ),
             costs=(*wear, *outside, left),
             states={"energy_kwh": block.energy_kwh},
             exclusive=((block.charge_kw, block.discharge_kw),),

@@ -86,7 +86,6 @@ class Chiller(Device):
 
         return Ports(
             flows={"power_kw": block.power_kw, "cold_kw": block.cold_kw},
-            ),
             semicontinuous=(Semicontinuous(block.cold_kw, self.min_part_load * self.cooling_limit_kw),),  # (3)
         )
 

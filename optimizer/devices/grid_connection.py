@@ -6,9 +6,9 @@
     D₀, D₁ ≥ peak so far                                                                 (4)
     cost = Σ (price_in·import - price_out·export)·Δt + p_d·(D₀ + D₁ - 2·peak so far)     (5)
 
-m is 1 for every step of length > 0. The demand price stands in full over the peak so far (RULES 1.3: fee(D) - fee(D so
-far)). What the next billing period's peak will be is unknown inside this one's plan; the running peak is its estimate, so
-that the last hours before the month's end neither fear nor waste it. (2) is not a row: it is checked in the answer.
+m is 1 for every step of length > 0. The demand price stands in full over the peak so far (RULES 1.3: fee(D) less fee(D
+so far)). What the next billing period's peak will be is unknown inside this one's plan; the running peak is its
+estimate, so that the last hours before the month's end neither fear nor waste it. (2) is not a row: it is checked in the answer.
 """
 
 from __future__ import annotations
@@ -78,7 +78,6 @@ class GridConnection(Device):
         demand = block.demand_price * (block.peak_kw + block.next_peak_kw) - block.demand_already_owed
         return Ports(
             flows={"import_kw": block.import_kw, "export_kw": block.export_kw},
-            ),
             costs=(*bought, *sold, Cost("demand", demand)),
             scalars={"peak_kw": block.peak_kw},
             exclusive=((block.import_kw, block.export_kw),),

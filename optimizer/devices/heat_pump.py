@@ -76,7 +76,6 @@ class HeatPump(Device):
 
         return Ports(
             flows={"power_kw": block.power_kw, "heat_kw": block.heat_kw},
-            ),
             semicontinuous=(Semicontinuous(block.heat_kw, self.min_part_load * self.heat_limit_kw),),  # (4)
         )
 

@@ -87,7 +87,6 @@ class ThermalStore(Device):
 
         return Ports(
             flows={"charge_kw": block.charge_kw, "discharge_kw": block.discharge_kw},
-            ),
             costs=(Cost("terminal", -self.left_value_per_kwh * block.energy_kwh[shape.steps]),),
             states={"energy_kwh": block.energy_kwh},
             exclusive=((block.charge_kw, block.discharge_kw),),

@@ -6,8 +6,8 @@
     charge[t] = 0 or discharge[t] = 0                                              (4)
 
 `stay` is 0 where another car (or none) stands from step t on and `arrive` is what that car brings. A step in which the
-car is there for a part has its power limits scaled by that part. A car whose content is not known counts from 0 to what it
-needs and is never discharged. A car is never discharged below its floor, nor below what it arrived with if that is
+car is there for a part has its power limits scaled by that part. A car whose content is not known counts from 0 to what
+it needs and is never discharged. A car is never discharged below its floor, nor below what it arrived with if that is
 less. (4) is not a row: it is checked in the answer and enforced where it is broken. Only near steps are modelled.
 """
 
@@ -66,7 +66,7 @@ class V2gCharger(Device):
         return {"charge_kw": ("power", "out"), "discharge_kw": ("power", "in")}
 
     def conditions(self, situation: Situation) -> dict[str, Array]:
-        """(near,) each: `share` of the step with a car, the terms of (1) to (3), `needed_kwh`, whether it is `two_way`."""
+        """(near,) each: `share` of the step with a car, the terms of (1) to (3), `needed_kwh`, and `two_way` as 0 or 1."""
         near = situation.grid.near
         names = ("share", "stay", "arrive_kwh", "full_kwh", "floor_kwh", "target_kwh", "needed_kwh", "two_way")
         given = {name: np.zeros(near) for name in names}
@@ -151,7 +151,6 @@ class V2gCharger(Device):
         missed = [Cost("unserved", self.missed_price_per_kwh * block.missed_kwh[t], t) for t in steps]
         return Ports(
             flows={"charge_kw": block.charge_kw, "discharge_kw": block.discharge_kw},
-            ),
             costs=(*wear, *missed),
             states={"energy_kwh": block.energy_kwh},
             exclusive=((block.charge_kw, block.discharge_kw),),
