@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from optimizer.devices import AnyDevice
 from optimizer.devices.base import DeviceId, NotNegative, Positive
@@ -14,6 +14,17 @@ from optimizer.devices.base import DeviceId, NotNegative, Positive
 STRICT = ConfigDict(
     frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, populate_by_name=True
 )
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError('unknown zone: give an IANA name such as "Asia/Shanghai"') from error
+    return name
+
+
+ZoneName = Annotated[str, AfterValidator(_known_zone)]
 
 
 class TariffChoice(BaseModel):
@@ -30,6 +41,14 @@ class TariffChoice(BaseModel):
     """Installed transformer capacity [kVA]."""
     contract_demand_kw: Positive | None = None
     """Declared maximum demand, needed in contract mode [kW]."""
+    contract_rule: Literal["continuous", "jump"] = "continuous"
+    """Above 105 % of the contract the base fee stays at the contract (rule A) or jumps by 5 % (rule B)."""
+    motors_kva: NotNegative = 0.0
+    """High-voltage motors supplied without a transformer; they count in the floor of the contract demand [kVA]."""
+    power_factor_standard_percent: Literal[90, 85, 80] = 90
+    """Standard of the power-factor adjustment, by user type [%]."""
+    floating: tuple[str, ...] | None = None
+    """Price components that follow the tariff band, where the site's bills show another choice than the table."""
 
 
 class ExportSettlement(BaseModel):
@@ -48,6 +67,8 @@ class CarbonChoice(BaseModel):
     model_config = STRICT
     region: str
     """Region of the factor table, e.g. `zhejiang`."""
+    data_year: int | None = None
+    """Year of the data behind the factor; the latest announced when absent."""
 
 
 class Feeder(BaseModel):
@@ -79,7 +100,7 @@ class Site(BaseModel):
     id: DeviceId
     name_zh: str
     name_en: str
-    timezone: str
+    timezone: ZoneName
     """IANA zone of the site, used for tariffs, calendars and people."""
     latitude: Annotated[float, Field(ge=-90, le=90)]
     longitude: Annotated[float, Field(ge=-180, le=180)]

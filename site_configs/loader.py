@@ -1,0 +1,299 @@
+"""Reads a site file and checks all of it: syntax, schema, and what only shows when the parts are seen together.
+
+Every problem is reported, not only the first. Cross-checks look at whatever parts of the file can be understood, so
+that they speak even when the schema already found something.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from optimizer.devices import AnyDevice
+from optimizer.devices.base import Device
+from optimizer.errors import InputError, Problem
+from site_configs.carbon import factor
+from site_configs.problems import problems_of, shown
+from site_configs.site import Site, TariffChoice
+from site_configs.tariff import shipped_table
+from site_configs.tariff_table import TariffTable
+from site_configs.yaml_text import parse_yaml
+
+GRID_KIND = "grid_connection"
+RESERVED_IDS = ("weather", "market", "meter")
+"""First parts of series names that are not devices."""
+
+_DEVICE: TypeAdapter[AnyDevice] = TypeAdapter(AnyDevice)
+
+
+class CheckError(BaseModel):
+    """One thing wrong with a site file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    file: str
+    """File as named by the user, or the shipped file."""
+    path: str
+    """Field, e.g. `devices.3.capacity_kwh (battery1)`, or line."""
+    value: str
+    """What stands there."""
+    message: str
+    """What is wrong and what to do."""
+
+
+class CheckDocument(BaseModel):
+    """What `quartet check SITE --json` prints."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    site: str
+    """Site as asked for."""
+    ok: bool
+    """True when there are no errors."""
+    errors: tuple[CheckError, ...]
+    """Everything that was found."""
+
+
+def shipped_sites() -> tuple[str, ...]:
+    """Names of the parks that come with the package, sorted."""
+    names = (entry.name for entry in files("site_configs").iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+
+
+def load_site(name_or_path: str | Path) -> Site:
+    """The site of a shipped name or of a YAML file.
+
+    Raises:
+        InputError: every problem of the file, or the name is not known.
+    """
+    text, file = _read(name_or_path)
+    data = parse_yaml(text, file)
+    problems = list(_problems(data, file))
+    if problems:
+        raise InputError(problems)
+    return Site.model_validate(data)
+
+
+def check_site(name_or_path: str | Path) -> CheckDocument:
+    """The same checks as `load_site`, as a document."""
+    try:
+        load_site(name_or_path)
+    except InputError as error:
+        errors = (CheckError(file=p.file, path=p.path, value=p.value, message=p.message) for p in error.problems)
+        return CheckDocument(site=str(name_or_path), ok=False, errors=tuple(errors))
+    return CheckDocument(site=str(name_or_path), ok=True, errors=())
+
+
+def _read(name_or_path: str | Path) -> tuple[str, str]:
+    """Text and name of the file that is meant."""
+    path = Path(name_or_path)
+    if str(name_or_path) in shipped_sites():
+        name = f"{name_or_path}.yaml"
+        return files("site_configs").joinpath(name).read_text(encoding="utf-8"), name
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+        message = f"no such site: shipped are {', '.join(shipped_sites())}; or give the path of a YAML file"
+        raise InputError([Problem(str(name_or_path), "site", str(name_or_path), message)])
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror}): give the path of a YAML file"
+        raise InputError([Problem(str(path), "whole file", str(path), reason)]) from error
+    except UnicodeDecodeError as error:
+        reason = "is not UTF-8 text: save it as UTF-8"
+        raise InputError([Problem(str(path), f"byte {error.start}", "not UTF-8", reason)]) from error
+
+
+def _problems(data: Any, file: str) -> Iterator[Problem]:
+    if not isinstance(data, dict):
+        yield Problem(file, "whole file", shown(data), "must be a mapping of fields such as id, tariff, devices")
+        return
+    try:
+        Site.model_validate(data)
+    except ValidationError as error:
+        yield from problems_of(error, data, file)
+    draft = _draft(data)
+    for check in CROSS_CHECKS:
+        for path, value, message in check(draft):
+            yield Problem(file, path, shown(value), message)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One device that the schema accepts, with its place in the file."""
+
+    place: int
+    device: Device
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """The parts of a site file that can be understood, whether or not the whole is valid."""
+
+    data: dict[str, Any]
+    devices: tuple[tuple[int, dict[str, Any]], ...]
+    feeders: tuple[tuple[int, dict[str, Any]], ...]
+    parts: tuple[_Part, ...]
+    tariff: TariffChoice | None
+
+    def section(self, name: str) -> dict[str, Any]:
+        section = self.data.get(name)
+        return section if isinstance(section, dict) else {}
+
+    @property
+    def device_ids(self) -> list[str]:
+        return [item["id"] for _, item in self.devices if isinstance(item.get("id"), str)]
+
+
+Finding = tuple[str, Any, str]
+"""Path, value, message."""
+
+
+def _draft(data: dict[str, Any]) -> _Draft:
+    devices = _mappings(data.get("devices"))
+    parts = tuple(part for place, item in devices if (part := _part(place, item)) is not None)
+    return _Draft(data, devices, _mappings(data.get("feeders")), parts, _tariff_choice(data.get("tariff")))
+
+
+def _mappings(value: Any) -> tuple[tuple[int, dict[str, Any]], ...]:
+    items = value if isinstance(value, list) else []
+    return tuple((place, item) for place, item in enumerate(items) if isinstance(item, dict))
+
+
+def _part(place: int, item: dict[str, Any]) -> _Part | None:
+    try:
+        return _Part(place, _DEVICE.validate_python(item))
+    except ValidationError:
+        return None
+
+
+def _tariff_choice(value: Any) -> TariffChoice | None:
+    try:
+        return TariffChoice.model_validate(value)
+    except ValidationError:
+        return None
+
+
+def _unique_ids(draft: _Draft) -> Iterator[Finding]:
+    named = [("devices", place, item.get("id")) for place, item in draft.devices]
+    named += [("feeders", place, item.get("id")) for place, item in draft.feeders]
+    first: dict[str, str] = {}
+    for section, place, name in named:
+        path = f"{section}.{place}.id"
+        if not isinstance(name, str):
+            continue
+        if name in first:
+            yield path, name, f"is used twice (first at {first[name]}): give every device and feeder its own id"
+        if name in RESERVED_IDS:
+            yield path, name, f"is reserved for series of the site ({', '.join(RESERVED_IDS)}): choose another id"
+        first.setdefault(name, path)
+
+
+def _one_grid_connection(draft: _Draft) -> Iterator[Finding]:
+    found = [(place, item.get("id")) for place, item in draft.devices if item.get("kind") == GRID_KIND]
+    if not found:
+        yield "devices", f"{len(draft.devices)} devices", f"a site needs exactly one {GRID_KIND}: add it"
+    for place, name in found[1:]:
+        yield f"devices.{place} ({name})", GRID_KIND, f"a site needs exactly one {GRID_KIND}: remove this one"
+
+
+def _feeder_members(draft: _Draft) -> Iterator[Finding]:
+    no_power = {
+        part.device.id for part in draft.parts if all(bus[0] != "power" for bus in part.device.buses().values())
+    }
+    known = draft.device_ids
+    for place, feeder in draft.feeders:
+        members = feeder.get("members")
+        members = members if isinstance(members, list) else []
+        counts = Counter(str(member) for member in members)
+        for position, member in enumerate(members):
+            path = f"feeders.{place}.members.{position} ({feeder.get('id')})"
+            if member not in known:
+                yield path, member, "is not a device of this site: correct the id or remove it"
+            elif member in no_power:
+                yield path, member, "has no power flow, so it cannot stand behind a feeder: remove it"
+            elif counts[str(member)] > 1 and members.index(member) < position:
+                yield path, member, "is listed twice: keep one"
+
+
+def _carriers_are_fed(draft: _Draft) -> Iterator[Finding]:
+    """Power comes from the grid; every other carrier needs a device that makes it. A store only gives back."""
+    if len(draft.parts) < len(draft.devices):
+        return  # a device the schema refused may be the source
+    buses = [set(part.device.buses().values()) for part in draft.parts]
+    made = {carrier for flows in buses for carrier, way in flows if way == "in" and (carrier, "out") not in flows}
+    for part, flows in zip(draft.parts, buses, strict=True):
+        for carrier in sorted(carrier for carrier, way in flows if way == "out"):
+            if carrier != "power" and carrier not in made:
+                message = f"takes {carrier}, but no device produces it: add one that feeds {carrier}"
+                yield f"devices.{part.place} ({part.device.id})", carrier, message
+
+
+def _minimum_below_maximum(draft: _Draft) -> Iterator[Finding]:
+    for part in draft.parts:
+        values = part.device.model_dump()
+        for name, low in values.items():
+            high_name = name.replace("min_", "max_", 1)
+            high = values.get(high_name)
+            if name != high_name and isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+                path = f"devices.{part.place}.{name} ({part.device.id})"
+                yield path, low, f"must not be above {high_name} = {high}: lower it"
+
+
+def _tariff_exists(draft: _Draft) -> Iterator[Finding]:
+    if draft.tariff is None:
+        return
+    try:
+        table = shipped_table(draft.tariff.area)
+    except InputError as error:
+        yield from (("tariff.area", problem.value, problem.message) for problem in error.problems)
+        return
+    yield from _tariff_fits(draft.tariff, table, draft.data.get("currency", "CNY"))
+
+
+def _tariff_fits(choice: TariffChoice, table: TariffTable, currency: Any) -> Iterator[Finding]:
+    if choice.price_class not in table.classes:
+        known = ", ".join(table.classes)
+        yield "tariff.class", choice.price_class, f"no such class in {choice.area}: known are {known}"
+    if currency != table.currency:
+        yield "currency", currency, f"prices of {choice.area} are in {table.currency}: use that"
+    components = {name for row in table.prices for name in row.energy}
+    for name in choice.floating or ():
+        if name not in components:
+            yield "tariff.floating", name, f"no such component: known are {', '.join(sorted(components))}"
+
+
+def _contract_is_declared(draft: _Draft) -> Iterator[Finding]:
+    tariff = draft.section("tariff")
+    if tariff.get("demand_mode") == "contract" and tariff.get("contract_demand_kw") is None:
+        yield (
+            "tariff.contract_demand_kw",
+            "nothing",
+            "is required when demand_mode is contract: add the declared demand",
+        )
+
+
+def _carbon_factor_exists(draft: _Draft) -> Iterator[Finding]:
+    carbon = draft.section("carbon")
+    region, year = carbon.get("region"), carbon.get("data_year")
+    if not isinstance(region, str) or not (year is None or isinstance(year, int)):
+        return
+    try:
+        factor(region, year)
+    except InputError as error:
+        yield from (("carbon", problem.value, problem.message) for problem in error.problems)
+
+
+CROSS_CHECKS: tuple[Callable[[_Draft], Iterator[Finding]], ...] = (
+    _unique_ids,
+    _one_grid_connection,
+    _feeder_members,
+    _carriers_are_fed,
+    _minimum_below_maximum,
+    _tariff_exists,
+    _contract_is_declared,
+    _carbon_factor_exists,
+)

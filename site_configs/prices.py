@@ -1,0 +1,136 @@
+"""The tariff as the planner sees it: one price per step of the grid, and the grid itself.
+
+A coarse step gets the time-weighted mean of the prices inside it. Series of the market replace the tariff where they
+are given. The basic charge enters the plan only when the site is billed by its actual maximum demand. A capacity charge
+does not depend on the plan; a contract charge costs more only above 105 % of the contract, which the plan does not know
+yet. Both are billed in settlement.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from optimizer.situation import Prices
+from optimizer.time_grid import Array, TimeGrid, require_series
+from site_configs.carbon import factor
+from site_configs.site import Site
+from site_configs.tariff import Tariff, billing_month, local_midnight
+
+IMPORT_PRICE = "market.import_price_per_kwh"
+EXPORT_PRICE = "market.export_price_per_kwh"
+GRID_CARBON = "grid.carbon_kg_per_kwh"
+LONGEST_MONTH_DAYS = 31
+MEAN_DECIMALS = 9
+"""Published prices have six decimals; the rest of a mean over a step of one price is noise of the summation."""
+SPARE_TAIL_STEPS = 2
+"""One step cut short by the near horizon, one for the hour a clock change can add."""
+
+
+def prices_for(site: Site, tariff: Tariff, grid: TimeGrid, market: Mapping[str, Array] | None = None) -> Prices:
+    """Prices on the grid; `market` holds (n,) series that replace the tariff's or the site's own values.
+
+    Raises:
+        InputError: the tariff or the calendar knows no price for a day of the grid.
+        ValueError: a market series has the wrong length or is not finite.
+    """
+    series = {} if market is None else market
+    steps = grid.shape.steps
+    edges = _edges_s(grid)
+    mean, band = _tariff_on(tariff, grid, edges)
+    month_end = tariff.billing_month(grid.start)[1].timestamp()
+    carbon = float(factor(site.carbon.region, site.carbon.data_year).kg_per_kwh)
+    return Prices(
+        import_per_kwh=_given(series, IMPORT_PRICE, mean),
+        export_per_kwh=_given(series, EXPORT_PRICE, np.full(steps, site.export.price_per_kwh)),
+        band=band,
+        demand_per_kw=_demand_price(site, tariff, grid.start),
+        billing_period=tuple((edges[:-1] >= month_end).astype(int).tolist()),
+        carbon_kg_per_kwh=_given(series, GRID_CARBON, np.full(steps, carbon)),
+    )
+
+
+def grid_for(
+    site: Site,
+    start: datetime,
+    horizon_hours: float | None = None,
+    step_minutes: int | None = None,
+    tail: bool = True,
+) -> TimeGrid:
+    """The steps of a plan that starts at `start`: the site's own lengths unless others are given."""
+    step = site.step_minutes if step_minutes is None else step_minutes
+    hours = site.horizon_hours if horizon_hours is None else horizon_hours
+    near = TimeGrid(start, step, round(hours * 60) // step)
+    if not tail:
+        return near
+    return TimeGrid(near.start, step, near.near, tail_hours(site, near.start, near.near_end))
+
+
+def tail_hours(site: Site, start: datetime, near_end: datetime) -> tuple[float, ...]:
+    """Lengths of the coarse steps from `near_end` to the end of the billing month that contains `start` [h].
+
+    Steps end at local whole multiples of `tail_step_hours`, so the first one may be shorter. Zeros fill up to the same
+    number of steps in every cycle; all are zero when the near horizon passes the end of the month.
+    """
+    month_end = billing_month(start, site.zone)[1]
+    count = LONGEST_MONTH_DAYS * math.ceil(24 / site.tail_step_hours) + SPARE_TAIL_STEPS
+    day = near_end.astimezone(site.zone).date()
+    lengths: list[float] = []
+    edge = near_end
+    while edge < month_end:
+        for mark in _day_marks(day.toordinal(), site.tail_step_hours, site.zone):
+            if edge < mark <= month_end:
+                lengths.append((mark - edge).total_seconds() / 3600.0)
+                edge = mark
+        day += timedelta(days=1)
+    return (*lengths, *[0.0] * (count - len(lengths)))
+
+
+@lru_cache(maxsize=512)
+def _day_marks(ordinal: int, step_hours: float, zone: ZoneInfo) -> tuple[datetime, ...]:
+    """Local whole multiples of the step within a date, and the next midnight, in UTC."""
+    day = datetime.fromordinal(ordinal).date()
+    count = math.ceil(24 / step_hours)
+    clock = [datetime.combine(day, datetime.min.time()) + timedelta(hours=n * step_hours) for n in range(count)]
+    return (
+        *(mark.replace(tzinfo=zone).astimezone(UTC) for mark in clock),
+        local_midnight(day + timedelta(days=1), zone),
+    )
+
+
+def _edges_s(grid: TimeGrid) -> Array:
+    """(n+1,) edges of the steps, seconds since 1970 UTC."""
+    seconds = np.concatenate([[0.0], np.cumsum(grid.hours) * 3600.0])
+    return np.asarray(np.round(grid.start.timestamp() + seconds), dtype=float)
+
+
+def _tariff_on(tariff: Tariff, grid: TimeGrid, edges: Array) -> tuple[Array, tuple[str, ...]]:
+    """Mean price of each step, and the band at its start."""
+    days = tariff.days(grid.start, datetime.fromtimestamp(edges[-1], UTC))
+    starts = np.concatenate([day.starts_s for day in days])
+    totals = np.concatenate([day.totals for day in days])
+    bands = [band for day in days for band in day.bands]
+    where = np.clip(np.searchsorted(starts, edges, side="right") - 1, 0, len(starts) - 1)
+    lengths = np.diff(starts, append=starts[-1])
+    cost_before = np.concatenate([[0.0], np.cumsum(totals * lengths)[:-1]])
+    cost = cost_before[where] + totals[where] * (edges - starts[where])
+    length = np.diff(edges)
+    at_start = totals[where[:-1]]
+    mean = np.where(length > 0, np.diff(cost) / np.where(length > 0, length, 1.0), at_start)
+    rounded = np.asarray(np.round(mean, MEAN_DECIMALS), dtype=float)
+    return rounded, tuple(bands[i] for i in where[:-1])
+
+
+def _demand_price(site: Site, tariff: Tariff, start: datetime) -> float:
+    if site.tariff.demand_mode != "actual":
+        return 0.0
+    return float(tariff.demand_price(tariff.local_date(start)).demand_per_kw)
+
+
+def _given(series: Mapping[str, Array], name: str, otherwise: Array) -> Array:
+    return require_series(series, name, len(otherwise)) if name in series else otherwise
