@@ -1,0 +1,378 @@
+"""One minute of a whole site, compiled: the devices' own physical steps between site controller and balances.
+
+Arrays are laid out by slot: batteries first, then thermal stores, chargers, machines (chillers and heat pumps), PV. A
+slot's setpoint is signed as in messages: > 0 feeds the bus. Everything here is plain arithmetic on arrays of one site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.devices import battery, chiller, grid_connection, heat_pump, pv, thermal_store, v2g_charger
+from optimizer.time_grid import Array
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+MINUTE_HOURS = 1.0 / 60.0
+QUARTER_S = 900.0
+HEAT, COLD = 0, 1
+"""Places of the thermal carriers in arrays by carrier."""
+
+SEQ, TARGET, SAFE, VALID_FROM, VALID_UNTIL, GRID_LIMIT = range(6)
+"""Places in a held setpoint: numbers, kW, seconds since 1970; a limit of NaN is none, a seq of -1 no setpoint."""
+HELD, NEXT = 0, 1
+"""A device holds the setpoint in force and the one that comes after it."""
+IDLE, ACTIVE, EXPIRED = 0, 1, 2
+"""States of a device's setpoint, as the register map numbers them."""
+
+OUT_KW, IN_KW, ENERGY_KWH, TARGET_KW = range(4)
+"""Places in a slot's record: taken from the bus, fed to the bus (means), energy and target at the end of the minute.
+Machines take power in OUT_KW and give heat or cold in IN_KW."""
+IMPORT_KW, EXPORT_KW, UNSERVED_KW, UNSERVED_HEAT_KW, UNSERVED_COLD_KW, LIMIT_KW = range(6)
+"""Places in the site's record."""
+
+CAPACITY, CHARGE_LIMIT, DISCHARGE_LIMIT, CHARGE_EFFICIENCY, DISCHARGE_EFFICIENCY, LOSS = range(6)
+"""Places in a slot's parameters; machines and PV have their largest output in CAPACITY."""
+SHARE, STAY, BROUGHT_KWH, FULL_KWH, FLOOR_KWH, TWO_WAY, NEEDED_KWH = range(7)
+"""Places in a car's conditions; NEEDED_KWH is what it must hold at the end of the minute to be ready in time."""
+
+
+class Layout(NamedTuple):
+    """What does not change while the plant runs."""
+
+    batteries: int
+    stores: int
+    chargers: int
+    machines: int
+    pvs: int
+    parameters: Array
+    """(slots, 6)."""
+    carrier: NDArray[np.int64]
+    """(slots,) HEAT or COLD of stores and machines."""
+    pull: Array
+    """(slots,) share of the way to the target that a device goes in a minute."""
+    safe_kw: Array
+    """(slots,) value of the setpoint as long as none was ever held."""
+    delay_minutes: int
+    taper_from: float
+    taper_least: float
+    import_limit_kw: float
+    export_limit_kw: float
+
+
+class Surroundings(NamedTuple):
+    """What the surroundings offer in each minute, from the start of the drivers on."""
+
+    power_demand_kw: Array
+    thermal_demand_kw: Array
+    """(minutes, 2) by thermal carrier."""
+    pv_available_kw: Array
+    """(minutes, pvs)."""
+    cop: Array
+    """(minutes, machines)."""
+    car: Array
+    """(minutes, chargers, 7): see SHARE to NEEDED_KWH."""
+
+
+class PlantArrays(NamedTuple):
+    """What changes; the kernel works on a copy of its own."""
+
+    clock_s: Array
+    """(1,) seconds since 1970."""
+    energy_kwh: Array
+    """(slots,) of batteries, stores and cars."""
+    held: Array
+    """(slots, 2, 6) setpoints HELD and NEXT."""
+    wanted_kw: Array
+    """(slots,) target of the setpoint in force."""
+    acting_kw: Array
+    """(slots,) target that the device follows, after the delay."""
+    countdown: NDArray[np.int64]
+    """(slots,) minutes until `wanted_kw` acts."""
+    reached_kw: Array
+    """(slots,) where the lag has come to on the way to `acting_kw`."""
+    status: NDArray[np.int64]
+    """(slots,) IDLE, ACTIVE or EXPIRED."""
+    quarter_kwh: Array
+    """(1,) net import of the running quarter hour so far."""
+
+
+def compiled(function: Function) -> Function:
+    """`function` compiled by Numba for use inside other compiled ones, still typed as what it was."""
+    result: Function = numba.njit(no_cpython_wrapper=True)(function)
+    return result
+
+
+def callable_from_python(function: Function) -> Function:
+    """As `compiled`, and callable from Python too, which costs compile time."""
+    result: Function = numba.njit(function)
+    return result
+
+
+battery_step = compiled(battery.step)
+store_step = compiled(thermal_store.step)
+charger_step = compiled(v2g_charger.step)
+chiller_step = compiled(chiller.step)
+heat_pump_step = compiled(heat_pump.step)
+pv_step = compiled(pv.step)
+grid_step = compiled(grid_connection.step)
+
+
+@callable_from_python
+def needed_by(target_kwh: Array, stay: Array, share: Array, gain_kwh: float) -> Array:
+    """(n,) least energy at the end of each minute from which a car that gains `gain_kwh` a minute is ready in time."""
+    needed = target_kwh.copy()
+    for m in range(len(needed) - 2, -1, -1):
+        if stay[m + 1] > 0.0:
+            needed[m] = max(needed[m], needed[m + 1] - gain_kwh * share[m + 1])
+    return needed
+
+
+@compiled
+def take_setpoints(layout: Layout, now: PlantArrays) -> None:
+    """Brings each device's target to what its setpoints say at this minute; past validity it is the safe value."""
+    clock = now.clock_s[0]
+    for i in range(len(now.held)):
+        if now.held[i, NEXT, SEQ] >= 0.0 and now.held[i, NEXT, VALID_FROM] <= clock:
+            now.held[i, HELD, :] = now.held[i, NEXT, :]
+            now.held[i, NEXT, SEQ] = -1.0
+        setpoint = now.held[i, HELD]
+        if setpoint[SEQ] >= 0.0 and clock < setpoint[VALID_UNTIL]:
+            follow(layout, now, i, setpoint[TARGET])
+        else:
+            rest_kw = setpoint[SAFE] if setpoint[SEQ] >= 0.0 else layout.safe_kw[i]
+            now.status[i] = EXPIRED if setpoint[SEQ] >= 0.0 else IDLE
+            now.wanted_kw[i] = now.acting_kw[i] = rest_kw
+            now.countdown[i] = 0
+        now.reached_kw[i] += layout.pull[i] * (now.acting_kw[i] - now.reached_kw[i])
+
+
+@compiled
+def follow(layout: Layout, now: PlantArrays, i: int, target_kw: float) -> None:
+    """A valid setpoint acts after the delay."""
+    now.status[i] = ACTIVE
+    if target_kw != now.wanted_kw[i]:
+        now.wanted_kw[i] = target_kw
+        now.countdown[i] = layout.delay_minutes
+    if now.countdown[i] == 0:
+        now.acting_kw[i] = target_kw
+    else:
+        now.countdown[i] -= 1
+
+
+@compiled
+def grid_limit_kw(layout: Layout, now: PlantArrays) -> float:
+    """Import limit of the latest interval that any device was told; it outlives its setpoints, as a peak guard."""
+    latest, limit = -1.0, np.inf
+    for i in range(len(now.held)):
+        setpoint = now.held[i, HELD]
+        if setpoint[SEQ] < 0.0 or setpoint[VALID_FROM] < latest:
+            continue
+        told = np.inf if np.isnan(setpoint[GRID_LIMIT]) else setpoint[GRID_LIMIT]
+        limit = told if setpoint[VALID_FROM] > latest else min(limit, told)
+        latest = setpoint[VALID_FROM]
+    return min(limit, layout.import_limit_kw)
+
+
+@compiled
+def storage_step(
+    layout: Layout, now: PlantArrays, around: Surroundings, row: int, i: int, feed_kw: float
+) -> tuple[float, float, float]:
+    """The physical step of the battery, store or car in slot `i` when asked to feed `feed_kw` (< 0: to charge)."""
+    p, energy = layout.parameters[i], now.energy_kwh[i]
+    charge, discharge = max(0.0 - feed_kw, 0.0), max(feed_kw, 0.0)
+    if i < layout.batteries:
+        return battery_step(energy, charge, discharge, MINUTE_HOURS, p[0], p[1], p[2], p[3], p[4], p[5])
+    if i < layout.batteries + layout.stores:
+        return store_step(energy, charge, discharge, MINUTE_HOURS, p[0], p[1], p[2], p[3], p[4], p[5])
+    car = around.car[row, i - layout.batteries - layout.stores]
+    before = energy * car[STAY] + car[BROUGHT_KWH]
+    limit = p[CHARGE_LIMIT] * car[SHARE] * taper(layout, before, car[FULL_KWH])
+    return charger_step(
+        before, charge, discharge, MINUTE_HOURS, car[FULL_KWH], car[FLOOR_KWH],
+        limit, p[DISCHARGE_LIMIT] * car[SHARE] * car[TWO_WAY], p[CHARGE_EFFICIENCY], p[DISCHARGE_EFFICIENCY],
+    )  # fmt: skip
+
+
+@compiled
+def taper(layout: Layout, energy_kwh: float, full_kwh: float) -> float:
+    """Share of the charger's power that a car draws at this content [-]: falls in a line near full."""
+    if layout.taper_from >= 1.0 or full_kwh <= 0.0:
+        return 1.0
+    left = (1.0 - energy_kwh / full_kwh) / (1.0 - layout.taper_from)
+    return min(max(left, layout.taper_least), 1.0)
+
+
+@compiled
+def delivered(layout: Layout, now: PlantArrays, around: Surroundings, row: int, i: int, feed_kw: float) -> float:
+    """What the storage in slot `i` would feed if asked for `feed_kw`; nothing is changed."""
+    charge, discharge, _ = storage_step(layout, now, around, row, i, feed_kw)
+    return discharge - charge
+
+
+@compiled
+def commit(
+    layout: Layout, now: PlantArrays, around: Surroundings, row: int, i: int, feed_kw: float, out: Array
+) -> float:
+    """Runs the storage in slot `i` for the minute, writes its record, and tells what it fed [kW]."""
+    charge, discharge, energy = storage_step(layout, now, around, row, i, feed_kw)
+    now.energy_kwh[i] = energy
+    out[i, OUT_KW], out[i, IN_KW], out[i, ENERGY_KWH] = charge, discharge, energy
+    return discharge - charge
+
+
+@compiled
+def serve_thermal(
+    layout: Layout, now: PlantArrays, around: Surroundings, row: int, carrier: int, feeds: Array, out: Array
+) -> float:
+    """Serves heat or cold for the minute and tells what stayed unserved [kW].
+
+    Machines and stores go where their setpoints say. What is then missing or too much, the local thermostat settles:
+    first machines without a valid setpoint, then the stores, then all machines.
+    """
+    first_store, first_machine = layout.batteries, layout.batteries + layout.stores + layout.chargers
+    stores = range(first_store, first_store + layout.stores)
+    machines = range(first_machine, first_machine + layout.machines)
+    missing = around.thermal_demand_kw[row, carrier]
+    for i in machines:
+        if layout.carrier[i] == carrier:
+            told = now.status[i] == ACTIVE
+            feeds[i] = min(max(now.reached_kw[i], 0.0), layout.parameters[i, CAPACITY]) if told else 0.0
+            missing -= feeds[i]
+    for i in stores:
+        if layout.carrier[i] == carrier:
+            feeds[i] = delivered(layout, now, around, row, i, now.reached_kw[i])
+            missing -= feeds[i]
+    for i in machines:
+        if layout.carrier[i] == carrier and now.status[i] != ACTIVE:
+            missing -= trim_machine(layout, i, missing, feeds)
+            now.reached_kw[i] = feeds[i]
+    for i in stores:
+        if layout.carrier[i] == carrier:
+            settled = delivered(layout, now, around, row, i, feeds[i] + missing)
+            missing -= settled - feeds[i]
+            feeds[i] = settled
+    for i in machines:
+        if layout.carrier[i] == carrier:
+            missing -= trim_machine(layout, i, missing, feeds)
+            run_machine(layout, around, row, i, feeds[i], out)
+    for i in stores:
+        if layout.carrier[i] == carrier:
+            commit(layout, now, around, row, i, feeds[i], out)
+    return max(missing, 0.0)
+
+
+@compiled
+def trim_machine(layout: Layout, i: int, missing_kw: float, feeds: Array) -> float:
+    """Moves a machine's output by what is missing (< 0: too much) within its range; tells by how much it moved."""
+    before = feeds[i]
+    feeds[i] = min(max(before + missing_kw, 0.0), layout.parameters[i, CAPACITY])
+    return feeds[i] - before
+
+
+@compiled
+def run_machine(layout: Layout, around: Surroundings, row: int, i: int, output_kw: float, out: Array) -> None:
+    cop = around.cop[row, i - layout.batteries - layout.stores - layout.chargers]
+    if layout.carrier[i] == HEAT:
+        output, power = heat_pump_step(output_kw, cop, layout.parameters[i, CAPACITY])
+    else:
+        output, power = chiller_step(output_kw, cop, layout.parameters[i, CAPACITY])
+    out[i, OUT_KW], out[i, IN_KW] = power, output
+
+
+@compiled
+def keep_grid_limit(
+    layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array, excess_kw: float
+) -> float:
+    """Takes `excess_kw` off the import as far as it goes, in this order; tells what is left of it.
+
+    Batteries charge less, cars with slack charge later, batteries discharge.
+    """
+    first_car = layout.batteries + layout.stores
+    for i in range(layout.batteries):
+        excess_kw -= raise_feed(layout, now, around, row, i, min(feeds[i] + excess_kw, 0.0), feeds)
+    for i in range(first_car, first_car + layout.chargers):
+        car = around.car[row, i - first_car]
+        before = now.energy_kwh[i] * car[STAY] + car[BROUGHT_KWH]
+        due_kw = max(car[NEEDED_KWH] - before, 0.0) / (layout.parameters[i, CHARGE_EFFICIENCY] * MINUTE_HOURS)
+        excess_kw -= raise_feed(layout, now, around, row, i, min(feeds[i] + excess_kw, -due_kw), feeds)
+    for i in range(layout.batteries):
+        excess_kw -= raise_feed(layout, now, around, row, i, feeds[i] + excess_kw, feeds)
+    return excess_kw
+
+
+@compiled
+def raise_feed(
+    layout: Layout, now: PlantArrays, around: Surroundings, row: int, i: int, feed_kw: float, feeds: Array
+) -> float:
+    """Moves a storage up to `feed_kw`, never down; tells by how much it really moved."""
+    before = feeds[i]
+    if feed_kw > before:
+        feeds[i] = delivered(layout, now, around, row, i, feed_kw)
+    return feeds[i] - before
+
+
+@compiled
+def keep_export_limit(layout: Layout, feeds: Array, net_kw: float) -> float:
+    """Cuts discharge, then PV, until export fits the connection; tells the net import after it."""
+    surplus = max(-net_kw - layout.export_limit_kw, 0.0)
+    for i in range(len(feeds)):
+        is_store = layout.batteries <= i < layout.batteries + layout.stores
+        first_machine = layout.batteries + layout.stores + layout.chargers
+        if is_store or first_machine <= i < first_machine + layout.machines:
+            continue
+        cut = min(max(feeds[i], 0.0), surplus)
+        feeds[i] -= cut
+        surplus -= cut
+        net_kw += cut
+    return net_kw
+
+
+@compiled
+def minute(layout: Layout, now: PlantArrays, around: Surroundings, row: int, slots: Array, site: Array) -> None:
+    """One minute of the whole site; `slots` and `site` take its record."""
+    if now.clock_s[0] % QUARTER_S == 0.0:
+        now.quarter_kwh[0] = 0.0
+    take_setpoints(layout, now)
+    feeds = np.zeros(len(now.held))
+    site[UNSERVED_HEAT_KW] = serve_thermal(layout, now, around, row, HEAT, feeds, slots)
+    site[UNSERVED_COLD_KW] = serve_thermal(layout, now, around, row, COLD, feeds, slots)
+    first_car, first_machine = layout.batteries + layout.stores, layout.batteries + layout.stores + layout.chargers
+    first_pv = first_machine + layout.machines
+    demand = around.power_demand_kw[row]
+    net = demand + slots[first_machine:first_pv, OUT_KW].sum()
+    for i in range(first_pv, len(feeds)):
+        feeds[i] = pv_step(now.reached_kw[i], around.pv_available_kw[row, i - first_pv], layout.parameters[i, CAPACITY])
+        net -= feeds[i]
+    for i in range(first_machine):
+        if i < layout.batteries or i >= first_car:
+            feeds[i] = delivered(layout, now, around, row, i, now.reached_kw[i])
+            net -= feeds[i]
+    limit = grid_limit_kw(layout, now)
+    quarter_left_h = (QUARTER_S - now.clock_s[0] % QUARTER_S) / 3600.0
+    allowed = (limit * QUARTER_S / 3600.0 - now.quarter_kwh[0]) / quarter_left_h
+    if net > allowed:
+        net = allowed + keep_grid_limit(layout, now, around, row, feeds, net - allowed)
+    net = keep_export_limit(layout, feeds, net)
+    for i in range(first_machine):
+        if i < layout.batteries or i >= first_car:
+            commit(layout, now, around, row, i, feeds[i], slots)
+    slots[first_pv:, IN_KW] = feeds[first_pv:]
+    slots[:, TARGET_KW] = now.wanted_kw
+    taken, fed = grid_step(max(net, 0.0), max(0.0 - net, 0.0), layout.import_limit_kw, layout.export_limit_kw)
+    site[IMPORT_KW], site[EXPORT_KW], site[LIMIT_KW] = taken, fed, limit
+    site[UNSERVED_KW] = max(net - taken, 0.0)
+    now.quarter_kwh[0] += taken * MINUTE_HOURS
+    now.clock_s[0] += 60.0
+
+
+@callable_from_python
+def run(layout: Layout, now: PlantArrays, around: Surroundings, first: int, slots: Array, site: Array) -> None:
+    """Minutes from row `first` of the surroundings on, as many as `slots` (n, slots, 4) and `site` (n, 6) hold."""
+    for m in range(len(slots)):
+        minute(layout, now, around, first + m, slots[m], site[m])
