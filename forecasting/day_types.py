@@ -1,0 +1,121 @@
+"""Local days: which day and slot an interval belongs to, and what kind of day that is.
+
+The room keeps no calendar. The site's calendar comes in as a function from local date to a name; only two things about
+it matter here: whether people work that day, and whether it is an ordinary day or one that needs an effect of its own.
+Inside, an interval is a step number: whole steps since 1970-01-01 UTC. Lags are then plain subtraction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+DayType = Callable[[date], str]
+"""Local date -> `workday`, `rest_day`, `holiday`, `makeup_day`, `closure` ..."""
+
+WORKING_TYPES = frozenset({"workday", "makeup_day"})
+ORDINARY_TYPES = frozenset({"workday", "rest_day"})
+EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class LocalClock:
+    """Step numbers, UTC times and local days of one site."""
+
+    zone: ZoneInfo
+    step_minutes: int
+
+    def __post_init__(self) -> None:
+        if self.step_minutes < 1 or 1440 % self.step_minutes:
+            raise ValueError(f"a day cannot be divided into steps of {self.step_minutes} min")
+
+    @property
+    def steps_per_day(self) -> int:
+        return 1440 // self.step_minutes
+
+    def steps_in(self, hours: float) -> int:
+        return round(hours * 60 / self.step_minutes)
+
+    def closed_steps(self, at: datetime) -> int:
+        """Number of the first step that is not over at `at`: only steps below it may have been measured."""
+        return int(_utc(at).timestamp() // (self.step_minutes * 60))
+
+    def first_step(self, at: datetime) -> int:
+        """Number of the first step that starts at `at` or later."""
+        return -int(-_utc(at).timestamp() // (self.step_minutes * 60))
+
+    def step_numbers(self, index: pd.DatetimeIndex) -> Ints:
+        """(n,) step that each time falls into."""
+        return index.as_unit("s").asi8 // (self.step_minutes * 60)
+
+    def start_of(self, step: int) -> datetime:
+        return datetime.fromtimestamp(step * self.step_minutes * 60, UTC)
+
+    def index(self, steps: Ints) -> pd.DatetimeIndex:
+        return pd.DatetimeIndex((steps * (self.step_minutes * 60)).astype("datetime64[s]")).tz_localize("UTC")
+
+    def local_times(self, steps: Ints) -> pd.DatetimeIndex:
+        """(n,) wall-clock times at the site, without zone."""
+        return self.index(steps).tz_convert(self.zone).tz_localize(None)
+
+    def days_and_slots(self, steps: Ints) -> tuple[Ints, Ints]:
+        """(n,) local day, counted from 1970-01-01, and (n,) slot within it."""
+        minutes = self.local_times(steps).as_unit("s").asi8 // 60
+        return minutes // 1440, minutes % 1440 // self.step_minutes
+
+
+@dataclass(frozen=True)
+class DayTable:
+    """The day types of a span of local days, looked up once, so that a fitted model needs no calendar function."""
+
+    first: int
+    """Number of the first day, counted from 1970-01-01."""
+    names: tuple[str, ...]
+    off: Bools
+    """(n,) True where people do not work."""
+
+    @classmethod
+    def over(cls, day_type: DayType, first: int, last: int) -> DayTable:
+        """Day types of the days `first` to `last`, both included."""
+        names = tuple(day_type(EPOCH + timedelta(days=day)) for day in range(first, last + 1))
+        return cls(first, names, np.array([name not in WORKING_TYPES for name in names]))
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.names) - 1
+
+    def is_off(self, days: Ints) -> Bools:
+        """(n,) whether each day is a day off.
+
+        Raises:
+            ValueError: a day lies outside the table.
+        """
+        places = np.asarray(days) - self.first
+        if places.size and (places.min() < 0 or places.max() >= len(self.names)):
+            span = [EPOCH + timedelta(days=day) for day in (self.first, self.last)]
+            raise ValueError(
+                f"day types are known from {span[0]} to {span[1]} only: fit again with a later horizon_end"
+            )
+        return self.off[places]
+
+    def special_days(self) -> list[tuple[date, str]]:
+        """Days that are neither ordinary workdays nor ordinary rest days, with their type."""
+        days = enumerate(self.names)
+        return [
+            (EPOCH + timedelta(days=self.first + place), name) for place, name in days if name not in ORDINARY_TYPES
+        ]
+
+
+def _utc(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError(f"time {at} has no zone: give UTC")
+    return at.astimezone(UTC)

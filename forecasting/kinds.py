@@ -1,0 +1,68 @@
+"""What every kind of series has in common: how it is fitted, and what a fitted one answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from forecasting.day_types import DayTable, LocalClock
+from forecasting.forecast import Array
+from forecasting.measured import Measured
+
+
+class PastSession(NamedTuple):
+    """One car's stay that is over, UTC."""
+
+    arrive: datetime
+    depart: datetime
+    energy_kwh: float
+    """Energy it took on balance."""
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """What a fit may know besides the series itself."""
+
+    clock: LocalClock
+    days: DayTable
+    origin: int
+    """First step that was not over when the fit was asked for."""
+    end: int
+    """Step after the last one that may ever be forecast with this fit."""
+    sessions: Sequence[PastSession] = ()
+
+
+class Outcome(NamedTuple):
+    """The answer for the steps `origin` to `end - 1`."""
+
+    quantiles: dict[float, Array]
+    method: str
+
+
+class FittedSeries(Protocol):
+    """A fitted series: plain data, picklable."""
+
+    def issue(self, recent: Measured, origin: int, end: int) -> Outcome:
+        """The forecast for steps `origin` to `end - 1`, from what was measured before `origin`."""
+        ...
+
+
+class SeriesKind(Protocol):
+    """A kind of series with its physical limits [unit of the series]."""
+
+    @property
+    def lowest(self) -> float: ...
+
+    @property
+    def highest(self) -> float: ...
+
+    @property
+    def measured(self) -> bool:
+        """Whether the history must hold a column of this name."""
+        ...
+
+    def fit(self, past: Measured, context: FitContext) -> FittedSeries:
+        """Raises ValueError or RuntimeError when no model can be made of `past`."""
+        ...

@@ -1,0 +1,107 @@
+"""Prophet for demand: trend, week, day shapes by day type, and holidays, to the end of the billing period.
+
+It carries the calendar weeks ahead. The next day is the near model's; `forecasting/demand.py` joins the two.
+Prophet speaks local wall-clock time, because people do.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecasting.day_types import DayTable, Ints, LocalClock
+from forecasting.forecast import Array
+from forecasting.measured import Measured
+
+LONGEST_DAYS = 90
+"""History that Prophet is fitted on [days]."""
+SHORTEST_DAYS = 14
+FIT_MINUTES = 30
+"""Values are averaged to this step for the fit [min]; docs/forecasting.md has the measured cost and gain."""
+CHANGEPOINT_PRIOR = 0.001
+"""Freedom of the trend: the stiffest of those tried was the best over a month; see docs/forecasting.md."""
+DAY_ORDER = 12
+WEEK_ORDER = 3
+SEED = 1
+
+
+def prophet_path(past: Measured, first: int, end: int, clock: LocalClock, days: DayTable) -> Array:
+    """(end - first,) expected demand, from a model fitted on the last 90 days of `past`.
+
+    Raises:
+        ValueError: less than two weeks of measurements.
+        RuntimeError: the optimiser failed.
+    """
+    recent = past.between(max(past.first, past.end - LONGEST_DAYS * clock.steps_per_day), past.end)
+    steps, values = _thinned(recent, clock)
+    if len(values) * max(FIT_MINUTES, clock.step_minutes) < SHORTEST_DAYS * 1440:
+        raise ValueError(f"less than {SHORTEST_DAYS} days of measurements")
+    frame = _frame(steps, _group(clock), clock, days).assign(y=values)
+    with _quiet():
+        model = _model(days)
+        model.fit(frame, seed=SEED)
+        ahead = model.predict(_frame(np.arange(first, end, dtype=np.int64), 1, clock, days))
+    return np.asarray(ahead["yhat"], dtype=float)
+
+
+def _model(days: DayTable) -> Any:
+    from prophet import Prophet  # slow to import, and only the fitting process needs it
+
+    special = pd.DataFrame(days.special_days(), columns=["ds", "holiday"])
+    model = Prophet(
+        growth="linear",
+        changepoint_prior_scale=CHANGEPOINT_PRIOR,
+        daily_seasonality=False,
+        weekly_seasonality=False,
+        yearly_seasonality=False,
+        uncertainty_samples=0,
+        holidays=special if len(special) else None,
+    )
+    model.add_seasonality("week", period=7, fourier_order=WEEK_ORDER)
+    model.add_seasonality("workday_shape", period=1, fourier_order=DAY_ORDER, condition_name="works")
+    model.add_seasonality("day_off_shape", period=1, fourier_order=DAY_ORDER, condition_name="off")
+    return model
+
+
+def _frame(steps: Ints, length: int, clock: LocalClock, days: DayTable) -> pd.DataFrame:
+    """Prophet's input for means over `length` steps from each of `steps` on, each placed at the middle of its time."""
+    off = days.is_off(clock.days_and_slots(steps)[0])
+    middle = clock.local_times(steps) + timedelta(minutes=length * clock.step_minutes / 2)
+    return pd.DataFrame({"ds": middle, "works": ~off, "off": off})
+
+
+def _group(clock: LocalClock) -> int:
+    return max(1, FIT_MINUTES // clock.step_minutes)
+
+
+def _thinned(past: Measured, clock: LocalClock) -> tuple[Ints, Array]:
+    """Measured values averaged to `FIT_MINUTES`, named by each group's first step; groups with a hole are left out."""
+    group = _group(clock)
+    first = -(-past.first // group) * group
+    count = max(0, (past.end - first) // group)
+    means = past.at(np.arange(first, first + count * group, dtype=np.int64)).reshape(count, group).mean(axis=1)
+    known = np.isfinite(means)
+    return (first + group * np.arange(count, dtype=np.int64))[known], means[known]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Third-party warnings and log lines of a fit stay inside it; failures still come as exceptions."""
+    loggers = [logging.getLogger(name) for name in ("cmdstanpy", "prophet", "prophet.plot")]
+    before = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled

@@ -1,0 +1,53 @@
+"""Simple forecasts: what every model is judged by, and what stands in when a model fails.
+
+All take the measured series, (n,) origins (number of the first step not yet measured) and (m,) leads (0 is the origin's
+own step), and give (n, m) values, NaN where the needed measurement is missing. Nothing from the origin on is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from forecasting.day_types import DayTable, Ints, LocalClock
+from forecasting.forecast import Array
+from forecasting.measured import Measured
+from forecasting.profile import TypeProfiles
+
+
+def persistence(past: Measured, origins: Ints, leads: Ints) -> Array:
+    """The last value stays."""
+    return np.repeat(past.at(origins - 1)[:, None], len(leads), axis=1)
+
+
+def same_slot(past: Measured, origins: Ints, leads: Ints, cycle: int) -> Array:
+    """The last measured value a whole number of cycles (a day's or a week's steps) before the target."""
+    back = cycle * (leads // cycle + 1)
+    return past.at(origins[:, None] + (leads - back)[None, :])
+
+
+def same_type_mean(past: Measured, origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Array:
+    """The slot's mean over the last four days of the target day's type before the origin's day."""
+    origin_days, _ = clock.days_and_slots(origins)
+    profiles = TypeProfiles.of(past, clock, days, np.unique(origin_days))
+    return profiles.at_steps(origins, leads, clock, days)
+
+
+def stand_in(past: Measured, origin: int, leads: Ints, clock: LocalClock, days: DayTable) -> tuple[Array, str]:
+    """The first yardstick that can speak for every lead, and its name; zeros where nothing was ever measured."""
+    origins = np.array([origin], dtype=np.int64)
+    day = clock.steps_per_day
+    candidates: tuple[tuple[str, int, Callable[[], Array]], ...] = (
+        ("same-type-day mean", 5 * day, lambda: same_type_mean(past, origins, leads, clock, days)),
+        ("same slot last week", 7 * day, lambda: same_slot(past, origins, leads, 7 * day)),
+        ("same slot yesterday", day, lambda: same_slot(past, origins, leads, day)),
+        ("persistence", 1, lambda: persistence(past, origins, leads)),
+    )
+    for name, needed, forecast in candidates:
+        if past.known >= needed and np.all(np.isfinite(values := forecast()[0])):
+            return values, name
+    known = past.values[np.isfinite(past.values)]
+    if known.size:
+        return np.full(len(leads), float(known[-1])), "last known value"
+    return np.zeros(len(leads)), "zero, never measured"
