@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 import numpy as np
@@ -209,5 +209,5 @@ def _list(values: Array) -> list[float]:
     return [float(v) for v in np.asarray(values, dtype=float)]
 
 
-SETPOINT_LIFE = timedelta(minutes=20)
-"""Time to live of a setpoint for a 15-minute cycle (RULES 8): one cycle and a third."""
+SETPOINT_LIFE_STEPS = 4 / 3
+"""Life of a setpoint in control intervals: 20 minutes for a 15-minute cycle (RULES 8)."""

@@ -11,6 +11,7 @@ from optimizer.situation import Session, Situation
 from site_configs.prices import grid_for, prices_for
 from site_configs.site import Site
 from site_configs.tariff import Tariff
+from streams.messages import Quality
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class SiteState:
     """Highest metered quarter-hour import of the running billing month so far [kW]."""
     sessions: Mapping[str, tuple[Session, ...]] = field(default_factory=dict)
     """Cars plugged in or announced, by charger."""
+    quality: Mapping[str, Quality] = field(default_factory=dict)
+    """By `<device>.<state>`: `stale` when the last interval did not report it and an older value stands in."""
 
 
 def build_situation(

@@ -141,6 +141,10 @@ class Device(BaseModel):
         """The physical state at the start of the first step."""
         return {}
 
+    def band(self, state: PhysicalState) -> dict[str, tuple[float, float]]:
+        """Range in which a plan that starts from `state` must keep each state; states without an entry are free."""
+        return {}
+
     @abstractmethod
     def step(self, asked: Asked, state: PhysicalState, conditions: Mapping[str, float], hours: float) -> Response:
         """One physical step: what is delivered of the flows asked, and the state after it."""
@@ -156,6 +160,10 @@ class Device(BaseModel):
     def setpoint_kw(self, flows: Asked, conditions: Mapping[str, float]) -> float | None:
         """The value to be sent for these flows; differs from `target_kw` where a limit is sent, not a power."""
         return self.target_kw(flows)
+
+    def why_idle(self, conditions: Mapping[str, float]) -> tuple[str, str] | None:
+        """Chinese and English reason for doing nothing that no price explains; None when there is none."""
+        return None
 
     def safe_kw(self) -> float:
         """Value of the setpoint when nobody is in charge."""

@@ -5,8 +5,9 @@
     charge[t] = 0 or discharge[t] = 0                                                        (3)
     wear = c_w·Σ discharge[t]·Δt[t]      (constant throughput cost; RULES 5, linearisation a) (4)
 
-Limits of the stored energy are soft only for a start outside them: `under` and `over` may be no larger than the start's
-own excess. (3) is not a row: the planner checks it in the answer and enforces it where it is broken.
+Limits of the stored energy are soft only for a start outside them: `under` and `over` may be no larger than the
+start's own excess and what standing loss makes of it. (3) is not a row: the planner checks it in the answer and
+enforces it where it is broken.
 """
 
 from __future__ import annotations
@@ -128,9 +129,16 @@ class Battery(Device):
             "keep": np.power(1.0 - self.standing_loss_per_hour, hours),
             "start_kwh": start,
             "terminal_value_per_kwh": self.discharge_efficiency * float(np.min(situation.prices.import_per_kwh)),
-            "under_limit_kwh": max(0.0, self.min_soc * self.capacity_kwh - start) * 1.001,
+            "under_limit_kwh": max(0.0, self.min_soc * self.capacity_kwh - start * self._kept_over(float(hours.sum()))),
             "over_limit_kwh": max(0.0, start - self.max_soc * self.capacity_kwh),
         }
+
+    def _kept_over(self, hours: float) -> float:
+        return float((1.0 - self.standing_loss_per_hour) ** hours)
+
+    def band(self, state: PhysicalState) -> dict[str, tuple[float, float]]:
+        low, high, start = self.min_soc * self.capacity_kwh, self.max_soc * self.capacity_kwh, state["energy_kwh"]
+        return {"energy_kwh": (min(low, start) * self._kept_over(24.0 * 31), max(high, start))}
 
     def start(self, situation: Situation) -> PhysicalState:
         energy = situation.start_of(self.id, "energy_kwh", self.initial_soc * self.capacity_kwh)

@@ -8,7 +8,9 @@
 
 m is 1 for every step of length > 0. The demand price stands in full over the peak so far (RULES 1.3: fee(D) less fee(D
 so far)). What the next billing period's peak will be is unknown inside this one's plan; the running peak is its
-estimate, so that the last hours before the month's end neither fear nor waste it. (2) is not a row: it is checked in the answer.
+estimate, so that the last hours before the month's end neither fear nor waste it. (2) is not a row: it is checked in
+the answer. In the coarse tail, where it is not checked, surplus earns at most the import price, so that buying and
+selling at once can never pay.
 """
 
 from __future__ import annotations
@@ -85,11 +87,15 @@ class GridConnection(Device):
 
     def inputs(self, situation: Situation, conditions: Mapping[str, Array]) -> dict[str, Array | float]:
         prices, hours = situation.prices, situation.grid.hours
+        in_tail = np.arange(len(hours)) >= situation.grid.near
+        export_price = np.where(
+            in_tail, np.minimum(prices.export_per_kwh, prices.import_per_kwh), prices.export_per_kwh
+        )
         later = np.asarray(prices.billing_period, dtype=float)
         peak = situation.start_of(self.id, "peak_kw", 0.0)
         return {
             "import_cost": prices.import_per_kwh * hours,
-            "export_gain": prices.export_per_kwh * hours,
+            "export_gain": export_price * hours,
             "metered": (hours > 0).astype(float),
             "in_running_period": 1.0 - later,
             "in_next_period": later,

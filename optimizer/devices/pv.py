@@ -77,6 +77,9 @@ class Pv(Device):
         curtailed = conditions["available_kw"] - flows.get("used_kw", 0.0)
         return flows.get("used_kw", 0.0) if curtailed > 1e-6 else self.capacity_kw
 
+    def why_idle(self, conditions: Mapping[str, float]) -> tuple[str, str] | None:
+        return None if conditions["available_kw"] > 0 else ("无光照", "no sun")
+
     def safe_kw(self) -> float:
         return self.capacity_kw
 

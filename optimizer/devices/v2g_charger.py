@@ -66,7 +66,7 @@ class V2gCharger(Device):
         return {"charge_kw": ("power", "out"), "discharge_kw": ("power", "in")}
 
     def conditions(self, situation: Situation) -> dict[str, Array]:
-        """(near,) each: `share` of the step with a car, the terms of (1) to (3), `needed_kwh`, and `two_way` as 0 or 1."""
+        """(near,) each: `share` of the step with a car, the terms of (1) to (3), `needed_kwh`, `two_way` (0 or 1)."""
         near = situation.grid.near
         names = ("share", "stay", "arrive_kwh", "full_kwh", "floor_kwh", "target_kwh", "needed_kwh", "two_way")
         given = {name: np.zeros(near) for name in names}
@@ -195,6 +195,9 @@ class V2gCharger(Device):
 
     def target_kw(self, flows: Asked) -> float | None:
         return flows.get("discharge_kw", 0.0) - flows.get("charge_kw", 0.0)
+
+    def why_idle(self, conditions: Mapping[str, float]) -> tuple[str, str] | None:
+        return None if conditions["share"] > 0 else ("无车", "no car plugged in")
 
     def asked(self, target_kw: float) -> dict[str, float]:
         return {"charge_kw": max(0.0, -target_kw), "discharge_kw": max(0.0, target_kw)}

@@ -1,0 +1,289 @@
+"""The planner: one model per site, built once, updated as arrays, solved as a linear program, exact by checking.
+
+    build      Pyomo, once per site and grid shape (a rebuild is counted with its reason)
+    update     parameters -> arrays, a few sparse products
+    solve      HiGHS; either-or conditions that the answer breaks are added as binaries and it is solved again
+    read       flows, states, costs by term, shadow prices, limits that gave way, setpoints
+
+The plan does not depend on earlier calls: the same situation gives the same plan.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pyomo.environ as pyo
+
+from optimizer import reasons
+from optimizer.balance import BusFlow, FeederLimit, add_balances, add_feeder_limits, bus_flows
+from optimizer.compiled import CompiledModel, ParameterVector, Program
+from optimizer.devices.base import Carrier, Cost, Device, Ports
+from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, Plan, Setpoint, Text
+from optimizer.situation import Situation
+from optimizer.solver import Choice, OneOf, Solution, Status, ZeroOrAtLeast, is_kept, solve
+from optimizer.time_grid import Array, GridShape
+
+MAX_SOLVES = 8
+"""Rounds of adding either-or decisions; each adds all that the last answer broke, so few are needed."""
+PART_LOAD_EXACT_STEPS = 16
+"""Steps in which least part loads are exact; later ones are relaxed, for only the first step is ever executed."""
+GAVE_WAY_ABOVE = 1e-4
+
+
+@dataclass(frozen=True)
+class NoPlan:
+    """There is no plan, and why: the caller goes on to the next-best answer."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A built site: the Pyomo model, its arrays, and where to find everything in an answer."""
+
+    shape: GridShape
+    pyomo: Any
+    ports: Mapping[str, Ports]
+    flows: tuple[BusFlow, ...]
+    balances: Mapping[Carrier, Any]
+    costs: tuple[Cost, ...]
+    compiled: CompiledModel
+    choices: tuple[Choice, ...]
+
+
+def build(devices: Sequence[Device], feeders: Sequence[FeederLimit], shape: GridShape) -> Model:
+    """The whole site as rows: devices offer flows, balances add them up."""
+    model = pyo.ConcreteModel()
+    model.device = pyo.Block([device.id for device in devices])
+    ports: dict[str, Ports] = {}
+    for device in devices:
+        ports[device.id] = device.add_to(model.device[device.id], shape)
+    flows = bus_flows(devices, ports)
+    model.site = pyo.Block(concrete=True)
+    balances = add_balances(model.site, flows, shape)
+    add_feeder_limits(model.site, flows, feeders, shape)
+    costs = tuple(cost for port in ports.values() for cost in port.costs)
+    parameters = ParameterVector({device.id: model.device[device.id] for device in devices})
+    compiled = CompiledModel(parameters, model, costs)
+    return Model(shape, model, ports, flows, balances, costs, compiled, _choices(ports, compiled, shape))
+
+
+def _choices(ports: Mapping[str, Ports], compiled: CompiledModel, shape: GridShape) -> tuple[Choice, ...]:
+    """Either-or conditions: one direction at a time in every near step, least part loads in the first hours."""
+    found: list[Choice] = []
+    for port in ports.values():
+        for a, b in port.exclusive:
+            found += [OneOf(compiled.column(a[t]), compiled.column(b[t])) for t in range(shape.near)]
+        for part in port.semicontinuous:
+            exact = range(min(shape.near, PART_LOAD_EXACT_STEPS))
+            found += [ZeroOrAtLeast(compiled.column(part.variable[t]), part.minimum) for t in exact]
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A solved program with what it took to get there."""
+
+    solution: Solution
+    solves: int
+    cycling: bool = False
+    """True when machines have to run below their least part load, because nothing else is feasible."""
+
+
+def solve_exactly(program: Program, choices: tuple[Choice, ...], deadline_s: float) -> Answer:
+    """Linear first; either-or conditions that the answer breaks are enforced, until none is broken.
+
+    Where minimum part loads leave no answer at all, they are given up (machines then cycle) before anything else.
+    """
+    until = time.perf_counter() + deadline_s
+    answer = _enforce(program, choices, until)
+    strict = tuple(choice for choice in choices if isinstance(choice, OneOf))
+    if answer.solution.status is not Status.INFEASIBLE or len(strict) == len(choices):
+        return answer
+    loose = _enforce(program, strict, until)
+    return Answer(loose.solution, answer.solves + loose.solves, cycling=True)
+
+
+def _enforce(program: Program, choices: tuple[Choice, ...], until: float) -> Answer:
+    enforced = tuple(choice for choice in choices if _pays_to_break(program, choice))
+    for solves in range(1, MAX_SOLVES + 1):
+        solution = solve(program, enforced, time_limit_s=max(0.05, until - time.perf_counter()))
+        if not solution.usable:
+            return Answer(solution, solves)
+        broken = tuple(choice for choice in choices if not is_kept(choice, solution.x))
+        if not broken:
+            return Answer(solution, solves)
+        enforced += broken
+    return Answer(replace(solution, status=Status.NO_ANSWER, detail=f"{len(broken)} conditions broken"), MAX_SOLVES)
+
+
+def _pays_to_break(program: Program, choice: Choice) -> bool:
+    """Both directions at once earn money by themselves, as where the export price is above the import price."""
+    return isinstance(choice, OneOf) and program.cost[choice.first] + program.cost[choice.second] < 0
+
+
+class Planner:
+    """Plans one site. Keeps the built model between calls, and nothing else that could change an answer."""
+
+    def __init__(self, site: str, devices: Sequence[Device], feeders: Sequence[FeederLimit] = ()) -> None:
+        self.site = site
+        self.devices = tuple(devices)
+        self.feeders = tuple(feeders)
+        self.rebuilds: list[str] = []
+        """Why the model was built, each time it was."""
+        self._model: Model | None = None
+
+    def plan(self, situation: Situation, deadline_s: float = 10.0) -> Plan | NoPlan:
+        """The best plan for the situation, or why there is none.
+
+        Raises:
+            ValueError: a series is missing, of wrong length or not finite (named).
+        """
+        began = time.perf_counter()
+        model = self._model_for(situation.grid.shape)
+        conditions = {device.id: device.conditions(situation) for device in self.devices}
+        inputs = {device.id: device.inputs(situation, conditions[device.id]) for device in self.devices}
+        parameters = model.compiled.parameters.values(inputs)
+        program = model.compiled.program(parameters)
+        updated = time.perf_counter()
+        answer = solve_exactly(program, model.choices, deadline_s)
+        solved = time.perf_counter()
+        if not answer.solution.usable:
+            return NoPlan(f"{answer.solution.status.value}: {answer.solution.detail}")
+        reading = _Reading(self.devices, model, situation, conditions, parameters, answer)
+        took = {"update": (updated - began) * 1e3, "solve": (solved - updated) * 1e3}
+        return replace(reading.plan(), time_ms=took)
+
+    def _model_for(self, shape: GridShape) -> Model:
+        if self._model is None or self._model.shape != shape:
+            why = "first plan" if self._model is None else f"grid {self._model.shape} became {shape}"
+            self.rebuilds.append(why)
+            self._model = build(self.devices, self.feeders, shape)
+        return self._model
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Turns a solved program into a plan."""
+
+    devices: tuple[Device, ...]
+    model: Model
+    situation: Situation
+    conditions: Mapping[str, Mapping[str, Array]]
+    parameters: Array
+    answer: Answer
+
+    def plan(self) -> Plan:
+        situation, near = self.situation, self.situation.grid.near
+        flows = tuple(
+            FlowSeries(f.device, f.carrier, f.direction, f.quantity, np.maximum(self._values(f.variable, near), 0.0))
+            for f in self.model.flows
+        )
+        states = {
+            device: {name: self._values(variable, near + 1) for name, variable in port.states.items()}
+            for device, port in self.model.ports.items()
+            if port.states
+        }
+        shadow_prices = self._shadow_prices()
+        return Plan(
+            site=situation.site,
+            issued_at=situation.issued_at,
+            grid=situation.grid,
+            status="optimal" if self.answer.solution.status is Status.OPTIMAL else "feasible",
+            flows=flows,
+            states=states,
+            import_per_kwh=situation.prices.import_per_kwh[:near],
+            export_per_kwh=situation.prices.export_per_kwh[:near],
+            cost=self._cost_table(),
+            setpoints=tuple(self._setpoints(flows, shadow_prices)),
+            shadow_prices=shadow_prices,
+            limits_given_way=tuple(self._limits_given_way()),
+            grid_limit_kw=self._grid_limit(),
+            gap=self.answer.solution.gap,
+            solves=self.answer.solves,
+        )
+
+    def _values(self, variable: Any, count: int) -> Array:
+        columns = [self.model.compiled.column(variable[t]) for t in range(count)]
+        return self.answer.solution.x[columns]
+
+    def _dual(self, row: Any, step: int) -> float:
+        return float(self.answer.solution.row_dual[self.model.compiled.rows[id(row[step])]])
+
+    def _shadow_prices(self) -> dict[str, Array]:
+        hours = self.situation.grid.step_hours
+        near = range(self.situation.grid.near)
+        return {
+            carrier: np.asarray([self._dual(row, t) / hours for t in near])
+            for carrier, row in self.model.balances.items()
+        }
+
+    def _cost_table(self) -> dict[str, float]:
+        values = self.model.compiled.cost_values(self.parameters, self.answer.solution.x)
+        table: dict[str, float] = {}
+        for cost, value in zip(self.model.costs, values, strict=True):
+            in_tail = cost.step is not None and cost.step >= self.situation.grid.near
+            term = "tail" if in_tail else cost.term
+            table[term] = table.get(term, 0.0) + float(value)
+        return table
+
+    def _grid_limit(self) -> float | None:
+        """The month's peak as planned: import below it costs no demand charge."""
+        if self.situation.prices.demand_per_kw <= 0:
+            return None
+        peaks = [port.scalars["peak_kw"] for port in self.model.ports.values() if "peak_kw" in port.scalars]
+        return max((float(self.answer.solution.x[self.model.compiled.column(peak)]) for peak in peaks), default=None)
+
+    def _limits_given_way(self) -> list[GivenWay]:
+        found = []
+        times = self.situation.grid.near_times
+        for device, port in self.model.ports.items():
+            for slack in port.slacks:
+                values = self._values(slack.variable, self.situation.grid.near)
+                worst = int(np.argmax(values))
+                if values[worst] > GAVE_WAY_ABOVE:
+                    first = times[int(np.argmax(values > GAVE_WAY_ABOVE))]
+                    found.append(GivenWay(device, slack.limit, float(values[worst]), slack.unit, first))
+        if self.answer.cycling:
+            found.append(GivenWay("site", "min_part_load", 0.0, "kW", times[0]))
+        return found
+
+    def _setpoints(self, flows: tuple[FlowSeries, ...], shadow_prices: Mapping[str, Array]) -> list[Setpoint]:
+        grid = self.situation.grid
+        until = grid.start + timedelta(minutes=grid.step_minutes * SETPOINT_LIFE_STEPS)
+        found = []
+        for device in self.devices:
+            asked = {f.quantity: float(f.kw[0]) for f in flows if f.device == device.id}
+            here = {name: float(values[0]) for name, values in self.conditions[device.id].items()}
+            target = device.setpoint_kw(asked, here)
+            if target is None:
+                continue
+            why = self._reason(device, asked, here, target, shadow_prices)
+            found.append(Setpoint(device.id, target, device.safe_kw(), grid.start, until, why))
+        return found
+
+    def _reason(
+        self,
+        device: Device,
+        asked: Mapping[str, float],
+        here: Mapping[str, float],
+        target: float,
+        shadow_prices: Mapping[str, Array],
+    ) -> Text:
+        idle = device.why_idle(here)
+        if idle is not None:
+            return Text(zh=idle[0], en=idle[1])
+        carrier = device.buses()[device.main_quantity or ""][0]
+        price = float(shadow_prices[carrier][0])
+        power = device.target_kw(asked) or 0.0
+        stored = self.model.ports[device.id].stored_value
+        if stored is not None:
+            return reasons.store_reason(power, price, -self._dual(stored, 0))
+        if target < device.bounds_kw()[1] and "available_kw" in here:
+            return reasons.curtailed_reason(target)
+        return reasons.flow_reason(power, carrier, price)

@@ -1,0 +1,189 @@
+"""HiGHS from arrays: linear programs, and the few either-or decisions that an answer turned out to need.
+
+Rules kept here: a status is looked at before any value; only a finite objective is accepted; one thread, so that the
+same program gives the same answer. HiGHS' own time limit is a hint, not a promise: the hard deadline is a process that
+can be killed (see `streams.workers`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import highspy
+import numpy as np
+
+from optimizer.compiled import INFINITY, Program
+from optimizer.time_grid import Array
+
+FEASIBILITY = 1e-9
+"""Primal and dual tolerance of the solver: three orders below the 1e-6 kW to which balances must close."""
+MIP_GAP = 1e-6
+ABOVE_ZERO = 1e-6
+"""A flow above this [kW] counts as used: ten times below what a meter of 0.01 kW resolution could show."""
+
+
+class Status(Enum):
+    """What came of a solve."""
+
+    OPTIMAL = "optimal"
+    FEASIBLE = "feasible"
+    """Stopped at the time limit with an answer that keeps all rows."""
+    INFEASIBLE = "infeasible"
+    NO_ANSWER = "no answer"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Of two columns only one may be above 0."""
+
+    first: int
+    second: int
+
+
+@dataclass(frozen=True)
+class ZeroOrAtLeast:
+    """A column that is 0 or at least `minimum`."""
+
+    column: int
+    minimum: float
+
+
+Choice = OneOf | ZeroOrAtLeast
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The answer of one solve; arrays are empty when there is none."""
+
+    status: Status
+    x: Array
+    row_dual: Array
+    objective: float
+    gap: float
+    detail: str = ""
+
+    @property
+    def usable(self) -> bool:
+        return self.status in (Status.OPTIMAL, Status.FEASIBLE)
+
+
+def is_kept(choice: Choice, x: Array) -> bool:
+    """Whether an answer keeps an either-or condition."""
+    if isinstance(choice, OneOf):
+        return min(x[choice.first], x[choice.second]) <= ABOVE_ZERO
+    return not ABOVE_ZERO < x[choice.column] < choice.minimum - ABOVE_ZERO
+
+
+def solve(program: Program, choices: tuple[Choice, ...] = (), *, time_limit_s: float = 10.0) -> Solution:
+    """Solves the program with the given either-or conditions; shadow prices are those of the decided program."""
+    if not choices:
+        return _run(program, _CONTINUOUS, time_limit_s)
+    columns = len(program.cost)
+    extended = _with_choices(program, choices)
+    decided = _run(extended, slice(columns, None), time_limit_s)
+    if not decided.usable:
+        return decided
+    lower, upper = extended.lower.copy(), extended.upper.copy()
+    lower[columns:] = upper[columns:] = np.round(decided.x[columns:])
+    fixed = _run(replace(extended, lower=lower, upper=upper), _CONTINUOUS, time_limit_s)
+    chosen = fixed if fixed.status is Status.OPTIMAL else decided
+    duals = fixed.row_dual[: len(program.row_lower)]
+    return replace(chosen, status=decided.status, x=chosen.x[:columns], row_dual=duals, gap=decided.gap)
+
+
+def _with_choices(program: Program, choices: tuple[Choice, ...]) -> Program:
+    """The program with one binary column and two rows per choice; big-M is the column's own upper bound."""
+    columns = len(program.cost)
+    rows = [row for n, choice in enumerate(choices) for row in _choice_rows(choice, columns + n, program.upper)]
+    count = len(choices)
+    return Program(
+        cost=np.concatenate([program.cost, np.zeros(count)]),
+        offset=program.offset,
+        lower=np.concatenate([program.lower, np.zeros(count)]),
+        upper=np.concatenate([program.upper, np.ones(count)]),
+        row_lower=np.concatenate([program.row_lower, np.full(len(rows), -INFINITY)]),
+        row_upper=np.concatenate([program.row_upper, [row.upper for row in rows]]),
+        start=np.concatenate([program.start, program.start[-1] + 2 * np.arange(1, len(rows) + 1)]).astype(np.int32),
+        index=np.concatenate([program.index, *(row.index for row in rows)]).astype(np.int32),
+        value=np.concatenate([program.value, *(row.value for row in rows)]),
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    index: tuple[int, int]
+    value: tuple[float, float]
+    upper: float
+
+
+def _choice_rows(choice: Choice, switch: int, upper: Array) -> tuple[_Row, _Row]:
+    """With the switch u: `a <= A u` and `b <= B (1 - u)`, or `x <= X u` and `x >= minimum u`."""
+    if isinstance(choice, OneOf):
+        first, second = choice.first, choice.second
+        return (
+            _Row((first, switch), (1.0, -upper[first]), 0.0),
+            _Row((second, switch), (1.0, upper[second]), upper[second]),
+        )
+    column = choice.column
+    return (
+        _Row((column, switch), (1.0, -upper[column]), 0.0),
+        _Row((column, switch), (-1.0, choice.minimum), 0.0),
+    )
+
+
+_CONTINUOUS = slice(0, 0)
+
+
+def _run(program: Program, binaries: slice, time_limit_s: float) -> Solution:
+    integrality = np.zeros(len(program.cost), dtype=np.int32)
+    integrality[binaries] = int(highspy.HighsVarType.kInteger)
+    highs = highspy.Highs()
+    highs.setOptionValue("output_flag", False)
+    highs.setOptionValue("threads", 1)
+    highs.setOptionValue("time_limit", time_limit_s)
+    highs.setOptionValue("primal_feasibility_tolerance", FEASIBILITY)
+    highs.setOptionValue("dual_feasibility_tolerance", FEASIBILITY)
+    highs.setOptionValue("mip_feasibility_tolerance", FEASIBILITY)
+    highs.setOptionValue("mip_rel_gap", MIP_GAP)
+    passed = highs.passModel(
+        len(program.cost), len(program.row_lower), len(program.value),
+        int(highspy.MatrixFormat.kRowwise), int(highspy.ObjSense.kMinimize), program.offset,
+        program.cost, program.lower, program.upper, program.row_lower, program.row_upper,
+        program.start, program.index, program.value, integrality,
+    )  # fmt: skip
+    if passed == highspy.HighsStatus.kError:
+        raise ValueError("the solver refused the program: a coefficient or bound is out of its range")
+    highs.run()
+    return _read(highs, bool(integrality.any()))
+
+
+def _read(highs: highspy.Highs, is_mip: bool) -> Solution:
+    model_status, info = highs.getModelStatus(), highs.getInfo()
+    status = _STATUS.get(model_status, Status.NO_ANSWER)
+    has_answer = info.primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible)
+    if model_status == highspy.HighsModelStatus.kTimeLimit and has_answer:
+        status = Status.FEASIBLE
+    objective = info.objective_function_value
+    detail = highs.modelStatusToString(model_status)
+    if status in (Status.OPTIMAL, Status.FEASIBLE) and not (has_answer and math.isfinite(objective)):
+        status = Status.NO_ANSWER
+    if status not in (Status.OPTIMAL, Status.FEASIBLE):
+        return Solution(status, np.empty(0), np.empty(0), math.nan, math.nan, detail)
+    solution = highs.getSolution()
+    return Solution(
+        status=status,
+        x=np.asarray(solution.col_value, dtype=float),
+        row_dual=np.asarray(solution.row_dual, dtype=float),
+        objective=objective,
+        gap=float(info.mip_gap) if is_mip else 0.0,
+        detail=detail,
+    )
+
+
+_STATUS = {
+    highspy.HighsModelStatus.kOptimal: Status.OPTIMAL,
+    highspy.HighsModelStatus.kInfeasible: Status.INFEASIBLE,
+    highspy.HighsModelStatus.kUnboundedOrInfeasible: Status.INFEASIBLE,
+}
