@@ -1,0 +1,1 @@
+"""How a history folder is read: columns and units, cells and times, repairs, sessions, weather forecasts."""
