@@ -3,7 +3,7 @@
 A coarse step gets the time-weighted mean of the prices inside it. Series of the market replace the tariff where they
 are given. The basic charge enters the plan only when the site is billed by its actual maximum demand. A capacity charge
 does not depend on the plan; a contract charge costs more only above 105 % of the contract, which the plan does not know
-yet. Both are billed in settlement.
+yet. Both are billed in settlement, and so is the load-factor rebate, which is only known when the month is over.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def _plain(details: ErrorDetails) -> str:
     if details["type"] == "union_tag_invalid":
         context = details.get("ctx", {})
         return f"unknown kind {context.get('tag')}: known are {context.get('expected_tags')}"
-    message = details["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = details["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
     return message[:1].lower() + message[1:]
 
 

@@ -57,6 +57,11 @@ class BandPrice:
     """The least certain status of all figures used."""
     note: str = ""
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for prices that belong on one bill line."""
+        return (self.version, self.price_month, self.band, *self.components.items())
+
 
 @dataclass(frozen=True)
 class Segment:

@@ -1,0 +1,172 @@
+"""The bill of measured flows under the tariff, line by line, in the order of RULES 1.4b.
+
+1. Meter intervals are split at every change of band, day or version and sorted by price (`settlement/energy.py`).
+2. Energy fees by band and component, each line rounded; floating components carry k(band), fixed ones do not.
+3. Basic charge by the user's choice (`settlement/demand.py`).
+4. Government funds apart: without band where they do not float, and outside the power-factor line.
+5. Power-factor adjustment, where reactive energy was metered.
+6. Export is a settlement of its own, never netted with the import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+import pandas as pd
+
+from settlement.demand import basic_charge
+from settlement.energy import PricedEnergy, priced_energy
+from settlement.flows import Flows, flows_of
+from settlement.money import cents, quantity
+from settlement.power_factor import power_factor, power_factor_rate
+from site_configs.site import Site
+from site_configs.tariff import Tariff
+from site_configs.tariff_table import FUNDS, Status
+
+REACTIVE = "reactive_kvar"
+"""Optional column: mean reactive power by the registers' absolute values [kvar]."""
+
+
+@dataclass(frozen=True)
+class BillLine:
+    """One line: what, how much, at which price, by which document."""
+
+    component: str
+    """Price component (purchase, line_loss ...), funds, a basic charge, power_factor or export."""
+    band: str
+    """Tariff band; empty where none applies."""
+    quantity: Decimal
+    unit: str
+    """kWh, kW, kVA, or the currency for the base of the power-factor line."""
+    price: Decimal
+    """Money per unit; the rate in the power-factor line."""
+    fee: Decimal
+    """Rounded half up to 0.01."""
+    document: str
+    version: date | None
+    """First day of the tariff version; None where the price is not of a tariff table."""
+    status: Status
+    """The least certain status of the figures behind the price."""
+
+
+@dataclass(frozen=True)
+class Bill:
+    """All lines of a period. What export earns is settled apart and not part of the total."""
+
+    site: str
+    start: datetime
+    end: datetime
+    currency: str
+    lines: tuple[BillLine, ...]
+    export_lines: tuple[BillLine, ...]
+
+    @property
+    def total(self) -> Decimal:
+        """What the site pays for its import."""
+        return _sum(self.lines)
+
+    @property
+    def export_total(self) -> Decimal:
+        """What the site is paid for its export."""
+        return _sum(self.export_lines)
+
+    def of(self, *components: str) -> Decimal:
+        """Sum of the lines of some components."""
+        return _sum(line for line in self.lines if line.component in components)
+
+
+def bill(
+    site: Site, tariff: Tariff, flows: pd.DataFrame, period: tuple[datetime, datetime], billed_demand_kw: float | None
+) -> Bill:
+    """The bill of a period for flows with columns `import_kw`, `export_kw` and optionally `reactive_kvar`.
+
+    `billed_demand_kw` is the month's billed maximum demand; None leaves the basic charge out, as for a part of a month.
+    The load-factor rebate is looked at only when the period is a whole billing month.
+
+    Raises:
+        ValueError: flows do not cover the period, or a basic charge is asked for more than one billing month.
+    """
+    start, end = period
+    columns = ["import_kw", "export_kw", *([REACTIVE] if REACTIVE in flows else [])]
+    measured = flows_of(flows, start, end, columns)
+    energies = priced_energy(tariff, measured)
+    energy, funds = list(_energy_lines(energies)), list(_funds_lines(energies))
+    basic = [] if billed_demand_kw is None else list(_basic_lines(site, tariff, measured, energies, billed_demand_kw))
+    adjusted = list(_power_factor_lines(site, measured, [*energy, *basic]))
+    lines = (*energy, *basic, *funds, *adjusted)
+    return Bill(site.id, start, end, site.currency, lines, tuple(_export_lines(site, measured)))
+
+
+def _energy_lines(energies: Iterable[PricedEnergy]) -> Iterator[BillLine]:
+    for energy in energies:
+        for component, price in energy.price.components.items():
+            if component != FUNDS:
+                yield _energy_line(energy, component, energy.price.band, energy.kwh, price)
+
+
+def _funds_lines(energies: Iterable[PricedEnergy]) -> Iterator[BillLine]:
+    """One line for each price of the funds: a single one in a month unless they float or the table changes."""
+    sums: dict[tuple[object, ...], tuple[PricedEnergy, str, Decimal]] = {}
+    for energy in energies:
+        price = energy.price
+        if FUNDS not in price.components:
+            continue
+        band: str = price.band if FUNDS in price.floating else ""
+        key = (price.version, price.price_month, band, price.components[FUNDS])
+        before = sums[key][2] if key in sums else Decimal(0)
+        sums[key] = (energy, band, before + energy.kwh)
+    for energy, band, kwh in sums.values():
+        yield _energy_line(energy, FUNDS, band, kwh, energy.price.components[FUNDS])
+
+
+def _energy_line(energy: PricedEnergy, component: str, band: str, kwh: Decimal, price: Decimal) -> BillLine:
+    of = energy.price
+    return BillLine(component, band, kwh, "kWh", price, cents(kwh * price), of.document, of.version, of.status)
+
+
+def _basic_lines(
+    site: Site, tariff: Tariff, flows: Flows, energies: Iterable[PricedEnergy], demand_kw: float
+) -> Iterator[BillLine]:
+    month = tariff.billing_month(flows.start)
+    if flows.end > month[1]:
+        raise ValueError(f"a basic charge is of one billing month: {flows.start} to {flows.end} passes {month[1]}")
+    whole = (flows.start, flows.end) == month
+    month_kwh = sum((energy.kwh for energy in energies), Decimal(0)) if whole else None
+    prices = tariff.demand_price(tariff.local_date(flows.start))
+    for item in basic_charge(site.tariff, prices, demand_kw, month_kwh):
+        yield BillLine(
+            item.component,
+            "",
+            item.quantity,
+            item.unit,
+            item.price,
+            item.fee,
+            prices.document,
+            prices.version,
+            prices.status,
+        )
+
+
+def _power_factor_lines(site: Site, flows: Flows, base: list[BillLine]) -> Iterator[BillLine]:
+    if REACTIVE not in flows.values:
+        return
+    factor = power_factor(quantity(flows.energy("import_kw")), quantity(flows.energy(REACTIVE)))
+    if factor is None:
+        return
+    rate = power_factor_rate(factor, site.tariff.power_factor_standard_percent)
+    amount = _sum(base)
+    fee = cents(rate * amount)
+    yield BillLine("power_factor", "", amount, site.currency, rate, fee, "〔83〕水电财字第215号", None, "published")
+
+
+def _export_lines(site: Site, flows: Flows) -> Iterator[BillLine]:
+    kwh, price = quantity(flows.energy("export_kw")), Decimal(str(site.export.price_per_kwh))
+    if kwh > 0:
+        yield BillLine("export", "", kwh, "kWh", price, cents(kwh * price), site.export.source, None, "assumed")
+
+
+def _sum(lines: Iterable[BillLine]) -> Decimal:
+    return sum((line.fee for line in lines), Decimal(0))

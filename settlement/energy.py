@@ -1,0 +1,50 @@
+"""Metered energy, sorted by the price it was taken at (RULES 1.4b, steps 1 and 2).
+
+Intervals are split where a band, a day or a tariff version begins, in proportion to time. Energies are summed as whole
+millionths of a kWh, so that a period and its two halves give the same lines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+
+from settlement.flows import Flows
+from site_configs.tariff import BandPrice, Tariff
+from site_configs.tariff_table import BANDS
+
+MICRO = 1_000_000
+
+
+@dataclass(frozen=True)
+class PricedEnergy:
+    """Energy taken at one price."""
+
+    price: BandPrice
+    kwh: Decimal
+
+
+def priced_energy(tariff: Tariff, flows: Flows, column: str = "import_kw") -> tuple[PricedEnergy, ...]:
+    """Energy of a flow by document, price table and band, in this order."""
+    segments = tariff.segments(flows.start, flows.end)
+    starts = np.array([segment.start.timestamp() for segment in segments])
+    rows = flows.edges_s
+    edges = np.union1d(rows, starts)
+    row = np.searchsorted(rows, edges[:-1], side="right") - 1
+    segment_of = np.searchsorted(starts, edges[:-1], side="right") - 1
+    micro_kwh = np.rint(flows.values[column][row] * np.diff(edges) / 3600.0 * MICRO).astype(np.int64)
+    per_segment = np.zeros(len(segments), dtype=np.int64)
+    np.add.at(per_segment, segment_of, micro_kwh)
+    return _grouped([(segment.price, int(energy)) for segment, energy in zip(segments, per_segment, strict=True)])
+
+
+def _grouped(energies: list[tuple[BandPrice, int]]) -> tuple[PricedEnergy, ...]:
+    sums: dict[tuple[object, ...], int] = {}
+    prices: dict[tuple[object, ...], BandPrice] = {}
+    for price, micro_kwh in energies:
+        prices.setdefault(price.key, price)
+        sums[price.key] = sums.get(price.key, 0) + micro_kwh
+    found = [PricedEnergy(prices[key], Decimal(total) / MICRO) for key, total in sums.items()]
+    return tuple(sorted(found, key=lambda e: (e.price.version, e.price.price_month, BANDS.index(e.price.band))))

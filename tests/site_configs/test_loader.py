@@ -1,0 +1,168 @@
+"""Site files: what is read, and that every problem is found and named."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from optimizer.errors import InputError
+from site_configs.loader import check_site, load_site, shipped_sites
+
+PARK = files("site_configs").joinpath("jiashan_park.yaml").read_text(encoding="utf-8")
+
+
+def changed(*changes: tuple[str, str]) -> str:
+    text = PARK
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def findings(tmp_path: Path, text: str) -> list[tuple[str, str, str]]:
+    file = tmp_path / "park.yaml"
+    file.write_text(text, encoding="utf-8")
+    document = check_site(file)
+    assert document.ok is (not document.errors)
+    assert all(error.file == str(file) for error in document.errors)
+    return [(error.path, error.value, error.message) for error in document.errors]
+
+
+def test_every_shipped_site_is_valid() -> None:
+    assert "jiashan_park" in shipped_sites()
+    for name in shipped_sites():
+        assert load_site(name).id == name
+        assert check_site(name).model_dump() == {"site": name, "ok": True, "errors": ()}
+
+
+def test_a_file_is_read_like_a_shipped_site(tmp_path: Path) -> None:
+    file = tmp_path / "park.yaml"
+    file.write_text(PARK, encoding="utf-8")
+    assert load_site(file) == load_site("jiashan_park")
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"no such site: shipped are .*jiashan_park"):
+        load_site("atlantis")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.yaml: whole file: cannot be read \(No such file"):
+        load_site(tmp_path / "nowhere.yaml")
+
+
+def test_a_folder_or_a_binary_file_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "folder.yaml"
+    folder.mkdir()
+    assert "cannot be read" in check_site(folder).errors[0].message
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"id: \xff\xfe")
+    assert check_site(binary).errors[0].message == "is not UTF-8 text: save it as UTF-8"
+
+
+def test_all_problems_at_once(tmp_path: Path) -> None:
+    found = findings(
+        tmp_path,
+        changed(
+            ("capacity_kwh: 1000, charge_limit_kw: 500", "capacity_kwh: -200, charge_limit_kw: .nan"),
+            ("timezone: Asia/Shanghai", "timezone: Asia/Jiashan"),
+            ("area: zhejiang", "area: atlantis"),
+            ("members: [ev01,", "members: [ev99,"),
+            ("id: ev02,", "id: ev03,"),
+            ("latitude: 30.84\n", ""),
+            ("currency: CNY", "currency: CNY\ncolour: blue"),
+        ),
+    )
+    assert ("devices.4.capacity_kwh (battery1)", "-200", "must be greater than 0") in found
+    assert ("devices.4.charge_limit_kw (battery1)", "nan", "must be a finite number") in found
+    assert ("latitude", "nothing", "is required: add it") in found
+    assert ("colour", "blue", "is not a known field: remove it or correct its spelling") in found
+    assert ("timezone", "Asia/Jiashan", 'unknown zone: give an IANA name such as "Asia/Shanghai"') in found
+    assert (
+        "feeders.0.members.0 (car_park)",
+        "ev99",
+        "is not a device of this site: correct the id or remove it",
+    ) in found
+    paths = [path for path, _, _ in found]
+    assert "tariff.area" in paths
+    assert "devices.11.id" in paths  # the second ev03
+    assert len([message for _, _, message in found if message.startswith("is used twice")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "message"),
+    [
+        ("kind: pv,", "kind: wind,", "devices.3 (pv1)", "unknown kind wind: known are 'battery'"),
+        ("kind: pv, ", "", "devices.3 (pv1)", "has no kind"),
+        ("class: two_part_1_10kv", "class: two_part_500kv", "tariff.class", "known are two_part_1_10kv"),
+        ("demand_mode: actual", "demand_mode: contract", "tariff.contract_demand_kw", "is required when demand_mode"),
+        ("currency: CNY", "currency: EUR", "currency", "prices of zhejiang are in CNY"),
+        ("transformer_kva: 2000", "transformer_kva: 2000\n  floating: [luck]", "tariff.floating", "no such component"),
+        ("region: zhejiang", "region: atlantis", "carbon", "no such region"),
+        ("region: zhejiang", "region: zhejiang\n  data_year: 1999", "carbon", "no factor for this data year"),
+        ("export_limit_kw: 1200}", "export_limit_kw: 1200}\n  - {id: grid2, kind: grid_connection, import_limit_kw: 9}",
+         "devices.1 (grid2)", "exactly one grid_connection: remove this one"),
+        ("members: [ev01, ev02,", "members: [ev02, ev02,", "feeders.0.members.1 (car_park)", "is listed twice"),
+        ("members: [ev01,", "members: [cold_store,", "feeders.0.members.0 (car_park)", "has no power flow"),
+        ("id: pv1,", "id: weather,", "devices.3.id", "is reserved"),
+        ("holidays: CN", "holidays: UK", "holidays", "must be 'CN' or 'none'"),
+        ("closures: []", "closures: [yesterday]", "closures.0", "valid date"),
+        ("wear_cost_per_kwh: 0.1481}", "wear_cost_per_kwh: 0.1, min_soc: 0.95, max_soc: 0.9}", "battery1", "max_soc"),
+    ],
+)  # fmt: skip
+def test_one_problem_each(tmp_path: Path, old: str, new: str, path: str, message: str) -> None:
+    found = findings(tmp_path, changed((old, new)))
+    assert any(path in where and message in what for where, _, what in found), found
+
+
+def test_cold_that_nothing_produces(tmp_path: Path) -> None:
+    lines = PARK.splitlines()
+    first, last = lines.index("  - id: chiller1"), next(n for n, line in enumerate(lines) if "id: ev01" in line)
+    found = findings(tmp_path, "\n".join(lines[:first] + lines[last:]))
+    message = "takes cold, but no device produces it: add one that feeds cold"
+    assert found == [("devices.2 (cold_load)", "cold", message), ("devices.6 (cold_store)", "cold", message)]
+
+
+def test_no_grid_connection(tmp_path: Path) -> None:
+    text = "\n".join(line for line in PARK.splitlines() if "kind: grid_connection" not in line)
+    assert ("devices", "18 devices", "a site needs exactly one grid_connection: add it") in findings(tmp_path, text)
+
+
+def test_syntax_errors_carry_their_line(tmp_path: Path) -> None:
+    ((path, value, message),) = findings(tmp_path, "id: park\nname_zh: [one, two\ntimezone: x\n")
+    assert path.startswith("line 3, column")
+    assert value == "timezone: x"
+    assert message.startswith("is not YAML")
+
+
+def test_every_repeated_key_is_an_error(tmp_path: Path) -> None:
+    found = findings(
+        tmp_path, changed(("latitude: 30.84", "latitude: 30.84\nlatitude: 31"), ("  area:", "  area: x\n  area:"))
+    )
+    assert [(value, message) for _, value, message in found] == [
+        ("latitude", "key is repeated (first in line 7): keep one of them"),
+        ("area", "key is repeated (first in line 18): keep one of them"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "- a\n- b\n",
+        "just words\n",
+        "a: 2026-13-45\n",
+        "a: &x [*x]\n",
+        "{: }: 1\n",
+        "a: !!python/object:os.system 1\n",
+    ],
+)
+def test_what_is_no_site_at_all_is_a_problem_not_a_crash(tmp_path: Path, text: str) -> None:
+    assert findings(tmp_path, text)
+
+
+def test_sections_of_the_wrong_shape_are_problems(tmp_path: Path) -> None:
+    found = findings(tmp_path, "id: park\ndevices: [1, {id: [x], kind: [y]}]\nfeeders: {}\ntariff: 3\ncarbon: []\n")
+    assert len(found) >= 8
