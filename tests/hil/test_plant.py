@@ -1,0 +1,230 @@
+"""The plant: plan = plant, balances in every minute, setpoints as firmware treats them."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hil import kernels
+from hil.plant import Plant, Records, offer, run_minutes, view
+from hil.truth import Truth
+from optimizer.devices import battery, chiller, grid_connection, heat_pump, pv, thermal_store, v2g_charger
+from streams.gateways.registers import DeviceState, RejectReason
+
+BUSES = {
+    "power": ("ev1", "ev2", "battery1", "pv1", "grid", "load", "chiller1", "pump"),
+    "cold": ("cold_store", "cold_load", "chiller1"),
+    "heat": ("hot_store", "heat_load", "pump"),
+}
+
+
+def told(plant, state, park, targets, **more):
+    """State in which every device has been told its target for the interval that begins now."""
+    points = {name: park.setpoint(1, kw, minutes=10_000, **more) for name, kw in targets.items()}
+    state, answers = offer(plant, state, points)
+    assert set(answers.values()) == {RejectReason.NONE}
+    return state
+
+
+def imbalance(records: Records, plant: Plant) -> float:
+    """Largest difference of what feeds and leaves a bus in any minute [kW]."""
+    worst = 0.0
+    for carrier in BUSES:
+        net = np.zeros(len(records))
+        for device in plant.truth.devices:
+            for quantity, (bus, direction) in device.buses().items():
+                if bus == carrier:
+                    name = f"{'meter' if device.kind == 'grid_connection' else device.id}.{quantity}"
+                    net += records.get(name) * (1 if direction == "in" else -1)
+        worst = max(worst, float(np.abs(net).max()))
+    return worst
+
+
+targets = st.fixed_dictionaries(
+    {
+        "battery1": st.floats(-250, 250),
+        "ev1": st.floats(-20, 20),
+        "ev2": st.floats(-7, 0),
+        "cold_store": st.floats(-100, 100),
+        "hot_store": st.floats(-30, 30),
+        "chiller1": st.floats(0, 200),
+        "pump": st.floats(0, 80),
+        "pv1": st.floats(0, 400),
+    }
+)
+
+
+@given(targets, st.floats(0, 900) | st.none(), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_every_bus_balances_in_every_minute_and_limits_hold(park, wishes, limit, exact):
+    plant = park.exact_plant() if exact else park.drawn_plant()
+    state = told(plant, plant.start(), park, wishes, grid_limit_kw=limit)
+    state, records = run_minutes(plant, state, 600)
+    assert imbalance(records, plant) < 1e-9
+    assert records.get("meter.export_kw").max() <= 200 + 1e-9
+    assert records.get("load.unserved_kw").max() == pytest.approx(0.0, abs=1e-9)
+    for device in plant.of_kind("battery", "thermal_store"):
+        energy = records.get(f"{device.id}.energy_kwh")
+        assert energy.min() >= 0
+        assert energy.max() <= device.capacity_kwh
+    for device in plant.of_kind("battery", "thermal_store", "v2g_charger"):
+        assert np.all(records.get(f"{device.id}.charge_kw") * records.get(f"{device.id}.discharge_kw") == 0)
+
+
+@given(targets)
+@settings(max_examples=10, deadline=None)
+def test_stored_energy_is_what_went_in_less_losses(park, wishes):
+    plant = park.drawn_plant()
+    state = told(plant, plant.start(), park, wishes)
+    before = state.arrays.energy_kwh.copy()
+    _, records = run_minutes(plant, state, 600)
+    for device in plant.of_kind("battery", "thermal_store"):
+        loss = device.standing_loss_per_hour if device.kind == "battery" else device.loss_per_hour
+        energy = np.concatenate([[before[plant.slots[device.id]]], records.get(f"{device.id}.energy_kwh")])
+        charge, discharge = records.get(f"{device.id}.charge_kw"), records.get(f"{device.id}.discharge_kw")
+        gained = (device.charge_efficiency * charge - discharge / device.discharge_efficiency) / 60
+        assert np.diff(energy) == pytest.approx(energy[:-1] * ((1 - loss) ** (1 / 60) - 1) + gained, abs=1e-9)
+
+
+@given(targets)
+@settings(max_examples=10, deadline=None)
+def test_plan_is_plant_with_the_exact_truth(park, wishes):
+    """Each device's own `step`, in plain Python with the plan's parameters, repeats the plant minute by minute."""
+    plant = park.exact_plant()
+    state = told(plant, plant.start(), park, wishes)
+    _, records = run_minutes(plant, state, 600)
+    for device in plant.devices:
+        conditions = plant.conditions[device.id]
+        own = {"energy_kwh": float(state.arrays.energy_kwh[plant.slots[device.id]])}
+        for m in range(600):
+            here = {name: float(values[m]) for name, values in conditions.items()}
+            flows = {quantity: float(records.get(f"{device.id}.{quantity}")[m]) for quantity in device.buses()}
+            asked = flows if device.kind in ("thermal_store", "chiller", "heat_pump") else device.asked(wishes[device.id])
+            answer = device.step(asked, own, here, 1 / 60)
+            assert flows == pytest.approx(answer.flows, abs=1e-6)
+            own = answer.state
+            if own:
+                assert records.get(f"{device.id}.energy_kwh")[m] == pytest.approx(own["energy_kwh"], abs=1e-6)
+
+
+STEPS = {
+    kernels.battery_step: (battery.step, 10),
+    kernels.store_step: (thermal_store.step, 10),
+    kernels.charger_step: (v2g_charger.step, 10),
+    kernels.chiller_step: (chiller.step, 3),
+    kernels.heat_pump_step: (heat_pump.step, 3),
+    kernels.pv_step: (pv.step, 3),
+    kernels.grid_step: (grid_connection.step, 4),
+}
+
+
+def test_the_kernels_are_the_devices_own_steps():
+    assert all(fast.py_func is plain for fast, (plain, _) in STEPS.items())
+
+
+def test_car_is_charged_only_while_it_stands_there(park):
+    plant = park.exact_plant()
+    _, records = run_minutes(plant, told(plant, plant.start(), park, {"ev1": -20.0, "ev2": -7.0}), 600)
+    charge = records.get("ev1.charge_kw")
+    assert charge[:67].max() == 0  # arrives at 01:07:12
+    assert charge[67] == pytest.approx(20 * 0.8)
+    assert charge[68] == 20
+    assert charge[300:306].max() == 0  # gone at 05:00, the next car comes at 05:06
+    assert records.get("ev1.energy_kwh")[302] == 0
+    assert records.get("ev1.energy_kwh")[306] == pytest.approx(30 + 20 * 0.95 / 60)
+    assert records.get("ev2.charge_kw").sum() / 60 * 0.95 == pytest.approx(20.0)  # what it needs, content unknown
+
+
+def test_car_draws_less_near_full(park):
+    plant = park.drawn_plant()
+    _, records = run_minutes(plant, told(plant, plant.start(), park, {"ev1": -20.0}), 300)
+    energy, charge = records.get("ev1.energy_kwh"), records.get("ev1.charge_kw")
+    above, below = energy > 0.95 * 60, (energy > 20) & (energy < 0.8 * 60)
+    assert charge[below].min() > 19.9
+    assert charge[above].max() < 10
+
+
+def test_new_setpoint_acts_after_the_delay_and_the_lag(park):
+    plant = park.drawn_plant()
+    state = told(plant, plant.start(), park, {"battery1": 100.0, "chiller1": 150.0})
+    _, records = run_minutes(plant, state, 15)
+    discharge = records.get("battery1.discharge_kw")
+    assert discharge[0] == 0
+    assert discharge[1] == pytest.approx(100 * (1 - np.exp(-1 / 0.2)))
+    assert discharge[5:] == pytest.approx(100.0, rel=1e-6)
+    assert records.get("battery1.target_kw")[0] == 100
+
+
+def test_setpoint_lives_until_its_validity_ends_and_old_sequences_are_refused(park):
+    """TV-33: issued 10:00 for 10:15 to 10:30, +200 kW, valid until 10:35; the engine dies at 10:20."""
+    plant = park.exact_plant()
+    state, answers = offer(plant, plant.start(), {"battery1": park.setpoint(7, 200.0, start_min=15, minutes=20)})
+    assert answers == {"battery1": RejectReason.NONE}
+    assert view(plant, state, "battery1").state is DeviceState.IDLE
+    assert view(plant, state, "battery1").next_seq == 7
+    state, records = run_minutes(plant, state, 40)
+    power = records.get("battery1.discharge_kw")
+    assert power[14] == 0
+    assert power[15:35] == pytest.approx(200.0)
+    assert power[35:].max() == 0
+    assert view(plant, state, "battery1").state is DeviceState.EXPIRED
+    state, answers = offer(plant, state, {"battery1": park.setpoint(6, 200.0, start_min=30, minutes=60)})
+    assert answers == {"battery1": RejectReason.OLD_SEQ}
+    state, answers = offer(plant, state, {"battery1": park.setpoint(8, 50.0, start_min=30, minutes=60)})
+    assert answers == {"battery1": RejectReason.NONE}
+    _, records = run_minutes(plant, state, 1)
+    assert records.get("battery1.discharge_kw")[0] == 50
+
+
+def test_what_cannot_be_followed_is_refused(park):
+    plant = park.exact_plant()
+    state, _ = run_minutes(plant, plant.start(), 30)
+    _, answers = offer(plant, state, {"battery1": park.setpoint(1, 100.0), "ev1": park.setpoint(1, 99.0, minutes=60)})
+    assert answers == {"battery1": RejectReason.EXPIRED, "ev1": RejectReason.OUT_OF_RANGE}
+
+
+def test_import_stays_within_the_plans_grid_limit(park):
+    """The forecast was wrong: the battery charges into a load that leaves no room; the quarter's mean stays below."""
+    plant = park.drawn_plant()
+    wishes = {"battery1": -250.0, "chiller1": 100.0, "pump": 30.0}
+    free = run_minutes(plant, told(plant, plant.start(), park, wishes), 60)[1]
+    kept = run_minutes(plant, told(plant, plant.start(), park, wishes, grid_limit_kw=450.0), 60)[1]
+    assert free.get("meter.import_kw").reshape(-1, 15).mean(axis=1).max() > 550
+    assert kept.get("meter.import_kw").reshape(-1, 15).mean(axis=1).max() <= 450 + 1e-9
+    assert kept.get("battery1.charge_kw").max() > 0
+
+
+def test_thermal_demand_is_served_by_the_thermostat_without_setpoints(park):
+    plant = park.drawn_plant()
+    _, records = run_minutes(plant, plant.start(), 1440)
+    for load in ("cold_load", "heat_load"):
+        assert records.get(f"{load}.unserved_kw").max() == pytest.approx(0.0, abs=1e-9)
+        assert records.get(f"{load}.served_kw") == pytest.approx(records.get(f"{load}.demand_kw"), abs=1e-9)
+
+
+def test_cold_beyond_machine_and_store_is_counted_as_unserved(park):
+    truth = Truth.exact(park.PARK)
+    surroundings = park.drivers(truth, 8)
+    surroundings.series["cold_load.demand_kw"][:] = 260.0
+    plant = Plant(truth, surroundings)
+    start = plant.start({"cold_store": {"energy_kwh": 20.0}})
+    _, records = run_minutes(plant, start, 60)
+    missing = records.get("cold_load.unserved_kw")
+    assert missing[0] == pytest.approx(0.0, abs=1e-9)
+    assert missing[-1] == pytest.approx(60.0)
+    assert records.get("cold_load.served_kw")[-1] == pytest.approx(200.0)
+
+
+def test_running_in_pieces_and_twice_gives_the_same(park):
+    one, two = park.drawn_plant(seed=5), park.drawn_plant(seed=5)
+    whole = run_minutes(one, one.start(), 90)[1]
+    state, parts = two.start(), []
+    for minutes in (1, 14, 75):
+        state, records = run_minutes(two, state, minutes)
+        parts.append(records)
+    assert np.array_equal(Records.joined(parts).values, whole.values)
+    assert state.at == park.START + timedelta(minutes=90)
+    with pytest.raises(ValueError, match="the drivers end"):
+        run_minutes(two, state, 1440)
