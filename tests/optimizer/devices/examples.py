@@ -1,0 +1,115 @@
+"""One example of every device in the smallest site in which it can be planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from optimizer.devices import DEVICES, AnyDevice, Battery, Chiller, GridConnection, HeatPump, Load, Pv, ThermalStore
+from optimizer.devices import V2gCharger
+from optimizer.situation import Prices, Session, Situation
+from optimizer.time_grid import Array, TimeGrid
+
+START = datetime(2026, 8, 25, 16, tzinfo=UTC)
+HOURLY_PRICE = (0.28, 0.28, 0.70, 1.435, 0.70, 0.28)
+HOURLY = {
+    "load.demand_kw": (100.0, 80.0, 120.0, 150.0, 130.0, 90.0),
+    "cold_load.demand_kw": (60.0, 50.0, 70.0, 90.0, 80.0, 60.0),
+    "heat_load.demand_kw": (50.0, 60.0, 70.0, 60.0, 50.0, 40.0),
+    "pv1.available_kw": (0.0, 40.0, 90.0, 120.0, 60.0, 0.0),
+    "weather.temperature_c": (26.0, 27.0, 30.0, 33.0, 31.0, 28.0),
+}
+GRID = GridConnection(id="grid", import_limit_kw=600.0, export_limit_kw=300.0)
+LOAD = Load(id="load", carrier="power")
+COLD_LOAD = Load(id="cold_load", carrier="cold")
+HEAT_LOAD = Load(id="heat_load", carrier="heat")
+CHILLER = Chiller(id="chiller1", cooling_limit_kw=160.0, min_part_load=0.0)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A device with the companions it needs, and the cars that come."""
+
+    device: AnyDevice
+    others: tuple[AnyDevice, ...]
+    sessions: dict[str, tuple[Session, ...]]
+
+    @property
+    def devices(self) -> tuple[AnyDevice, ...]:
+        return (self.device, *self.others)
+
+
+def car(charger: str, hour_in: float, hour_out: float, needed: float, known: bool = True) -> Session:
+    return Session(
+        session_id=f"{charger}-{hour_in}",
+        charger=charger,
+        arrive=START + timedelta(hours=hour_in),
+        depart=START + timedelta(hours=hour_out),
+        energy_needed_kwh=needed,
+        energy_on_arrival_kwh=30.0 if known else None,
+        capacity_kwh=60.0 if known else None,
+    )
+
+
+def _example(device: AnyDevice, *others: AnyDevice, cars: tuple[Session, ...] = ()) -> Example:
+    return Example(device, others, {device.id: cars} if cars else {})
+
+
+EXAMPLES = {
+    "battery": _example(
+        Battery(id="battery1", capacity_kwh=200, charge_limit_kw=80, discharge_limit_kw=100), GRID, LOAD
+    ),
+    "chiller": _example(
+        Chiller(id="chiller1", cooling_limit_kw=120, min_part_load=0.25),
+        GRID,
+        LOAD,
+        COLD_LOAD,
+    ),
+    "grid_connection": _example(GRID, LOAD, Pv(id="pv1", capacity_kw=150)),
+    "heat_pump": _example(HeatPump(id="heat_pump1", heat_limit_kw=100), GRID, LOAD, HEAT_LOAD),
+    "load": _example(LOAD, GRID),
+    "pv": _example(Pv(id="pv1", capacity_kw=100), GRID, LOAD),
+    "thermal_store": _example(
+        ThermalStore(id="store", carrier="cold", capacity_kwh=300, charge_limit_kw=60, discharge_limit_kw=60),
+        GRID,
+        LOAD,
+        COLD_LOAD,
+        CHILLER,
+    ),
+    "v2g_charger": _example(
+        V2gCharger(id="ev01", charge_limit_kw=20, discharge_limit_kw=20, wear_cost_per_kwh=0.1),
+        GRID,
+        LOAD,
+        cars=(car("ev01", -1, 2, 12), car("ev01", 3, 6, 10)),
+    ),
+}
+assert set(EXAMPLES) == {kind.model_fields["kind"].default for kind in DEVICES}
+
+
+def spread(hourly: tuple[float, ...], step_minutes: int) -> Array:
+    return np.repeat(np.asarray(hourly), 60 // step_minutes)
+
+
+def situation_of(example: Example, step_minutes: int = 15, hours: int = 6, peak_kw: float = 400.0) -> Situation:
+    """Hourly constant surroundings, so that every step length can express the same optimum."""
+    near = hours * 60 // step_minutes
+    grid = TimeGrid(START, step_minutes, near)
+    price = spread(HOURLY_PRICE, step_minutes)[:near]
+    return Situation(
+        site="tiny",
+        issued_at=START,
+        grid=grid,
+        state={"grid": {"peak_kw": peak_kw}},
+        series={name: spread(values, step_minutes)[:near] for name, values in HOURLY.items()},
+        prices=Prices(
+            import_per_kwh=price,
+            export_per_kwh=np.full(near, 0.2),
+            band=("flat",) * near,
+            demand_per_kw=48.0,
+            billing_period=(0,) * near,
+            carbon_kg_per_kwh=np.full(near, 0.4974),
+        ),
+        sessions=example.sessions,
+    )
