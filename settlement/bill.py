@@ -48,8 +48,8 @@ class BillLine:
     document: str
     version: date | None
     """First day of the tariff version; None where the price is not of a tariff table."""
-    status: Status
-    """The least certain status of the figures behind the price."""
+    status: Status | None
+    """The least certain status of the figures behind the price; None where it is the site's own agreement."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _power_factor_lines(site: Site, flows: Flows, base: list[BillLine]) -> Itera
 def _export_lines(site: Site, flows: Flows) -> Iterator[BillLine]:
     kwh, price = quantity(flows.energy("export_kw")), Decimal(str(site.export.price_per_kwh))
     if kwh > 0:
-        yield BillLine("export", "", kwh, "kWh", price, cents(kwh * price), site.export.source, None, "assumed")
+        yield BillLine("export", "", kwh, "kWh", price, cents(kwh * price), site.export.source, None, None)
 
 
 def _sum(lines: Iterable[BillLine]) -> Decimal:

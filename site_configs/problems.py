@@ -13,6 +13,10 @@ LONGEST_VALUE = 60
 """Characters of a value worth showing in a message."""
 
 _ADVICE = {
+    "tuple_type": "must be a list",
+    "model_type": "must be a mapping of fields",
+    "model_attributes_type": "must be a mapping of fields",
+    "dict_type": "must be a mapping of fields",
     "missing": "is required: add it",
     "extra_forbidden": "is not a known field: remove it or correct its spelling",
     "finite_number": "must be a finite number",
@@ -22,7 +26,17 @@ _ADVICE = {
 
 def problems_of(error: ValidationError, data: Any, file: str) -> list[Problem]:
     """One problem for each finding; `data` is the document that was checked."""
-    return [_problem(details, data, file) for details in error.errors(include_url=False)]
+    findings = error.errors(include_url=False)
+    kept = [details for details in findings if not _follows_from_items(details, findings)]
+    return [_problem(details, data, file) for details in kept]
+
+
+def _follows_from_items(details: ErrorDetails, findings: list[ErrorDetails]) -> bool:
+    """A list is too short only because its items were refused: they are reported themselves."""
+    length = len(details["loc"])
+    return details["type"] == "too_short" and any(
+        len(other["loc"]) > length and other["loc"][:length] == details["loc"] for other in findings
+    )
 
 
 def shown(value: Any) -> str:
@@ -51,6 +65,8 @@ def _problem(details: ErrorDetails, data: Any, file: str) -> Problem:
 
 
 def _plain(details: ErrorDetails) -> str:
+    if details["type"] == "string_pattern_mismatch":
+        return f"must match the pattern {details.get('ctx', {}).get('pattern')}"
     if details["type"] == "union_tag_invalid":
         context = details.get("ctx", {})
         return f"unknown kind {context.get('tag')}: known are {context.get('expected_tags')}"

@@ -40,6 +40,8 @@ def parse_yaml(text: str, file: str) -> Any:
     except (yaml.YAMLError, ValueError) as error:
         what = str(error).splitlines()[0]
         raise InputError([Problem(file, "whole file", what, "cannot be read as YAML: correct this value")]) from error
+    except RecursionError as error:
+        raise InputError([Problem(file, "whole file", "brackets", "is nested too deeply: flatten it")]) from error
     finally:
         loader.dispose()
 

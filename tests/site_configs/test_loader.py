@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from optimizer.errors import InputError
 from site_configs.loader import check_site, load_site, shipped_sites
@@ -155,6 +159,7 @@ def test_every_repeated_key_is_an_error(tmp_path: Path) -> None:
         "just words\n",
         "a: 2026-13-45\n",
         "a: &x [*x]\n",
+        "[" * 3000,
         "{: }: 1\n",
         "a: !!python/object:os.system 1\n",
     ],
@@ -166,3 +171,28 @@ def test_what_is_no_site_at_all_is_a_problem_not_a_crash(tmp_path: Path, text: s
 def test_sections_of_the_wrong_shape_are_problems(tmp_path: Path) -> None:
     found = findings(tmp_path, "id: park\ndevices: [1, {id: [x], kind: [y]}]\nfeeders: {}\ntariff: 3\ncarbon: []\n")
     assert len(found) >= 8
+
+
+def leaves(node: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Paths of everything in a document, sections and lists included."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [path for key, child in items for path in ((*above, key), *leaves(child, (*above, key)))]
+
+
+STRANGE = st.sampled_from(
+    [None, True, -1, 0, 1e300, float("nan"), "", "x", "名", [], [[]], {}, {"id": []}, {1: 2}, "\0"]
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), value=STRANGE)
+def test_a_strange_value_anywhere_is_a_problem_or_allowed_but_never_a_crash(
+    tmp_path: Path, data: st.DataObject, value: Any
+) -> None:
+    park = yaml.safe_load(PARK)
+    *above, last = data.draw(st.sampled_from(leaves(park)))
+    holder = park
+    for step in above:
+        holder = holder[step]
+    holder[last] = value
+    findings(tmp_path, yaml.safe_dump(park, allow_unicode=True))

@@ -1,0 +1,69 @@
+"""The cost of a day, line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from settlement.day_cost import Wear, day_cost
+from site_configs.site import Site
+from site_configs.tariff import Tariff
+
+Local = Callable[[str], datetime]
+FlowsOf = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture
+def day(local: Local) -> tuple[datetime, datetime]:
+    return local("2026-08-26 00:00"), local("2026-08-27 00:00")
+
+
+def test_lines_of_a_day(site: Site, tariff: Tariff, day: tuple[datetime, datetime], constant: FlowsOf) -> None:
+    wear = [Wear("battery1", 800.0, 0.1481), Wear("ev01", 10.0, 0.35)]
+    cost = day_cost(site, tariff, constant(*day, export_kw=100.0), day, 900.0, wear)
+    assert cost.as_dict() == {
+        "energy_sharp": 4903.36,
+        "energy_peak": 3377.04,
+        "energy_flat": 4900.0,
+        "energy_valley": 3995.2,
+        "demand": 4800.0,  # 100 kW of new peak at 48
+        "export": -996.72,
+        "wear": 121.98,
+        "total": 21100.86,
+    }
+    assert cost.total == sum(line.cost for line in cost.lines) == Decimal("21100.86")
+    assert cost.peak_after_kw == 1000.0
+
+
+def test_a_day_without_a_new_peak_pays_nothing_for_demand(
+    site: Site, tariff: Tariff, day: tuple[datetime, datetime], constant: FlowsOf
+) -> None:
+    cost = day_cost(site, tariff, constant(*day), day, 1200.0)
+    assert cost.as_dict()["demand"] == 0.0
+    assert cost.peak_after_kw == 1200.0
+
+
+def test_one_minute_flows_give_the_sliding_peak(
+    site: Site, tariff: Tariff, day: tuple[datetime, datetime], constant: FlowsOf
+) -> None:
+    flows = constant(*day, minutes=1)
+    power = np.full(len(flows), 1000.0)
+    power[608:623] = 1600.0
+    cost = day_cost(site, tariff, flows.assign(import_kw=power), day, 1000.0)
+    assert cost.peak_after_kw == 1600.0
+    assert cost.as_dict()["demand"] == 28800.0
+
+
+@pytest.mark.parametrize(("mode", "fee"), [("capacity", 0.0), ("none", 0.0), ("contract", 7200.0)])
+def test_demand_follows_the_sites_way_of_billing(
+    site: Site, tariff: Tariff, day: tuple[datetime, datetime], constant: FlowsOf, mode: str, fee: float
+) -> None:
+    changed = site.tariff.model_copy(update={"demand_mode": mode, "contract_demand_kw": 1000.0})
+    flows = constant(*day, import_kw=1125.0)  # 75 kW above 105 % of the contract, at twice 48
+    cost = day_cost(site.model_copy(update={"tariff": changed}), tariff, flows, day, 500.0)
+    assert cost.as_dict()["demand"] == fee
