@@ -63,17 +63,20 @@ def _csv_table(path: Path, found: Findings, text_cells: bool) -> Table | None:
     repeated = sorted(set(header[header.duplicated()].dropna()))
     for name in repeated:
         found.problem(path.name, "line 1", name, "column given more than once; keep one of them")
+    if repeated:
+        return None
     rows = pd.read_csv(
         path,
         skipinitialspace=True,
         skip_blank_lines=False,
         low_memory=False,
-        float_precision="round_trip",
         dtype=str if text_cells else None,
     )
-    if not isinstance(rows.index, pd.RangeIndex):
-        found.problem(path.name, "line 1", len(rows.columns), "rows have more cells than the header has columns")
-    return None if found.problems and repeated else Table(path.name, rows.dropna(how="all"), textual=True)
+    if not isinstance(rows.index, pd.RangeIndex):  # pandas takes surplus leading cells for row names
+        surplus = f"{rows.index.nlevels + len(header)} cells"
+        found.problem(path.name, "line 2", surplus, f"has more cells than the header has columns ({len(header)})")
+        return None
+    return Table(path.name, rows.dropna(how="all"), textual=True)
 
 
 def _parquet_rows(path: Path) -> pd.DataFrame:
