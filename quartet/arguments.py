@@ -1,0 +1,84 @@
+"""What the user typed, as values of the house; each error names the option, the value and what to do."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import NoReturn
+from zoneinfo import ZoneInfo
+
+from optimizer.errors import InputError, Problem
+
+
+def refuse(option: str, value: object, message: str) -> NoReturn:
+    raise InputError([Problem("command line", option, str(value), message)])
+
+
+def parse_day(text: str, option: str = "--day") -> date:
+    """A local date.
+
+    Raises:
+        InputError: not a date.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        refuse(option, text, "must be a date such as 2026-08-26")
+
+
+def parse_moment(text: str, zone: ZoneInfo, option: str = "--at") -> datetime:
+    """A moment in UTC; without an offset the text is the wall time of `zone`.
+
+    Raises:
+        InputError: not a time, or a wall time that the zone's clock skips or shows twice.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        refuse(option, text, "must be a time such as 2026-08-26T08:00 (local) or 2026-08-26T00:00Z")
+    if moment.tzinfo is not None:
+        return moment.astimezone(UTC)
+    first, second = (moment.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+    if first.utcoffset() != second.utcoffset():
+        refuse(option, text, f"the clock of {zone.key} skips or repeats this time: give it with an offset")
+    return first.astimezone(UTC)
+
+
+def require_on_step(moment: datetime, step_minutes: int, option: str = "--at") -> None:
+    """Raises InputError when the moment is not the start of an interval."""
+    past = moment.timestamp() % (step_minutes * 60)
+    if past:
+        earlier = datetime.fromtimestamp(moment.timestamp() - past, UTC)
+        message = f"must be the start of a {step_minutes}-minute interval: the one before is {earlier:%Y-%m-%dT%H:%MZ}"
+        refuse(option, f"{moment:%Y-%m-%dT%H:%M:%SZ}", message)
+
+
+def data_folder(site: str, given: Path | None) -> Path:
+    """The history folder: the one given, or the shipped sample of a shipped site.
+
+    Raises:
+        InputError: a site file of one's own comes without data.
+    """
+    from site_configs.history import sample_folder
+    from site_configs.loader import shipped_sites
+
+    if given is not None:
+        return given
+    if site not in shipped_sites():
+        refuse("--data", "nothing", f"{site} has no shipped sample: give a history folder (docs/data-format.md)")
+    return sample_folder(site)
+
+
+def output_folder(path: Path) -> Path:
+    """The folder, made if it is not there.
+
+    Raises:
+        InputError: it cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / ".written").touch()
+        (path / ".written").unlink()
+    except OSError as error:
+        refuse("--out", path, f"cannot be written ({error.strerror}): choose another folder")
+    return path

@@ -1,0 +1,84 @@
+"""Processes that a command starts: each with a log file, watched, and always ended with the command."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from optimizer.errors import MissingPartError
+
+STOP_SECONDS = 8.0
+"""Time a child has to end by itself before it is killed."""
+TAIL_LINES = 15
+
+
+@dataclass
+class Child:
+    """One process and where it writes what it says."""
+
+    name: str
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def require_alive(self) -> None:
+        """Raises MissingPartError with the end of the log when the process has ended."""
+        code = self.process.poll()
+        if code is not None:
+            raise MissingPartError(
+                f"the {self.name} ended with code {code}; its last lines ({self.log}):\n{self.tail()}"
+            )
+
+    def tail(self) -> str:
+        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:])
+
+    def stop(self) -> None:
+        """Asks the process to end, and kills it when it does not."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def start_quartet(name: str, arguments: Sequence[str], log: Path) -> Child:
+    """Starts `quartet ARGUMENTS` with this Python; all it says goes to `log`.
+
+    The child has a session of its own, so that Ctrl-C reaches only the command, which then ends the child in order.
+    """
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "quartet.cli", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return Child(name, log, process)
+
+
+@contextlib.contextmanager
+def children() -> Iterator[list[Child]]:
+    """A list to add children to; all of them are ended when the block is left, whatever the reason.
+
+    SIGTERM to this process leaves the block as Ctrl-C does.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    started: list[Child] = []
+    try:
+        yield started
+    finally:
+        for child in reversed(started):
+            child.stop()
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,233 @@
+"""The command `quartet`: each command reads its arguments, calls one function of this room and prints the answer.
+
+Rooms are imported inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optimizer.errors import InputError, MissingPartError
+from quartet.arguments import data_folder, parse_day, parse_moment, refuse
+
+BAD_INPUT, MISSING_PART, OWN_FAULT = 2, 3, 70
+BROKER_WAIT_S = 30.0
+"""How long a service waits for a broker that does not answer."""
+
+app = typer.Typer(
+    name="quartet",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Runs a park's energy as one system: source, grid, load and storage (源网荷储).
+
+Start with [bold]quartet demo[/bold]: a recorded day through Kafka, forecast, plan, Modbus and a simulated plant.
+
+Exit codes: 0 done; 1 the answer is "no"; 2 bad input; 3 a part is missing; 70 a fault of Quartet; 130 interrupted.""",
+)
+
+SiteArgument = Annotated[
+    str, typer.Argument(metavar="SITE", help="A shipped site (see [bold]quartet sites[/bold]) or a YAML file.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on standard output and nothing else there.")
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="History folder; the shipped sample when SITE is a shipped site."),
+]
+BrokerOption = Annotated[
+    str, typer.Option("--broker", metavar="HOST:PORT", help="Kafka bootstrap address, e.g. 127.0.0.1:9092.")
+]
+
+
+def main() -> None:
+    """Entry point: turns the errors of the house into messages and exit codes."""
+    try:
+        app()
+    except InputError as error:
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except MissingPartError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(MISSING_PART)
+    except Exception:
+        traceback.print_exc()
+        print("error: this is a fault of Quartet itself; please report it with the lines above", file=sys.stderr)
+        sys.exit(OWN_FAULT)
+
+
+@app.command()
+def demo(
+    as_json: JsonOption = False,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where summary.json, report.html and the ledger go.")
+    ] = Path("demo-output"),
+    day: Annotated[str, typer.Option("--day", metavar="DATE", help="Recorded local day of the sample.")] = "2026-08-26",
+    cycles: Annotated[
+        int | None, typer.Option("--cycles", min=1, help="Stop after so many control cycles; all of the day if absent.")
+    ] = None,
+) -> None:
+    """Run a recorded day of the shipped park: Kafka, forecast, plan, Modbus, plant, bill.
+
+    Everything is real but the plant: a broker in this process, the engine and the gateway as processes of their own.
+    Takes about two minutes and leaves summary.json, report.html and ledger.db.
+
+    Example: [bold]quartet demo --out demo-output[/bold]
+    """
+    from quartet.demo import run_demo
+    from quartet.show import show_summary
+
+    summary = run_demo(out, parse_day(day), cycles)
+    if as_json:
+        print(summary.model_dump_json(indent=2))
+    else:
+        show_summary(summary, out)
+    if summary.cycles.answered < summary.cycles.count:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    site: SiteArgument,
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at",
+            metavar="TIME",
+            help="Start of the first interval: ISO 8601; without an offset, the site's local time.",
+        ),
+    ],
+    data: DataOption = None,
+    horizon: Annotated[
+        float | None,
+        typer.Option("--horizon", metavar="HOURS", min=1, max=72, help="Hours ahead; the site's own if absent."),
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option("--step", metavar="MINUTES", help="5, 15, 30 or 60; the site's own if absent.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan once from recorded history: what each device should do from a moment on, and why.
+
+    Only rows before --at are used, with the forecasts made from them and the cars plugged in then.
+
+    Example: [bold]quartet plan jiashan_park --at 2026-08-26T08:00[/bold]
+    """
+    from quartet.planning import plan_once
+    from quartet.show import show_plan
+    from site_configs.loader import load_site
+
+    park = load_site(site)
+    document = plan_once(park, data_folder(site, data), parse_moment(at, park.zone), horizon, step)
+    if as_json:
+        print(document.model_dump_json(indent=2))
+    else:
+        show_plan(document, park)
+
+
+@app.command()
+def check(site: SiteArgument, as_json: JsonOption = False) -> None:
+    """Check a site file: all its errors at once, each with field, value and what to do.
+
+    Ends with 2 when there are errors.
+
+    Example: [bold]quartet check parks/my_park.yaml[/bold]
+    """
+    from quartet.show import show_check
+    from site_configs.loader import check_site
+
+    document = check_site(site)
+    if as_json:
+        print(document.model_dump_json(indent=2))
+    else:
+        show_check(document)
+    if not document.ok:
+        raise typer.Exit(BAD_INPUT)
+
+
+@app.command()
+def gateway(
+    site: SiteArgument,
+    broker: BrokerOption,
+    host: Annotated[str | None, typer.Option("--host", help="Site controller; the site file's if absent.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="Its Modbus TCP port; the site file's if absent.")
+    ] = None,
+) -> None:
+    """Run the gateway of a site: setpoints from Kafka to its controller by Modbus TCP, read-back to Kafka.
+
+    Goes on until it is stopped; waits for a controller that is gone.
+
+    Example: [bold]quartet gateway jiashan_park --broker 127.0.0.1:9092[/bold]
+    """
+    from quartet.services import log_to_stderr, stop_on_signals
+    from site_configs.loader import load_site
+    from streams.admin import wait_for_broker
+    from streams.gateways.gateway import run_gateway
+
+    park = load_site(site)
+    log_to_stderr()
+    with stop_on_signals() as stop:
+        wait_for_broker(broker, BROKER_WAIT_S)
+        run_gateway(park, broker, host or park.control.host, port or park.control.port, stop)
+
+
+@app.command()
+def broker() -> None:
+    """Run a Kafka broker for trying out; it prints its address and keeps nothing.
+
+    Example: [bold]quartet broker[/bold]
+    """
+    from quartet.services import stop_on_signals
+    from streams.broker import EmbeddedBroker
+
+    with stop_on_signals() as stop, EmbeddedBroker() as address:
+        print(address, flush=True)
+        stop.wait_long()
+
+
+@app.command()
+def sites() -> None:
+    """List the shipped sites.
+
+    Example: [bold]quartet sites[/bold]
+    """
+    from quartet.show import show_sites
+    from site_configs.loader import load_site, shipped_sites
+
+    show_sites([load_site(name) for name in shipped_sites()])
+
+
+@app.command()
+def schema(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Name of the document; without it, the names are listed.")
+    ] = None,
+) -> None:
+    """Print the JSON schema of a document or message.
+
+    Example: [bold]quartet schema plan[/bold]
+    """
+    import json
+
+    from quartet.documents import DOCUMENTS
+
+    if name is None:
+        print("\n".join(DOCUMENTS))
+    elif name in DOCUMENTS:
+        print(json.dumps(DOCUMENTS[name].model_json_schema(), indent=2, ensure_ascii=False))
+    else:
+        refuse("NAME", name, f"must be one of {', '.join(DOCUMENTS)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The JSON documents that other programs read, each from one definition; `quartet schema NAME` prints them."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from optimizer.plan import PlanDocument
+from site_configs.loader import CheckDocument
+from site_configs.site import Site
+from streams.messages import Acknowledgement, DeadLetter, Reading, SetpointMessage, Tick
+
+
+class Document(BaseModel):
+    """Base of all documents: frozen, finite numbers only, the docstring under a field describes it."""
+
+    model_config = ConfigDict(
+        frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, serialize_by_alias=True, populate_by_name=True
+    )
+
+
+class CycleCounts(Document):
+    """Control cycles of the day, by how they were answered."""
+
+    count: int
+    answered: int
+    """Cycles whose interval has setpoints in the ledger."""
+    optimal: int
+    fallback: int
+    """Answered by the last plan moved on, or by rules."""
+
+
+class SetpointCounts(Document):
+    """Setpoints of the day, by what the gateway last said of them."""
+
+    sent: int
+    applied: int
+    """Written to the site controller and read back."""
+    rejected: int
+    expired: int
+    """Replaced by the safe value because nothing newer came in time."""
+
+
+class MessageCounts(Document):
+    """Messages on the telemetry topic."""
+
+    taken_in: int = Field(alias="in")
+    dead_letters: int
+
+
+class Shares(Document):
+    """A share of 0 to 1 by controller; None where it has no meaning (no PV that day)."""
+
+    engine: float | None
+    rules: float | None
+    none: float | None
+
+
+class Masses(Document):
+    """Carbon of the imported energy by controller [kg CO2]."""
+
+    engine: float
+    rules: float
+    none: float
+
+
+class Costs(Document):
+    """The day's bill in the site's currency by controller, line by line with its `total`."""
+
+    engine: dict[str, float]
+    rules: dict[str, float]
+    none: dict[str, float]
+
+
+class EvCounts(Document):
+    """Cars of the day under the engine."""
+
+    sessions: int
+    served_kwh: float
+    missed_kwh: float
+    """Energy asked for by cars that left without it."""
+
+
+class Percentiles(Document):
+    """Of the time of one control cycle in the engine [ms]."""
+
+    p50: float
+    p99: float
+
+
+class DemoSummary(Document):
+    """What `quartet demo --json` prints and `summary.json` holds.
+
+    `engine` is the optimised park, `rules` a simple local controller on the same measured loads and cars, `none` the
+    park with its stores left idle. Costs are on measured flows.
+    """
+
+    site: str
+    day: date
+    """Local date."""
+    currency: str
+    cycles: CycleCounts
+    setpoints: SetpointCounts
+    messages: MessageCounts
+    cost: Costs
+    carbon_kg: Masses
+    pv_self_use: Shares
+    """Share of the available PV energy used in the park."""
+    ev: EvCounts
+    cycle_ms: Percentiles
+    wall_s: float
+
+
+DOCUMENTS: dict[str, type[BaseModel]] = {
+    "plan": PlanDocument,
+    "check": CheckDocument,
+    "demo-summary": DemoSummary,
+    "reading": Reading,
+    "tick": Tick,
+    "setpoint": SetpointMessage,
+    "ack": Acknowledgement,
+    "dead-letter": DeadLetter,
+    "site": Site,
+}
+"""By the name that `quartet schema` takes."""

@@ -1,0 +1,134 @@
+"""`quartet plan`: one plan from recorded history, knowing nothing that was measured at or after its moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+
+from forecasting.forecast import Forecast
+from forecasting.site_forecaster import FittedSite
+from optimizer.errors import InputError, Problem
+from optimizer.plan import PlanDocument
+from optimizer.situation import Session
+from quartet.arguments import refuse, require_on_step
+from site_configs.history import History, read_history
+from site_configs.prices import grid_for
+from site_configs.site import Site
+from site_configs.tariff import load_tariff
+from streams.control_cycle import control_cycle, planner_for
+from streams.interval import is_state
+from streams.site_forecasts import fit_site, series_kinds
+from streams.site_state import SiteState, build_situation
+
+STEPS = (5, 15, 30, 60)
+STORES = ("battery", "thermal_store")
+METER_IMPORT = "meter.import_kw"
+DEMAND_BLOCK = timedelta(minutes=15)
+"""Demand is billed by quarter hours (RULES 1.3)."""
+
+
+def plan_once(
+    site: Site, folder: Path, at: datetime, horizon_hours: float | None = None, step_minutes: int | None = None
+) -> PlanDocument:
+    """The plan from `at` on, for the history in `folder`.
+
+    Raises:
+        InputError: the moment is not the start of an interval, or the history does not serve.
+    """
+    step = site.step_minutes if step_minutes is None else step_minutes
+    if step not in STEPS:
+        refuse("--step", step, "must be 5, 15, 30 or 60")
+    require_on_step(at, step)
+    history = read_history(folder, zone=site.timezone)
+    known = known_before(history, at)
+    tariff = load_tariff(site)
+    state = state_at(site, known, at, tariff.billing_month(at)[0])
+    end = grid_for(site, at, horizon_hours, step).end
+    forecasts = _fitted(site, known, at).issue(known.frame, at, end)
+    situation = build_situation(site, tariff, state, forecasts, horizon_hours=horizon_hours, step_minutes=step)
+    plan = control_cycle(site, planner_for(site), situation, last_plan=None).plan
+    return plan.document(repairs=(*map(str, history.repairs), *assumptions(site, known, state, forecasts)))
+
+
+def _fitted(site: Site, known: History, at: datetime) -> FittedSite:
+    needed = [name for name, kind in series_kinds(site).items() if kind.measured]
+    missing = [name for name in needed if name not in known.frame]
+    if missing:
+        raise InputError(
+            [
+                Problem(known.source, "columns", ", ".join(known.frame.columns), f"{name} is needed: add it")
+                for name in missing
+            ]
+        )
+    return fit_site(site, known.frame, at)
+
+
+def assumptions(site: Site, known: History, state: SiteState, forecasts: Mapping[str, Forecast]) -> Iterator[str]:
+    """What had to be assumed because the history does not say it."""
+    if METER_IMPORT not in known.frame:
+        yield f"{METER_IMPORT} is not recorded: the month's peak is taken as loads less PV, {state.peak_kw:.1f} kW"
+    if known.end < state.at:
+        yield f"the history ends at {known.end:%Y-%m-%dT%H:%MZ}, before --at: the forecasts start from there"
+    for device in site.devices:
+        if device.kind in STORES and "energy_kwh" not in state.devices.get(device.id, {}):
+            yield f"{device.id}.energy_kwh is not recorded: the site file's initial state is taken"
+    for name, forecast in forecasts.items():
+        if "failed" in forecast.method:
+            yield f"forecast of {name}: {forecast.method}"
+
+
+def known_before(history: History, at: datetime) -> History:
+    """The history as it stood at `at`: rows whose interval has ended, cars that have arrived.
+
+    Raises:
+        InputError: nothing was measured before `at`.
+    """
+    step = timedelta(minutes=history.step_minutes)
+    frame = history.frame.iloc[: history.frame.index.searchsorted(at - step, side="right")]
+    if frame.empty:
+        message = f"the history begins at {history.frame.index[0]:%Y-%m-%dT%H:%MZ}: choose a later time"
+        raise InputError([Problem(history.source, "--at", f"{at:%Y-%m-%dT%H:%MZ}", message)])
+    arrived = tuple(session for session in history.sessions if session.arrive <= at)
+    return replace(history, frame=frame, sessions=arrived)
+
+
+def state_at(site: Site, history: History, at: datetime, month_start: datetime) -> SiteState:
+    """The last measured state of every device, the cars that stand at their chargers, the month's peak so far."""
+    present: dict[str, tuple[Session, ...]] = {}
+    for session in history.sessions:
+        if session.depart > at:
+            present[session.charger] = (*present.get(session.charger, ()), session)
+    peak_kw = month_peak_kw(site, history.window(month_start, at))
+    return SiteState(site.id, at, last_states(history.frame), peak_kw, present)
+
+
+def last_states(frame: pd.DataFrame) -> Mapping[str, Mapping[str, float]]:
+    """By device: the last value of each state that the history holds."""
+    states: dict[str, dict[str, float]] = {}
+    for name in frame.columns:
+        device, quantity = str(name).split(".", 1)
+        values = frame[name].dropna()
+        if is_state(quantity) and device != "weather" and len(values):
+            states.setdefault(device, {})[quantity] = float(values.iloc[-1])
+    return states
+
+
+def month_peak_kw(site: Site, month: pd.DataFrame) -> float:
+    """Highest quarter-hour import in the rows of a month: metered, or loads less PV where there is no meter."""
+    imported = month[METER_IMPORT] if METER_IMPORT in month else _loads_less_pv(site, month)
+    means = imported.dropna().resample(DEMAND_BLOCK).mean().dropna()
+    return max(0.0, float(means.max())) if len(means) else 0.0
+
+
+def _loads_less_pv(site: Site, month: pd.DataFrame) -> pd.Series:
+    loads = [f"{d.id}.demand_kw" for d in site.devices if d.kind == "load" and d.carrier == "power"]
+    pv = [f"{d.id}.available_kw" for d in site.devices if d.kind == "pv"]
+    return _sum(month, loads) - _sum(month, pv)
+
+
+def _sum(frame: pd.DataFrame, names: list[str]) -> pd.Series:
+    return frame[[name for name in names if name in frame]].sum(axis=1)

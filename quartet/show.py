@@ -1,0 +1,199 @@
+"""What a person sees in the terminal: tables and small bars with rich."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from optimizer.plan import PlanDocument
+from quartet.documents import DemoSummary
+from site_configs.loader import CheckDocument
+from site_configs.site import Site
+
+BARS = " ▁▂▃▄▅▆▇█"
+BARS_WIDTH = 36
+PLAIN: Any = {"box": box.SIMPLE_HEAD, "title_justify": "left", "title_style": "bold"}
+CONTROLLERS = ("engine", "rules", "none")
+STATUS_STYLE = {"optimal": "green", "feasible": "yellow", "shifted": "yellow", "rules": "red"}
+
+
+def bars(values: Sequence[float], width: int = 48) -> str:
+    """A row of blocks whose height is the mean of the values under it, full height at the greatest."""
+    width = min(width, len(values))
+    top = max(max(values), 1e-9)
+    edges = [i * len(values) // width for i in range(width + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    return "".join(BARS[round(max(0.0, mean) / top * (len(BARS) - 1))] for mean in means)
+
+
+def money(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.2f}"
+
+
+def show_plan(document: PlanDocument, site: Site) -> None:
+    console = Console()
+    console.print(
+        _plan_heading(document, site),
+        _setpoints(document, site),
+        _flows(document, site),
+        _plan_cost(document, site.currency),
+    )
+    for limit in document.limits_given_way:
+        console.print(
+            f"[yellow]limit given way:[/yellow] {limit.device} {limit.limit} by {limit.amount:.2f} {limit.unit} "
+            f"from {limit.first.astimezone(site.zone):%H:%M}"
+        )
+    for repair in document.repairs:
+        console.print(f"[yellow]note:[/yellow] {repair}")
+
+
+def _plan_heading(document: PlanDocument, site: Site) -> Panel:
+    local = document.issued_at.astimezone(site.zone)
+    style = STATUS_STYLE[document.status]
+    lines = [
+        Text(f"{site.name_zh}  {site.name_en}", style="bold"),
+        Text(
+            f"from {local:%Y-%m-%d %H:%M %Z}: {len(document.times)} steps of {document.step_minutes} min, "
+            f"then coarse ones to {document.horizon_end.astimezone(site.zone):%Y-%m-%d %H:%M}"
+        ),
+        Text.assemble(
+            (document.status, style), f" in {document.time_ms.get('total', 0.0):.0f} ms, {document.solves} solve(s)"
+        ),
+    ]
+    if document.grid_limit_kw is not None:
+        lines.append(Text(f"import to stay under {document.grid_limit_kw:,.0f} kW"))
+    if document.note:
+        lines.append(Text(document.note, style="yellow"))
+    return Panel(Group(*lines), expand=False)
+
+
+def _setpoints(document: PlanDocument, site: Site) -> Table:
+    """Devices that are told the same for the same reason share a row."""
+    table = Table(title="setpoints of the first step (> 0 feeds the bus, < 0 takes from it)", **PLAIN)
+    table.add_column("device", max_width=20)
+    for heading in ("kW", "safe"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("until")
+    table.add_column("reason")
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for setpoint in document.setpoints:
+        told = (f"{setpoint.target_kw:,.1f}", f"{setpoint.safe_value_kw:,.1f}")
+        until = f"{setpoint.valid_until.astimezone(site.zone):%H:%M}"
+        rows.setdefault((*told, until, f"{setpoint.reason.zh}\n[dim]{setpoint.reason.en}[/dim]"), []).append(
+            setpoint.device
+        )
+    for row, devices in rows.items():
+        table.add_row(" ".join(devices), *row)
+    return table
+
+
+def _flows(document: PlanDocument, site: Site) -> Table:
+    """A row for each flow of each kind of device, chargers and the like together."""
+    table = Table(title=f"the next {len(document.times) * document.step_minutes / 60:g} h", **PLAIN)
+    table.add_column("flow", no_wrap=True)
+    table.add_column("peak", justify="right", no_wrap=True)
+    table.add_column("kWh", justify="right", no_wrap=True)
+    table.add_column("each row relative to its own peak", no_wrap=True)
+    prices = document.prices["import_per_kwh"]
+    table.add_row("import price", f"{max(prices):.3f}", "", bars(prices, BARS_WIDTH))
+    for (carrier, direction, name), kw in _by_kind(document, site).items():
+        if max(kw) > 0.05:
+            label = f"{carrier} {'from' if direction == 'in' else 'to'} {name}"
+            energy = sum(kw) * document.step_minutes / 60
+            table.add_row(label, f"{max(kw):,.0f}", f"{energy:,.0f}", bars(kw, BARS_WIDTH))
+    return table
+
+
+def _by_kind(document: PlanDocument, site: Site) -> dict[tuple[str, str, str], list[float]]:
+    """Flows summed over devices of one kind: by carrier, direction and kind."""
+    kinds = {device.id: device.kind.replace("_", " ") for device in site.devices}
+    sums: dict[tuple[str, str, str], list[float]] = {}
+    for flow in sorted(document.flows, key=lambda flow: (flow.carrier != "power", flow.carrier, flow.direction)):
+        key = (flow.carrier, flow.direction, kinds[flow.device])
+        sums[key] = [a + b for a, b in zip(sums.get(key, [0.0] * len(flow.kw)), flow.kw, strict=True)]
+    return sums
+
+
+def _plan_cost(document: PlanDocument, currency: str) -> Table:
+    table = Table(title="cost over the horizon", **PLAIN)
+    table.add_column("term")
+    table.add_column(currency, justify="right")
+    for term, value in document.cost.items():
+        table.add_row(term, money(value), style="bold" if term == "total" else None)
+    return table
+
+
+def show_check(document: CheckDocument) -> None:
+    console = Console(soft_wrap=True)
+    if document.ok:
+        console.print(f"[green]{document.site}: no errors[/green]")
+    for error in document.errors:
+        console.print(f"[red]{error.file}[/red]: [bold]{error.path}[/bold]: {error.message}, got {error.value}")
+    if not document.ok:
+        console.print(f"{len(document.errors)} error(s): mend them and run the check again")
+
+
+def show_sites(sites: Sequence[Site]) -> None:
+    table = Table(**PLAIN)
+    for heading in ("site", "name", "zone", "devices"):
+        table.add_column(heading)
+    for site in sites:
+        kinds = sorted({device.kind for device in site.devices})
+        counts = (f"{sum(device.kind == kind for device in site.devices)} {kind}" for kind in kinds)
+        table.add_row(site.id, f"{site.name_zh}\n{site.name_en}", site.timezone, ", ".join(counts))
+    Console().print(table)
+
+
+def show_summary(summary: DemoSummary, out: Path) -> None:
+    console = Console()
+    cycles, setpoints = summary.cycles, summary.setpoints
+    console.print(
+        f"[bold]{summary.site}[/bold] on {summary.day}: {cycles.answered} of {cycles.count} control cycles answered, "
+        f"{cycles.optimal} optimal, {cycles.fallback} by fallback"
+    )
+    console.print(
+        f"{summary.messages.taken_in:,} messages in, {summary.messages.dead_letters} dead letters; setpoints: "
+        f"{setpoints.sent:,} sent, {setpoints.applied:,} applied and read back, {setpoints.rejected} rejected, "
+        f"{setpoints.expired} expired"
+    )
+    console.print(
+        f"cycle p50 {summary.cycle_ms.p50:.0f} ms, p99 {summary.cycle_ms.p99:.0f} ms; {summary.wall_s:.0f} s in all"
+    )
+    console.print(_cost_table(summary))
+    console.print(f"[bold]{out / 'report.html'}[/bold] shows the day in pictures; open it in a browser")
+
+
+def _cost_table(summary: DemoSummary) -> Table:
+    table = Table(title=f"cost of the day by line ({summary.currency})", **PLAIN)
+    table.add_column("line")
+    for heading in ("engine", "rules", "stores idle"):
+        table.add_column(heading, justify="right")
+    costs = {name: getattr(summary.cost, name) for name in CONTROLLERS}
+    for line in cost_lines(costs):
+        table.add_row(
+            line, *(money(costs[name].get(line)) for name in CONTROLLERS), style="bold" if line == "total" else None
+        )
+    table.add_section()
+    table.add_row("carbon (kg CO2)", *(f"{getattr(summary.carbon_kg, name):,.0f}" for name in CONTROLLERS))
+    table.add_row("PV used in the park", *(percent(getattr(summary.pv_self_use, name)) for name in CONTROLLERS))
+    table.add_row("EV energy missed (kWh)", f"{summary.ev.missed_kwh:,.1f}", "", "")
+    table.add_row("EV energy served (kWh)", f"{summary.ev.served_kwh:,.1f}", "", "")
+    return table
+
+
+def cost_lines(costs: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Every line that any controller has, in the order of the bill, the total last."""
+    lines = list(dict.fromkeys(line for cost in costs.values() for line in cost if line != "total"))
+    return [*lines, "total"]
+
+
+def percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"

@@ -1,0 +1,54 @@
+"""What the user typed, as values."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from optimizer.errors import InputError
+from quartet.arguments import output_folder, parse_day, parse_moment, require_on_step
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-08-26T08:00",
+        "2026-08-26 08:00:00",
+        "2026-08-26T08:00+08:00",
+        "2026-08-26T00:00Z",
+        "2026-08-26T02:00+02:00",
+    ],
+)
+def test_a_moment_without_offset_is_local(text):
+    assert parse_moment(text, SHANGHAI) == datetime(2026, 8, 26, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["2026-03-29T02:30", "2026-10-25T02:30"])
+def test_a_wall_time_that_is_skipped_or_repeated_is_refused(text):
+    with pytest.raises(InputError, match="skips or repeats this time: give it with an offset"):
+        parse_moment(text, ZoneInfo("Europe/Berlin"))
+
+
+def test_a_day_is_a_date():
+    assert parse_day("2026-08-26") == date(2026, 8, 26)
+
+
+@pytest.mark.parametrize(("minute", "step"), [(0, 15), (45, 15), (5, 5), (30, 30)])
+def test_starts_of_intervals_are_accepted(minute, step):
+    require_on_step(datetime(2026, 8, 26, 3, minute, tzinfo=UTC), step)
+
+
+def test_a_moment_inside_an_interval_is_refused_with_the_one_before():
+    with pytest.raises(InputError, match="30-minute interval: the one before is 2026-08-26T03:00Z"):
+        require_on_step(datetime(2026, 8, 26, 3, 15, tzinfo=UTC), 30)
+
+
+def test_an_output_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="choose another folder"):
+        output_folder(tmp_path / "file" / "below")
+    assert output_folder(tmp_path / "new" / "folder").is_dir()

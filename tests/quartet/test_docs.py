@@ -1,0 +1,56 @@
+"""What README and docs tell a reader to type is typed here; links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LONG_RUNNING = ("demo", "run", "gateway", "broker")
+
+
+def typed_lines() -> list[str]:
+    blocks = [block for page in PAGES for block in re.findall(r"^```\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)]
+    return sorted({line.strip() for block in blocks for line in block.splitlines()})
+
+
+QUARTET = [line for line in typed_lines() if re.match(r"(\.venv/bin/)?quartet ", line)]
+MAKE = [line for line in typed_lines() if line.startswith("make ")]
+
+
+@pytest.mark.parametrize("line", QUARTET)
+def test_commands_in_the_docs_work(quartet, line):
+    arguments = shlex.split(line)[1:]
+    ran = quartet(*arguments, "--help") if arguments[0] in LONG_RUNNING else quartet(*arguments)
+    assert ran.code == 0, ran.err
+
+
+@pytest.mark.parametrize("line", MAKE)
+def test_make_targets_in_the_docs_exist(line):
+    target = line.split()[1]
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M)
+
+
+def test_readme_has_its_two_commands():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert "make demo" in MAKE
+    assert any(line in readme for line in QUARTET)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text("utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_decision_is_listed():
+    listed = re.findall(r"\(decisions/([^)]+\.md)\)", (ROOT / "docs" / "index.md").read_text("utf-8"))
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "docs" / "decisions").glob("*.md"))
+
+
+def test_pictures_in_the_docs_are_small():
+    assert [path for path in (ROOT / "docs").rglob("*.png") if path.stat().st_size > 200_000] == []
