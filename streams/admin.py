@@ -1,0 +1,100 @@
+"""Setting up topics on a broker, and waiting for one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from optimizer.errors import MissingPartError
+from streams.topics import TOPICS, Topic
+
+_EMBEDDED_CLUSTER = "mockCluster"
+"""Beginning of the cluster id of librdkafka's embedded broker."""
+_TIMEOUT_S = 10.0
+
+
+def wait_for_broker(broker: str, timeout_s: float = 30.0) -> None:
+    """Returns when a broker answers at `host:port`.
+
+    Raises:
+        MissingPartError: none did within `timeout_s`.
+    """
+    end = time.monotonic() + timeout_s
+    while not _answers(broker):
+        if time.monotonic() > end:
+            raise MissingPartError(
+                f"no Kafka broker answers at {broker} after {timeout_s:g} s: start one "
+                "(scripts/kafka.sh up .kafka), correct --broker, or leave it out to use the embedded broker"
+            )
+        time.sleep(0.2)
+
+
+def ensure_topics(
+    broker: str, partitions: int = 6, replication: int = 1, topics: Iterable[Topic] = TOPICS
+) -> dict[str, int]:
+    """Creates the topics that are missing and gives the number of partitions of each.
+
+    Topics that exist are left as they are. The embedded broker has no topic administration: it makes a topic when it is
+    first asked about it, with a number of partitions of its own.
+
+    Raises:
+        MissingPartError: the broker refused, or the topics differ in their number of partitions.
+    """
+    wanted = tuple(topics)
+    admin = _admin(broker)
+    cluster = admin.list_topics(timeout=_TIMEOUT_S)
+    missing = [topic for topic in wanted if topic.name not in cluster.topics]
+    if str(cluster.cluster_id).startswith(_EMBEDDED_CLUSTER):
+        counts = _ask_for(broker, wanted)
+    else:
+        _create(admin, missing, partitions, replication)
+        found = admin.list_topics(timeout=_TIMEOUT_S).topics
+        counts = {topic.name: len(found[topic.name].partitions) for topic in wanted}
+    if len(set(counts.values())) > 1:
+        raise MissingPartError(f"the topics on {broker} differ in partitions: {counts}; make them equal")
+    return counts
+
+
+def _admin(broker: str) -> Any:
+    return AdminClient({"bootstrap.servers": broker, "log_level": 0})
+
+
+def _answers(broker: str) -> bool:
+    try:
+        _admin(broker).list_topics(timeout=2)
+    except KafkaException:
+        return False
+    return True
+
+
+def _ask_for(broker: str, topics: Iterable[Topic]) -> dict[str, int]:
+    producer = Producer({"bootstrap.servers": broker, "log_level": 0})
+    return {
+        topic.name: len(producer.list_topics(topic.name, timeout=_TIMEOUT_S).topics[topic.name].partitions)
+        for topic in topics
+    }
+
+
+def _create(admin: Any, topics: list[Topic], partitions: int, replication: int) -> None:
+    if not topics:
+        return
+    new = [NewTopic(topic.name, partitions, replication, config=_settings(topic, replication)) for topic in topics]
+    for name, done in admin.create_topics(new, request_timeout=_TIMEOUT_S).items():
+        try:
+            done.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise MissingPartError(f"topic {name} cannot be created: {error.args[0].str()}") from error
+
+
+def _settings(topic: Topic, replication: int) -> dict[str, str]:
+    return {
+        "retention.ms": str(topic.retention_days * 86_400_000),
+        "cleanup.policy": "compact,delete" if topic.compacted else "delete",
+        "min.insync.replicas": "2" if replication > 1 else "1",
+    }

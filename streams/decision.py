@@ -1,0 +1,110 @@
+"""A plan as what leaves the engine: setpoint messages, and the documents that the ledger keeps beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from forecasting.forecast import Forecast
+from optimizer.plan import SETPOINT_LIFE_STEPS, Plan, Setpoint, Text
+from optimizer.situation import Prices, Situation
+from optimizer.time_grid import TimeGrid
+from site_configs.site import Site
+from streams.frozen import freeze_situation
+from streams.messages import SetpointMessage
+from streams.site_state import SiteState
+
+SAFE_REASON_ZH = "无法制定计划，设备保持安全值"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One control cycle's outcome, ready to be written down and sent."""
+
+    plan: Plan
+    plan_document: str
+    plan_hash: str
+    situation: str
+    forecast_id: str
+    forecasts: str
+    setpoints: tuple[SetpointMessage, ...]
+
+
+def decide(situation: Situation, forecasts: Mapping[str, Forecast], plan: Plan) -> Decision:
+    """The documents and messages of a plan; the same plan gives the same ones."""
+    forecast_id = f"{plan.plan_id}:forecast"
+    plan_hash = plan.content_hash
+    return Decision(
+        plan=plan,
+        plan_document=plan.document().model_dump_json(),
+        plan_hash=plan_hash,
+        situation=freeze_situation(situation),
+        forecast_id=forecast_id,
+        forecasts=json.dumps([forecast.to_document() for _, forecast in sorted(forecasts.items())], allow_nan=False),
+        setpoints=tuple(_message(plan, setpoint, plan_hash, forecast_id) for setpoint in plan.setpoints),
+    )
+
+
+def sequence_of(interval: datetime) -> int:
+    """Sequence number of an interval's setpoints: minutes since 1970, so it rises even over a lost ledger."""
+    return int(interval.timestamp() // 60)
+
+
+def safe_decision(site: Site, state: SiteState, reason: str) -> Decision:
+    """The last resort, which needs neither forecast nor solver: every device at its safe value."""
+    grid = TimeGrid(state.at, site.step_minutes, 1)
+    nothing = np.zeros(1)
+    situation = Situation(
+        site=site.id,
+        issued_at=grid.start,
+        grid=grid,
+        state=state.devices,
+        series={},
+        prices=Prices(nothing, nothing, ("unknown",), 0.0, (0,), nothing),
+        sessions=state.sessions,
+    )
+    text = Text(zh=SAFE_REASON_ZH, en=f"no plan could be made, devices stay at their safe values: {reason}")
+    until = grid.start + SETPOINT_LIFE_STEPS * timedelta(minutes=site.step_minutes)
+    plan = Plan(
+        site=site.id,
+        issued_at=grid.start,
+        grid=grid,
+        status="rules",
+        flows=(),
+        states={},
+        import_per_kwh=nothing,
+        export_per_kwh=nothing,
+        cost={},
+        setpoints=tuple(
+            Setpoint(device.id, device.safe_kw(), device.safe_kw(), grid.start, until, text)
+            for device in site.devices
+            if device.main_quantity is not None
+        ),
+        note=reason,
+    )
+    return decide(situation, {}, plan)
+
+
+def _message(plan: Plan, setpoint: Setpoint, plan_hash: str, forecast_id: str) -> SetpointMessage:
+    start = plan.grid.start
+    return SetpointMessage(
+        site=plan.site,
+        cmd_id=f"{plan.site}:{setpoint.device}:{start:%Y%m%dT%H%MZ}:r0",
+        device=setpoint.device,
+        seq=sequence_of(start),
+        issued_at=plan.issued_at,
+        valid_from=setpoint.valid_from,
+        valid_until=setpoint.valid_until,
+        target_kw=setpoint.target_kw,
+        safe_value_kw=setpoint.safe_value_kw,
+        grid_limit_kw=plan.grid_limit_kw,
+        answer=plan.status,
+        reason=setpoint.reason,
+        plan_id=plan.plan_id,
+        plan_hash=plan_hash,
+        forecast_id=forecast_id,
+    )

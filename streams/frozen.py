@@ -1,0 +1,121 @@
+"""Situations and plans as JSON and back, so that a cycle in the ledger can be made again from its inputs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from optimizer.plan import FlowSeries, GivenWay, Plan, PlanDocument, Setpoint
+from optimizer.situation import Prices, Session, Situation
+from optimizer.time_grid import TimeGrid
+
+
+def freeze_situation(situation: Situation) -> str:
+    """JSON that holds everything the plan depends on, exact to the last bit."""
+    grid, prices = situation.grid, situation.prices
+    document = {
+        "site": situation.site,
+        "issued_at": situation.issued_at.isoformat(),
+        "grid": {
+            "start": grid.start.isoformat(),
+            "step_minutes": grid.step_minutes,
+            "near": grid.near,
+            "tail_hours": list(grid.tail_hours),
+        },
+        "state": {device: dict(state) for device, state in situation.state.items()},
+        "series": {name: values.tolist() for name, values in situation.series.items()},
+        "prices": {field.name: _plain(getattr(prices, field.name)) for field in fields(Prices)},
+        "sessions": {charger: [_session(one) for one in some] for charger, some in situation.sessions.items()},
+    }
+    return json.dumps(document, sort_keys=True, allow_nan=False)
+
+
+def thaw_situation(text: str) -> Situation:
+    """The inverse of `freeze_situation`."""
+    document: dict[str, Any] = json.loads(text)
+    prices = document["prices"]
+    return Situation(
+        site=document["site"],
+        issued_at=datetime.fromisoformat(document["issued_at"]),
+        grid=_grid(document["grid"]),
+        state=document["state"],
+        series={name: np.asarray(values, dtype=float) for name, values in document["series"].items()},
+        prices=Prices(
+            import_per_kwh=np.asarray(prices["import_per_kwh"], dtype=float),
+            export_per_kwh=np.asarray(prices["export_per_kwh"], dtype=float),
+            band=tuple(prices["band"]),
+            demand_per_kw=prices["demand_per_kw"],
+            billing_period=tuple(prices["billing_period"]),
+            carbon_kg_per_kwh=np.asarray(prices["carbon_kg_per_kwh"], dtype=float),
+        ),
+        sessions={
+            charger: tuple(
+                Session(
+                    **{
+                        **one,
+                        "arrive": datetime.fromisoformat(one["arrive"]),
+                        "depart": datetime.fromisoformat(one["depart"]),
+                    }
+                )
+                for one in some
+            )
+            for charger, some in document["sessions"].items()
+        },
+    )
+
+
+def thaw_plan(text: str, grid: TimeGrid) -> Plan:
+    """The plan of a document, on the grid of the situation it was made for."""
+    document = PlanDocument.model_validate_json(text)
+    cost = {term: value for term, value in document.cost.items() if term != "total"}
+    return Plan(
+        site=document.site,
+        issued_at=document.issued_at,
+        grid=grid,
+        status=document.status,
+        flows=tuple(
+            FlowSeries(flow.device, flow.carrier, flow.direction, flow.quantity, np.asarray(flow.kw, dtype=float))
+            for flow in document.flows
+        ),
+        states={
+            device: {name: np.asarray(values, dtype=float) for name, values in states.items()}
+            for device, states in document.states.items()
+        },
+        import_per_kwh=np.asarray(document.prices["import_per_kwh"], dtype=float),
+        export_per_kwh=np.asarray(document.prices["export_per_kwh"], dtype=float),
+        cost=cost,
+        setpoints=tuple(
+            Setpoint(s.device, s.target_kw, s.safe_value_kw, s.valid_from, s.valid_until, s.reason)
+            for s in document.setpoints
+        ),
+        shadow_prices={carrier: np.asarray(v, dtype=float) for carrier, v in document.shadow_prices.items()},
+        limits_given_way=tuple(
+            GivenWay(g.device, g.limit, g.amount, g.unit, g.first) for g in document.limits_given_way
+        ),
+        grid_limit_kw=document.grid_limit_kw,
+        gap=document.gap,
+        solves=document.solves,
+        time_ms=document.time_ms,
+        note=document.note,
+    )
+
+
+def _grid(document: dict[str, Any]) -> TimeGrid:
+    return TimeGrid(
+        start=datetime.fromisoformat(document["start"]),
+        step_minutes=document["step_minutes"],
+        near=document["near"],
+        tail_hours=tuple(document["tail_hours"]),
+    )
+
+
+def _session(session: Session) -> dict[str, Any]:
+    return {**asdict(session), "arrive": session.arrive.isoformat(), "depart": session.depart.isoformat()}
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value

@@ -1,0 +1,217 @@
+"""From a site's state to a decision: forecasts, situation, control cycle in a worker process under a deadline.
+
+There is always a decision. When the worker fails or is late, the fallback is made here: from the situation if the
+worker got that far, else from yardstick forecasts; when even that fails, every device is told its safe value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+
+import pandas as pd
+
+from forecasting.forecast import Forecast
+from forecasting.site_forecaster import FittedSite
+from optimizer.plan import Plan
+from optimizer.planner import Planner
+from optimizer.situation import Situation
+from site_configs.prices import grid_for
+from site_configs.site import Site
+from site_configs.tariff import load_tariff, local_midnight
+from streams.control_cycle import control_cycle, fallback_cycle, planner_for
+from streams.decision import Decision, decide, safe_decision
+from streams.records import LedgerStore, StoredModel
+from streams.site_forecasts import fit_site, series_kinds, yardstick_forecasts
+from streams.site_runtime import SiteRuntime
+from streams.site_state import SiteState, build_situation
+from streams.workers import Attachment, Emit, WorkerError, WorkerPool
+
+log = logging.getLogger(__name__)
+
+BUILD_ALLOWANCE_S = 60.0
+"""Added to the deadline when a worker plans a site for the first time: the model is built then."""
+SOLVER_SHARE = 0.7
+"""Share of the deadline that the solver may use before it gives the best it has."""
+FIT_LIMIT_S = 600.0
+FIT_NICENESS = 10
+NOT_FITTED = "no fitted model yet"
+
+
+@dataclass(frozen=True)
+class PlanJob:
+    """One control cycle, as a worker needs it."""
+
+    site: Site
+    state: SiteState
+    recent: pd.DataFrame
+    last_plan: Plan | None
+    solver_s: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the worker knows before it plans: enough for a fallback."""
+
+    situation: Situation
+    forecasts: Mapping[str, Forecast]
+
+
+class PlanningHandler:
+    """Lives in a planning worker; keeps each site's built model and fitted forecaster."""
+
+    def __init__(self) -> None:
+        self._planners: dict[str, Planner] = {}
+        self._fitted: dict[str, FittedSite] = {}
+
+    def attach(self, key: str, content: bytes) -> None:
+        self._fitted[key] = pickle.loads(content)
+
+    def handle(self, job: PlanJob, emit: Emit) -> Decision:
+        site = job.site
+        prepared = prepare(site, job.state, job.recent, self._fitted.get(site.id))
+        emit(prepared)
+        planner = self._planners.setdefault(site.id, planner_for(site))
+        result = control_cycle(site, planner, prepared.situation, job.last_plan, deadline_s=job.solver_s)
+        return decide(prepared.situation, prepared.forecasts, result.plan)
+
+
+def prepare(site: Site, state: SiteState, recent: pd.DataFrame, fitted: FittedSite | None) -> Prepared:
+    """Forecasts from what is known, and the situation they make."""
+    forecasts = _issue(site, state.at, recent, fitted)
+    return Prepared(build_situation(site, load_tariff(site), state, forecasts), forecasts)
+
+
+def _issue(site: Site, at: datetime, recent: pd.DataFrame, fitted: FittedSite | None) -> Mapping[str, Forecast]:
+    if fitted is None:
+        return yardstick_forecasts(site, recent, at, NOT_FITTED)
+    try:
+        return fitted.issue(recent, at, grid_for(site, at).end)
+    except ValueError as error:
+        return yardstick_forecasts(site, recent, at, str(error))
+
+
+@dataclass(frozen=True)
+class FitJob:
+    site: Site
+    history: pd.DataFrame
+    at: datetime
+
+
+class FittingHandler:
+    """Lives in a fitting worker."""
+
+    def attach(self, key: str, content: bytes) -> None:
+        raise NotImplementedError("fits need no attachment")
+
+    def handle(self, job: FitJob, emit: Emit) -> StoredModel:
+        fitted = fit_site(job.site, job.history, job.at)
+        return StoredModel(
+            model_id=f"{job.site.id}:{job.at:%Y%m%dT%H%MZ}:model",
+            site=job.site.id,
+            fitted_at=job.at,
+            blob=pickle.dumps(fitted),
+            provenance=json.dumps(asdict(fitted.provenance), default=str),
+        )
+
+
+class FittedModels:
+    """Each site's fitted forecaster: from the ledger, fitted when there is none, again every local midnight."""
+
+    def __init__(self, ledger: LedgerStore, wait_s: float) -> None:
+        self._ledger = ledger
+        self._wait_s = wait_s
+        self._models: dict[str, StoredModel] = {}
+        self._fits: dict[str, asyncio.Task[None]] = {}
+        self._tried: dict[str, date] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    async def model(self, runtime: SiteRuntime, at: datetime) -> StoredModel | None:
+        """The newest fitted model; None when the first fit takes longer than it may be waited for."""
+        site = runtime.site
+        if site.id not in self._models:
+            stored = self._ledger.latest_model(site.id)
+            if stored is not None:
+                self._models[site.id] = stored
+        if self._is_due(site, at):
+            self._begin(runtime, at)
+        if site.id not in self._models and site.id in self._fits:
+            await asyncio.wait([self._fits[site.id]], timeout=self._wait_s)
+        return self._models.get(site.id)
+
+    def close(self) -> None:
+        for fit in self._fits.values():
+            fit.cancel()
+
+    def _is_due(self, site: Site, at: datetime) -> bool:
+        today = at.astimezone(site.zone).date()
+        model = self._models.get(site.id)
+        if site.id in self._fits or self._tried.get(site.id) == today:
+            return False
+        return model is None or model.fitted_at < local_midnight(today, site.zone)
+
+    def _begin(self, runtime: SiteRuntime, at: datetime) -> None:
+        site = runtime.site
+        self._tried[site.id] = at.astimezone(site.zone).date()
+        job = FitJob(site, runtime.whole(at).reindex(columns=list(series_kinds(site))), at)
+        self._fits[site.id] = asyncio.get_running_loop().create_task(self._fit(job))
+
+    async def _fit(self, job: FitJob) -> None:
+        try:
+            async with self._one_at_a_time, WorkerPool(1, FittingHandler(), FIT_NICENESS) as pool:
+                model: StoredModel = await pool.run(job.site.id, job, lambda served: FIT_LIMIT_S)
+            self._ledger.add_model(model)
+            self._models[job.site.id] = model
+        except WorkerError as error:
+            log.warning("%s: forecasters could not be fitted as of %s: %s", job.site.id, job.at, error)
+        finally:
+            del self._fits[job.site.id]
+
+
+class PlanningDesk:
+    """Makes every decision of the engine."""
+
+    def __init__(self, pool: WorkerPool, models: FittedModels, deadline_s: float) -> None:
+        self._pool = pool
+        self._models = models
+        self._deadline_s = deadline_s
+
+    async def decide(self, runtime: SiteRuntime, at: datetime) -> Decision:
+        """The decision for the interval at `at`; a plan, or the next-best answer with the reason in its note."""
+        site = runtime.site
+        state = runtime.state_at(at)
+        recent = runtime.recent(at).reindex(columns=list(series_kinds(site)))
+        job = PlanJob(site, state, recent, runtime.last_plan, SOLVER_SHARE * self._deadline_s)
+        prepared: list[Prepared] = []
+        try:
+            decision: Decision = await self._pool.run(
+                site.id, job, self._limit_s, _attachment(await self._models.model(runtime, at)), prepared.append
+            )
+            return decision
+        except WorkerError as error:
+            log.warning("%s: no plan for %s: %s", site.id, at, error)
+            known = prepared[0] if prepared else None
+            return await asyncio.to_thread(fall_back, job, known, f"planning failed: {error}")
+
+    def _limit_s(self, served: bool) -> float:
+        return self._deadline_s if served else self._deadline_s + BUILD_ALLOWANCE_S
+
+
+def fall_back(job: PlanJob, prepared: Prepared | None, reason: str) -> Decision:
+    """The next-best decision, made without a solver; never raises."""
+    try:
+        ready = prepared or prepare(job.site, job.state, job.recent, None)
+        result = fallback_cycle(job.site, ready.situation, job.last_plan, reason)
+        return decide(ready.situation, ready.forecasts, result.plan)
+    except Exception as error:  # whatever is wrong, the site must be told something safe
+        log.exception("%s: no fallback for %s", job.site.id, job.state.at)
+        return safe_decision(job.site, job.state, f"{reason}; fallback failed: {error}")
+
+
+def _attachment(model: StoredModel | None) -> Attachment | None:
+    return None if model is None else Attachment(model.site, model.model_id, model.blob)

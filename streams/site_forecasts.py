@@ -1,0 +1,86 @@
+"""What is forecast at a site: which series, of which kind, with the site's own calendar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import pandas as pd
+
+from forecasting.demand import Demand
+from forecasting.forecast import Forecast
+from forecasting.kinds import FitContext, FittedSeries, SeriesKind
+from forecasting.measured import Measured
+from forecasting.pv import Pv
+from forecasting.site_forecaster import FittedSite, SiteForecaster
+from forecasting.weather import Temperature
+from site_configs.calendar import Calendar
+from site_configs.prices import grid_for
+from site_configs.site import Site
+from site_configs.tariff import billing_month
+
+REFIT_SLACK = timedelta(days=3)
+"""A fit reaches so much further than needed now, so that a late refit leaves nobody without a forecast."""
+
+
+@dataclass(frozen=True)
+class YardstickOnly:
+    """Stands for a kind of series where no model is to be fitted: the yardstick takes its place."""
+
+    lowest: float
+    highest: float
+    reason: str
+    measured: bool = False
+
+    def fit(self, past: Measured, context: FitContext) -> FittedSeries:
+        raise ValueError(self.reason)
+
+
+def series_kinds(site: Site) -> dict[str, SeriesKind]:
+    """By series name: how each series that the site's devices need is forecast."""
+    kinds: dict[str, SeriesKind] = {}
+    for device in site.devices:
+        for name in device.required_series():
+            if device.kind == "pv":
+                kinds[name] = Pv(device.capacity_kw)
+            else:
+                kinds[name] = Demand() if name.endswith(".demand_kw") else Temperature()
+    return kinds
+
+
+def day_type_of(site: Site) -> Callable[[date], str]:
+    """The kind of a local date at the site; its own days off are `closure`."""
+    calendar = Calendar(site.holidays, site.closures)
+
+    def day_type(local_date: date) -> str:
+        day = calendar.day(local_date)
+        return "closure" if day.closed else day.kind
+
+    return day_type
+
+
+def site_forecaster(site: Site) -> SiteForecaster:
+    """The forecaster of all series of the site."""
+    return SiteForecaster(series_kinds(site), day_type_of(site), site.zone, site.step_minutes)
+
+
+def fit_site(site: Site, history: pd.DataFrame, at: datetime) -> FittedSite:
+    """Models of all series as of `at`, good for every plan until `REFIT_SLACK` later."""
+    later = at + REFIT_SLACK
+    horizon_end = max(billing_month(later, site.zone)[1], grid_for(site, later).end)
+    return site_forecaster(site).fit(_with_all(site, history), at, horizon_end)
+
+
+def yardstick_forecasts(site: Site, recent: pd.DataFrame, at: datetime, reason: str) -> Mapping[str, Forecast]:
+    """Forecasts for a plan at `at` without any fitted model; their method names the reason."""
+    kinds: dict[str, SeriesKind] = {
+        name: YardstickOnly(kind.lowest, kind.highest, reason) for name, kind in series_kinds(site).items()
+    }
+    until = grid_for(site, at).end
+    forecaster = SiteForecaster(kinds, day_type_of(site), site.zone, site.step_minutes)
+    return forecaster.fit(recent, at, until).issue(recent, at, until)
+
+
+def _with_all(site: Site, history: pd.DataFrame) -> pd.DataFrame:
+    return history.reindex(columns=list(series_kinds(site)))

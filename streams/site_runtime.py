@@ -1,0 +1,176 @@
+"""What the engine knows of one site while it runs: measured past, device states, cars, month's peak, last plan.
+
+All of it is rebuilt from the ledger and the recorded history, so that a process can end at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+
+from optimizer.plan import Plan
+from optimizer.situation import Session
+from site_configs.site import Site
+from site_configs.tariff import billing_month
+from streams.frozen import thaw_plan, thaw_situation
+from streams.interval import ClosedInterval, is_state
+from streams.ledger import METER_IMPORT
+from streams.messages import CarAtCharger, Quality
+from streams.records import LedgerStore, StoredAnswer
+from streams.site_state import SiteState
+
+RECENT_DAYS = 10
+"""A forecaster looks back a week and a day or two; older rows stay in the ledger."""
+CHARGER = "v2g_charger"
+
+
+@dataclass
+class SiteRuntime:
+    """The running knowledge of one site."""
+
+    site: Site
+    ledger: LedgerStore
+    history: pd.DataFrame
+    """Recorded past at the site's step, UTC index; rows from the first answered interval on are never looked at."""
+    last_plan: Plan | None = None
+    _live: dict[datetime, dict[str, float]] = field(default_factory=dict)
+    _seen: dict[str, tuple[datetime, float]] = field(default_factory=dict)
+    """By signal: interval in which it was measured last, and its value."""
+    _cars: dict[str, CarAtCharger | None] = field(default_factory=dict)
+    _began: datetime | None = None
+    """Start of the first interval ever controlled: from there on the ledger speaks, before it the history."""
+
+    @classmethod
+    def restore(cls, site: Site, ledger: LedgerStore, history: pd.DataFrame) -> SiteRuntime:
+        """As it was when the last answer was written."""
+        runtime = cls(site, ledger, history, _began=ledger.first_answered(site.id))
+        runtime._seen = ledger.last_values(site.id)
+        runtime._cars = ledger.last_cars(site.id)
+        last = ledger.last_answered(site.id)
+        if last is not None:
+            rows = ledger.recent(site.id, last - timedelta(days=RECENT_DAYS))
+            runtime._live = {
+                at.to_pydatetime(): {str(name): float(value) for name, value in row.dropna().items()}
+                for at, row in zip(rows.index, _rows(rows), strict=True)
+            }
+            stored = ledger.answer(site.id, last)
+            if stored is not None:
+                runtime.adopt(stored)
+        return runtime
+
+    @property
+    def step(self) -> timedelta:
+        return timedelta(minutes=self.site.step_minutes)
+
+    @property
+    def chargers(self) -> frozenset[str]:
+        return frozenset(device.id for device in self.site.devices if device.kind == CHARGER)
+
+    def absorb(self, closed: ClosedInterval) -> None:
+        """Takes in what was measured in an interval."""
+        self._live[closed.start] = {name: signal.value for name, signal in closed.signals.items()}
+        for name, signal in closed.signals.items():
+            if name not in self._seen or self._seen[name][0] <= closed.start:
+                self._seen[name] = (closed.start, signal.value)
+        self._cars.update(closed.cars)
+        oldest = closed.start - timedelta(days=RECENT_DAYS)
+        self._live = {at: row for at, row in self._live.items() if at >= oldest}
+
+    def begin(self, at: datetime) -> None:
+        """The first interval ever controlled starts at `at`; later calls change nothing."""
+        self._began = self._began or at
+
+    def adopt(self, stored: StoredAnswer) -> None:
+        """Makes the plan of a stored answer the last plan."""
+        self.last_plan = thaw_plan(stored.plan, thaw_situation(stored.situation).grid)
+
+    def state_at(self, at: datetime) -> SiteState:
+        """The site at the start of the interval `at`, from the intervals closed before it."""
+        cars = self._plugged(at)
+        devices: dict[str, dict[str, float]] = {}
+        quality: dict[str, Quality] = {}
+        for name, (seen, value) in sorted(self._seen.items()):
+            device, quantity = name.split(".", 1)
+            if not is_state(name) or (device in self.chargers and not self._of_this_car(cars.get(device), seen)):
+                continue
+            devices.setdefault(device, {})[quantity] = value
+            quality[name] = "good" if seen + self.step >= at else "stale"
+        sessions = {charger: (_session(charger, car),) for charger, car in cars.items()}
+        return SiteState(self.site.id, at, devices, self.peak_kw(at), sessions, quality)
+
+    def recent(self, at: datetime) -> pd.DataFrame:
+        """The measured columns of the last days before `at`: regular UTC rows, NaN where nothing is known."""
+        since = at - timedelta(days=RECENT_DAYS)
+        return self._joined(self._live_frame(), since, at)
+
+    def whole(self, at: datetime) -> pd.DataFrame:
+        """As `recent`, from the beginning of the recorded history on; for fitting."""
+        since = self.history.index[0].to_pydatetime() if len(self.history) else self._began or at
+        return self._joined(self.ledger.recent(self.site.id, since).combine_first(self._live_frame()), since, at)
+
+    def peak_kw(self, at: datetime) -> float:
+        """Highest metered quarter-hour import of the billing month that holds `at`, before `at`."""
+        month = billing_month(at, self.site.zone)[0].astimezone(UTC)
+        peaks = [self.ledger.peak_kw(self.site.id, month), self._recorded_peak(month), self._live_peak(month)]
+        return max(peaks)
+
+    def _recorded_peak(self, month: datetime) -> float:
+        if METER_IMPORT not in self.history:
+            return 0.0
+        rows = self.history.loc[month : self._cut(None), METER_IMPORT].dropna()
+        return float(rows.resample("15min").mean().max()) if len(rows) else 0.0
+
+    def _live_peak(self, month: datetime) -> float:
+        """Of intervals that are closed but not in the ledger yet, a quarter hour or longer ones."""
+        if self.site.step_minutes < 15:
+            return 0.0
+        return max((row.get(METER_IMPORT, 0.0) for at, row in self._live.items() if at >= month), default=0.0)
+
+    def _cut(self, at: datetime | None) -> datetime | None:
+        """Last moment up to which the recorded history may be looked at."""
+        ends = [end - timedelta(seconds=1) for end in (at, self._began) if end is not None]
+        return min(ends, default=None)
+
+    def _live_frame(self) -> pd.DataFrame:
+        index = pd.DatetimeIndex(list(self._live), tz=UTC, name="time")
+        return pd.DataFrame(list(self._live.values()), index=index, dtype=float).sort_index()
+
+    def _joined(self, live: pd.DataFrame, since: datetime, at: datetime) -> pd.DataFrame:
+        recorded = self.history.loc[since : self._cut(at)]
+        columns = list(self.history.columns) or list(live.columns)
+        index = pd.date_range(since, at - self.step, freq=self.step, tz=UTC, name="time", unit="s")
+        fresh = live.reindex(index=index, columns=columns)
+        return fresh.combine_first(recorded.reindex(index=index))[columns]
+
+    def _of_this_car(self, car: CarAtCharger | None, seen: datetime) -> bool:
+        """Whether a value seen in an interval can belong to the car that is plugged in now."""
+        return car is not None and seen + self.step > car.arrive
+
+    def _plugged(self, at: datetime) -> dict[str, CarAtCharger]:
+        return {charger: car for charger, car in sorted(self._cars.items()) if car is not None and car.depart > at}
+
+
+def at_step(frame: pd.DataFrame, step_minutes: int) -> pd.DataFrame:
+    """A recorded past at the site's step: finer ones are averaged, coarser ones held."""
+    step = pd.Timedelta(minutes=step_minutes)
+    if len(frame) < 2 or frame.index[1] - frame.index[0] == step:
+        return frame
+    return frame.resample(step).mean() if frame.index[1] - frame.index[0] < step else frame.resample(step).ffill()
+
+
+def _session(charger: str, car: CarAtCharger) -> Session:
+    return Session(
+        session_id=car.session_id,
+        charger=charger,
+        arrive=car.arrive.astimezone(UTC),
+        depart=car.depart.astimezone(UTC),
+        energy_needed_kwh=car.energy_needed_kwh,
+        energy_on_arrival_kwh=car.energy_on_arrival_kwh,
+        capacity_kwh=car.capacity_kwh,
+    )
+
+
+def _rows(frame: pd.DataFrame) -> list[pd.Series[float]]:
+    return [frame.iloc[i] for i in range(len(frame))]

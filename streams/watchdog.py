@@ -1,0 +1,87 @@
+"""A watchdog in its own thread: ends a process that has stopped moving although there is something to read.
+
+Consumers are known to stall silently after failed heartbeats and rebalances. Ending the process is safe, because all
+that is unfinished is read again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+Positions = Mapping[tuple[str, int], int]
+"""By topic and partition: the offset before which all is finished."""
+
+
+class StallError(Exception):
+    """Nothing moved although there was something to do."""
+
+
+class StallClock:
+    """Tells how long a value has not changed; the time is passed in [s]."""
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self._value: Hashable = None
+        self._since: float | None = None
+
+    def stalled(self, value: Hashable, now_s: float) -> bool:
+        """Whether `value` has been the same for longer than the limit."""
+        if self._since is None or value != self._value:
+            self._value, self._since = value, now_s
+        return now_s - self._since > self.limit_s
+
+    def restart(self, now_s: float) -> None:
+        self._since = now_s
+
+
+class Watchdog(threading.Thread):
+    """Looks at `progress` a few times per limit; asks the broker only when nothing has moved."""
+
+    def __init__(
+        self,
+        broker: str,
+        progress: Callable[[], Hashable],
+        positions: Callable[[], Positions],
+        fatal: Callable[[BaseException], None],
+        limit_s: float,
+    ) -> None:
+        super().__init__(name="watchdog", daemon=True)
+        self._broker = broker
+        self._progress = progress
+        self._positions = positions
+        self._fatal = fatal
+        self._clock = StallClock(limit_s)
+        self._ended = threading.Event()
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def run(self) -> None:
+        while not self._ended.wait(self._clock.limit_s / 8):
+            if not self._clock.stalled(self._progress(), time.monotonic()):
+                continue
+            behind = self._behind()
+            if behind:
+                self._fatal(
+                    StallError(f"nothing has moved for {self._clock.limit_s:g} s, yet there is more in {behind}")
+                )
+                return
+            self._clock.restart(time.monotonic())
+
+    def _behind(self) -> list[str]:
+        """Partitions with messages beyond what is finished; none when the broker cannot be asked."""
+        consumer = Consumer({"bootstrap.servers": self._broker, "group.id": "quartet-watchdog", "log_level": 0})
+        try:
+            return [
+                f"{topic}[{partition}]"
+                for (topic, partition), safe in self._positions().items()
+                if consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=5)[1] > safe
+            ]
+        except KafkaException:
+            return []
+        finally:
+            consumer.close()
