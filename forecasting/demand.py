@@ -36,7 +36,8 @@ BRIDGE_HOURS = 1.0
 KEPT_DAYS = 60
 """Measurements kept with the fit [days]: four days of either type lie within them, also around the longest holidays."""
 SHARES = np.linspace(0.0, 1.0, 11)
-SMOOTH_HOURS = 1.0
+TAIL_WEEKS = 12
+"""How far back the profile's errors over weeks ahead are looked at: one month alone knows only its own weather."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +165,7 @@ def _judge_near(past: Measured, trial: Members, cut: int, clock: LocalClock, day
     linear = near_view(past, origins, clock, days).forecast(trial.near)
     prophet = trial.prophet_at(steps, linear)
     misses = np.stack([_mean_miss(actual - (1 - u) * linear - u * prophet) for u in SHARES])
-    width = 2 * (clock.steps_in(SMOOTH_HOURS) or 1) + 1
-    share = _smooth(SHARES[np.argmin(misses, axis=0)], width)
+    share = SHARES[np.argmin(misses, axis=0)]
     return share, error_quantiles(actual - (1 - share) * linear - share * prophet)
 
 
@@ -175,21 +175,35 @@ def _judge_tail(past: Measured, trial: Members, cut: int, clock: LocalClock, day
     profile = _profile(past, cut, steps, clock, days)
     prophet = trial.prophet_at(steps, profile)
     actual = past.at(steps)
-    misses = [np.nanmean(np.abs(actual - (1 - v) * profile - v * prophet)) for v in SHARES]
+    misses = [_mean_miss((actual - (1 - v) * profile - v * prophet)[:, None])[0] for v in SHARES]
     share = float(SHARES[int(np.argmin(misses))])
-    _, by_slot = day_matrix(Measured(int(steps[0]), actual - (1 - share) * profile - share * prophet), clock)
+    errors = [Measured(int(steps[0]), actual - (1 - share) * profile - share * prophet)]
+    errors += _profile_errors(past, clock, days)
+    by_slot = np.concatenate([day_matrix(missed, clock)[1] for missed in errors])
     reach = clock.steps_in(1)
     around_slot = [np.roll(by_slot, shift, axis=1) for shift in range(-reach, reach + 1)]
     return share, error_quantiles(np.concatenate(around_slot))
+
+
+def _profile_errors(past: Measured, clock: LocalClock, days: DayTable) -> list[Measured]:
+    """Errors of the profile over four weeks ahead, issued each week of the last twelve."""
+    week = 7 * clock.steps_per_day
+    first = max(past.first + 2 * week, past.end - TAIL_WEEKS * week)
+    errors = []
+    for origin in range(first, past.end - week, week):
+        end = min(past.end, origin + TRIAL_DAYS * clock.steps_per_day)
+        steps = np.arange(origin + clock.steps_per_day, end, dtype=np.int64)
+        errors.append(Measured(int(steps[0]), past.at(steps) - _profile(past, origin, steps, clock, days)))
+    return errors
 
 
 def _profile(past: Measured, origin: int, steps: Ints, clock: LocalClock, days: DayTable) -> Array:
     """(n,) same-type-day profile of `steps`, as known at `origin`."""
     origins = np.array([origin], dtype=np.int64)
     known_on, _ = clock.days_and_slots(origins)
-    return TypeProfiles.of(past.between(past.first, origin), clock, days, known_on).at_steps(
-        origins, steps - origin, clock, days
-    )[0]
+    profiles = TypeProfiles.of(past.between(past.first, origin), clock, days, known_on)
+    profile: Array = profiles.at_steps(origins, steps - origin, clock, days)[0]
+    return profile
 
 
 def _mean_miss(errors: Array) -> Array:
@@ -197,10 +211,3 @@ def _mean_miss(errors: Array) -> Array:
     known = np.isfinite(errors)
     misses: Array = np.where(known, np.abs(errors), 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     return misses
-
-
-def _smooth(values: Array, width: int) -> Array:
-    """Centred moving mean, the ends held."""
-    padded = np.pad(values, width // 2, mode="edge")
-    smooth: Array = np.convolve(padded, np.full(width, 1 / width), mode="valid")
-    return smooth

@@ -1,8 +1,8 @@
 """Cars that have not come yet: the charging power to expect from them.
 
 Each past stay is spread evenly between arrival and departure, because the power of cars that may be moved in time is
-the planner's own choice. Per day type this gives the mean power by slot; for the running day only stays that began later
-in the day than now count, since the others are plugged in (or did not come) and the site reports them itself.
+the planner's own choice. Per day type this gives the mean power by slot; for the running day only stays that began
+later in the day than now count: the others are plugged in (or did not come) and the site reports them itself.
 """
 
 from __future__ import annotations

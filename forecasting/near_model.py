@@ -54,8 +54,8 @@ class NearView:
     @property
     def usable(self) -> Bools:
         """(n,) whether an origin has a recent measurement and a whole profile."""
-        usable: Bools = np.isfinite(self.features).all(axis=(1, 2)) & np.isfinite(self.profile).all(axis=1)
-        return usable
+        known = np.concatenate([self.features.reshape(len(self.features), -1), self.profile], axis=1)
+        return np.asarray(np.isfinite(known).all(axis=1))
 
     def forecast(self, model: NearModel) -> Array:
         """(n, leads) in the unit of the series; NaN for origins that are not usable."""
@@ -142,7 +142,7 @@ def _robust_ridge(features: Array, target: Array) -> Array:
     weights: Array = np.zeros(x.shape[1])
     for _ in range(REWEIGHTINGS):
         weighted = x * row_weights[:, None]
-        weights = np.linalg.solve(weighted.T @ x + penalty, weighted.T @ y)
+        weights = np.asarray(np.linalg.solve(weighted.T @ x + penalty, weighted.T @ y), dtype=float)
         residual = np.abs(y - x @ weights)
         scale = 1.4826 * HUBER_SCALES * float(np.median(residual))
         row_weights = scale / np.maximum(residual, scale) if scale > 0 else np.ones(len(y))

@@ -2,7 +2,7 @@
 
     ŷ[t] = q[slot(t)]·(1 + (r - 1)·f(lead))                                                   (1)
 
-q are quantiles per slot over the last 14 days, r is measured over usual power of the last two hours, f fades from 1 to
+q are quantiles per slot over the last 14 days, r is measured over usual power of the last half hour, f fades from 1 to
 0. Slots are counted in UTC: the sun knows no summer time. A slot that never produced is night and stays zero.
 """
 
@@ -18,7 +18,7 @@ from forecasting.kinds import FitContext, Outcome
 from forecasting.measured import Measured
 
 WINDOW_DAYS = 14
-SKY_HOURS = 2.0
+SKY_HOURS = 0.5
 FADE_HOURS = 6.0
 RATIO_BOUNDS = (0.1, 2.0)
 NIGHT_SHARE = 0.002
@@ -62,7 +62,7 @@ class FittedPv:
         return Outcome({level: paths[i] for i, level in enumerate(LEVELS)}, "recent quantiles+intraday ratio")
 
     def _sky(self, past: Measured, median: Array) -> float:
-        """Measured over usual power of the last two hours; 1 where there is too little sun or measurement to say."""
+        """Measured over usual power of the last half hour; 1 where there is too little sun or measurement to say."""
         count = self.clock.steps_in(SKY_HOURS) or 1
         seen, expected = past.values[-count:], median[-count:]
         known = np.isfinite(seen)
