@@ -113,10 +113,12 @@ def write_history(
 ) -> None:
     """Writes what `read_history` reads back unchanged; each file appears whole or not at all.
 
-    `frame` as in `History.frame`. The folder is made where it is missing.
+    `frame` as in `History.frame`. Makes the folder where it is missing; sessions and forecasts written there earlier go.
     """
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
+    for name in (SESSION_FILE, *FORECAST_FILES):
+        (root / name).unlink(missing_ok=True)
     _write_csv(root / "series.csv.gz", frame.rename_axis("time").reset_index(), ("time",))
     if sessions:
         part = root / (SESSION_FILE + ".part")

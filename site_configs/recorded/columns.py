@@ -51,6 +51,9 @@ FOREIGN_UNITS = {
 FLOWS_KW = {"demand", "available", "used", "served", "import", "export", "charge", "discharge", "cold", "heat"}
 """Quantities in kW that have their direction in their name, and so are never negative."""
 
+TWO_WAY_KW = {"import", "export", "charge", "discharge"}
+"""Flows whose negative values are the other direction and not bad readings: they belong into a column of their own."""
+
 
 def name_complaint(name: str) -> str | None:
     """Why `name` cannot be a column of a history, with what to do; None when it can."""
@@ -69,14 +72,23 @@ def unit_of(name: str) -> Unit:
     return UNITS[_suffix(name) or ""]
 
 
+def tolerates_bad_readings(name: str) -> bool:
+    """Whether single impossible values of `name` may count as missing."""
+    return not name.endswith("_kwh") and _quantity_kw(name) not in TWO_WAY_KW
+
+
 def limits_of(name: str) -> tuple[float, float]:
     """Lowest and highest value that `name` can have; infinite where nothing is impossible."""
     unit = unit_of(name)
-    lowest = 0.0 if name.split(".")[1].removesuffix("_kw") in FLOWS_KW else unit.lowest
+    lowest = 0.0 if _quantity_kw(name) in FLOWS_KW else unit.lowest
     return (
         float("-inf") if lowest is None else lowest,
         float("inf") if unit.highest is None else unit.highest,
     )
+
+
+def _quantity_kw(name: str) -> str:
+    return name.split(".")[1].removesuffix("_kw")
 
 
 def _suffix(name: str) -> str | None:

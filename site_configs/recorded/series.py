@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from site_configs.recorded.columns import limits_of, name_complaint, unit_of
+from site_configs.recorded.columns import limits_of, name_complaint, tolerates_bad_readings, unit_of
 from site_configs.recorded.findings import Findings, stamp
 from site_configs.recorded.table import Table, lacks_columns, numbers, times
 
@@ -22,8 +22,8 @@ STAND_BY_SHARE = 0.02
 """Negative values up to this share of the column's largest are an inverter's or meter's stand-by, not a flow."""
 IMPOSSIBLE_SHARE = 0.01
 """Beyond this share impossible values are no single bad readings, but a wrong sign or unit: refused."""
-FOREIGN_STEP_RUN = 4
-"""So many equal longer steps one after the other are a second step length, not single missing rows."""
+FOREIGN_STEP_RUN = 8
+"""So many equal longer steps one after the other are a second step length; lost single rows made 4 in a real plant."""
 SPARSE = 10
 """A span with more than this many times the rows given (and more than a month) has a wrong date in it."""
 
@@ -66,8 +66,9 @@ def _within_limits(table: Table, values: pd.DataFrame, name: str, time: pd.Serie
     below, above = column < lowest, column > highest
     stand_by = below & (column >= -STAND_BY_SHARE * column.max()) & (lowest == 0.0) & (not name.endswith("_kwh"))
     impossible = (below & ~stand_by) | above
-    if name.endswith("_kwh") or impossible.sum() > IMPOSSIBLE_SHARE * len(column) + 1:
-        message = f"is outside {lowest:g} .. {highest:g}; check sign and unit, or empty the cell"
+    most = max(1.0, IMPOSSIBLE_SHARE * len(column)) if tolerates_bad_readings(name) else 0
+    if impossible.sum() > most:
+        message = f"is outside {lowest:g} .. {highest:g}; check sign and unit, give each direction its own column"
         table.complain(found, impossible, name, message)
         return
     values.loc[stand_by, name] = 0.0

@@ -129,7 +129,12 @@ def _localise(table: Table, local: pd.Series[Any], zone: ZoneInfo | None, found:
     summer = ~local.duplicated(keep="last" if falling else "first").to_numpy()
     utc: pd.Series[Any] = local.dt.tz_localize(zone, ambiguous=summer, nonexistent="NaT").dt.tz_convert("UTC")
     skipped = _rows(table, local.index[utc.isna() & local.notna()])
-    table.complain(found, skipped, column, f"does not exist in {zone}: the clock goes forward there; give the offset")
+    table.complain(
+        found,
+        skipped,
+        column,
+        f"does not exist in {zone}: the clock goes forward; give offsets or a zone like Etc/GMT-8",
+    )
     _name_clock_changes(table, local, utc, found)
     return utc
 

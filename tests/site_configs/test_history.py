@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -79,6 +79,8 @@ class TestCleanFolders:
         history = read_history(folder_with(tmp_path, rows()))
         window = history.window(START + timedelta(minutes=15), START + timedelta(minutes=45))
         assert window["load.demand_kw"].tolist() == [101.0, 102.0]
+        local = timezone(timedelta(hours=8))
+        same(history.window(window.index[0].astimezone(local), window.index[1].astimezone(local)), window.iloc[:1])
 
     def test_a_series_that_is_not_there_is_refused_by_name(self, tmp_path: Path) -> None:
         history = read_history(folder_with(tmp_path, rows()))
@@ -232,7 +234,7 @@ class TestRefusals:
         assert "line 14, time: is not on the grid of 15 min" in message
 
     def test_a_step_that_changes(self, tmp_path: Path) -> None:
-        hourly = [f"{at(12 + 4 * i)},5" for i in range(6)]
+        hourly = [f"{at(12 + 4 * i)},5" for i in range(9)]
         message = refusal(folder_with(tmp_path, [*rows(), *hourly]))
         assert "line 14, time: the step changes here from 15 min" in message
         assert "got 60 min" in message
@@ -243,6 +245,12 @@ class TestRefusals:
     def test_a_wrong_sign(self, tmp_path: Path) -> None:
         message = refusal(folder_with(tmp_path, [f"{at(i)},-{i}" for i in range(1, 40)]))
         assert "line 2, load.demand_kw: is outside 0 .. inf; check sign and unit" in message
+
+    def test_a_net_meter_is_not_an_import_meter(self, tmp_path: Path) -> None:
+        lines = [f"{at(i)},500" for i in range(500)] + [f"{at(500)},-80"]
+        message = refusal(folder_with(tmp_path, lines, header="time,meter.import_kw"))
+        assert "line 502, meter.import_kw" in message
+        assert "give each direction its own column" in message
 
     def test_negative_energy(self, tmp_path: Path) -> None:
         lines = [f"{at(i)},5" for i in range(500)] + [f"{at(500)},-0.001"]
@@ -331,6 +339,9 @@ class TestSessions:
         one, other = f"s1,ev01,{at(0)},{at(4)},5,,", f"s1,ev02,{at(0)},{at(4)},5,,"
         assert kinds(self.read(tmp_path, one, one)) == {"repeated_row": 1}
         assert "line 3, session_id: is given twice" in self.refusal(tmp_path, one, other)
+
+    def test_a_file_without_sessions_has_none(self, tmp_path: Path) -> None:
+        assert self.read(tmp_path).sessions == ()
 
     def test_half_a_car_is_only_charged(self, tmp_path: Path) -> None:
         history = self.read(tmp_path, f"s1,ev01,{at(0)},{at(4)},5,,60")
