@@ -113,7 +113,7 @@ def write_history(
 ) -> None:
     """Writes what `read_history` reads back unchanged; each file appears whole or not at all.
 
-    `frame` as in `History.frame`. Makes the folder where it is missing; sessions and forecasts written there earlier go.
+    `frame` as in `History.frame`. Makes the folder if missing; sessions and forecasts written there earlier go.
     """
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
