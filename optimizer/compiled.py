@@ -58,7 +58,7 @@ class AffineVector:
     matrix: sparse.csr_matrix
 
     def at(self, parameters: Array) -> Array:
-        return self.constant + self.matrix @ parameters
+        return np.asarray(self.constant + self.matrix @ parameters)
 
 
 class ParameterVector:
@@ -225,7 +225,8 @@ class CompiledModel:
 
     def program(self, parameters: Array) -> Program:
         """The arrays at these parameter values."""
-        cost = np.bincount(self._cost_column, weights=self._cost_factor.at(parameters), minlength=len(self.columns))
+        paid = self._cost_factor.at(parameters)
+        cost = np.bincount(self._cost_column, weights=paid, minlength=len(self.columns)).astype(float)
         return Program(
             cost=cost,
             offset=float(self._cost_constant.at(parameters).sum()),

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,6 @@ from optimizer.situation import Situation
 from optimizer.solver import Choice, OneOf, Solution, Status, ZeroOrAtLeast, is_kept, solve
 from optimizer.time_grid import Array, GridShape
 
-MAX_SOLVES = 8
-"""Rounds of adding either-or decisions; each adds all that the last answer broke, so few are needed."""
 PART_LOAD_EXACT_STEPS = 16
 """Steps in which least part loads are exact; later ones are relaxed, for only the first step is ever executed."""
 GAVE_WAY_ABOVE = 1e-4
@@ -76,12 +75,14 @@ def build(devices: Sequence[Device], feeders: Sequence[FeederLimit], shape: Grid
 def _choices(ports: Mapping[str, Ports], compiled: CompiledModel, shape: GridShape) -> tuple[Choice, ...]:
     """Either-or conditions: one direction at a time in every near step, least part loads in the first hours."""
     found: list[Choice] = []
-    for port in ports.values():
+    exact = range(min(shape.near, PART_LOAD_EXACT_STEPS))
+    for device, port in ports.items():
         for a, b in port.exclusive:
-            found += [OneOf(compiled.column(a[t]), compiled.column(b[t])) for t in range(shape.near)]
+            family = f"{device}.direction"
+            found += [OneOf(compiled.column(a[t]), compiled.column(b[t]), family) for t in range(shape.near)]
         for part in port.semicontinuous:
-            exact = range(min(shape.near, PART_LOAD_EXACT_STEPS))
-            found += [ZeroOrAtLeast(compiled.column(part.variable[t]), part.minimum) for t in exact]
+            family = f"{device}.part_load"
+            found += [ZeroOrAtLeast(compiled.column(part.variable[t]), part.minimum, family) for t in exact]
     return tuple(found)
 
 
@@ -110,16 +111,23 @@ def solve_exactly(program: Program, choices: tuple[Choice, ...], deadline_s: flo
 
 
 def _enforce(program: Program, choices: tuple[Choice, ...], until: float) -> Answer:
+    """Adds what the last answer broke: first the broken steps alone, then whole families, so it ends soon."""
     enforced = tuple(choice for choice in choices if _pays_to_break(program, choice))
-    for solves in range(1, MAX_SOLVES + 1):
+    for solves in count(1):
         solution = solve(program, enforced, time_limit_s=max(0.05, until - time.perf_counter()))
         if not solution.usable:
             return Answer(solution, solves)
         broken = tuple(choice for choice in choices if not is_kept(choice, solution.x))
         if not broken:
             return Answer(solution, solves)
-        enforced += broken
-    return Answer(replace(solution, status=Status.NO_ANSWER, detail=f"{len(broken)} conditions broken"), MAX_SOLVES)
+        missing = set(broken) - set(enforced)
+        if not missing:
+            return Answer(replace(solution, status=Status.NO_ANSWER, detail=f"{len(broken)} conditions broken"), solves)
+        families = {choice.family for choice in missing}
+        added = missing if solves == 1 else {choice for choice in choices if choice.family in families}
+        wanted = added | set(enforced)
+        enforced = tuple(choice for choice in choices if choice in wanted)
+    raise AssertionError("unreachable: every round adds a family or returns")
 
 
 def _pays_to_break(program: Program, choice: Choice) -> bool:

@@ -7,12 +7,13 @@ decide is executed on their physical steps, so the result is always possible. Th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
+from optimizer.balance import FeederLimit
 from optimizer.devices.base import Carrier, Device, PhysicalState, Response, RuleView
 from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, Plan, Setpoint, Text
 from optimizer.situation import Situation
@@ -25,18 +26,28 @@ _FOLLOWED_ORDERS = (1, 2, 4)
 CHEAP, DEAR = 0.8, 1.2
 """Prices below and above these multiples of the horizon's mean count as cheap and dear."""
 
-Decide = Callable[[Device, RuleView, PhysicalState, Mapping[str, float], int], Mapping[str, float]]
+Here = Mapping[str, float]
+"""Conditions of one step, by name."""
+Decide = Callable[[Device, RuleView, PhysicalState, Here, int], Mapping[str, float]]
 """Flows asked of a device in a step."""
 
 
-def rule_plan(devices: Sequence[Device], situation: Situation, *, storing: bool = True) -> Plan:
+def rule_plan(
+    devices: Sequence[Device], situation: Situation, feeders: Sequence[FeederLimit] = (), *, storing: bool = True
+) -> Plan:
     """What simple local control would do; with `storing` False stores and V2G stay idle and cars charge at once."""
-    plan = roll_out(devices, situation, lambda device, view, state, here, t: device.rule(view, state, here), storing)
+
+    def decide(device: Device, view: RuleView, state: PhysicalState, here: Here, t: int) -> Mapping[str, float]:
+        return device.rule(view, state, here)
+
+    plan = roll_out(devices, feeders, situation, decide, storing)
     why = Text(zh="规则控制：谷时储、峰时放", en="rules: store while cheap, serve while dear")
     return with_setpoints(replace(plan, status="rules"), devices, situation, why)
 
 
-def shifted_plan(devices: Sequence[Device], situation: Situation, last: Plan | None) -> Plan | None:
+def shifted_plan(
+    devices: Sequence[Device], situation: Situation, last: Plan | None, feeders: Sequence[FeederLimit] = ()
+) -> Plan | None:
     """The last plan moved on to now and executed from the present state; None when it does not reach here."""
     if last is None or last.site != situation.site or last.grid.step_minutes != situation.grid.step_minutes:
         return None
@@ -44,18 +55,18 @@ def shifted_plan(devices: Sequence[Device], situation: Situation, last: Plan | N
     if not 0 <= offset < last.grid.near:
         return None
 
-    def decide(
-        device: Device, view: RuleView, state: PhysicalState, here: Mapping[str, float], t: int
-    ) -> Mapping[str, float]:
+    def decide(device: Device, view: RuleView, state: PhysicalState, here: Here, t: int) -> Mapping[str, float]:
         followed = device.rule_order in _FOLLOWED_ORDERS and t + offset < last.grid.near
         return last.asked_at(device.id, t + offset) if followed else device.rule(view, state, here)
 
-    plan = roll_out(devices, situation, decide, storing=True)
+    plan = roll_out(devices, feeders, situation, decide, storing=True)
     why = Text(zh="沿用上一计划", en="the last plan, moved on")
     return with_setpoints(replace(plan, status="shifted", grid_limit_kw=last.grid_limit_kw), devices, situation, why)
 
 
-def roll_out(devices: Sequence[Device], situation: Situation, decide: Decide, storing: bool) -> Plan:
+def roll_out(
+    devices: Sequence[Device], feeders: Sequence[FeederLimit], situation: Situation, decide: Decide, storing: bool
+) -> Plan:
     """Executes decisions step by step over the near horizon; the flows that result, as a plan without setpoints."""
     near, hours = situation.grid.near, situation.grid.step_hours
     ordered = sorted(devices, key=lambda device: device.rule_order)
@@ -66,7 +77,8 @@ def roll_out(devices: Sequence[Device], situation: Situation, decide: Decide, st
     flows = {(device.id, quantity): np.zeros(near) for device in devices for quantity in device.buses()}
     states = {(d.id, name): np.full(near + 1, value) for d in devices for name, value in state[d.id].items()}
     for t in range(near):
-        deficit: dict[Carrier, float] = dict.fromkeys(("power", "heat", "cold", "gas"), 0.0)
+        rooms = {feeder.id: FeederRoom(feeder) for feeder in feeders}
+        deficit: dict[str, float] = dict.fromkeys(get_args(Carrier), 0.0)
         for device in ordered:
             view = RuleView(
                 hours=hours,
@@ -79,16 +91,46 @@ def roll_out(devices: Sequence[Device], situation: Situation, decide: Decide, st
             )
             here = {name: float(values[t]) for name, values in conditions[device.id].items()}
             asked = decide(device, view, state[device.id], here, t)
-            response = device.step(asked, state[device.id], here, hours)
+            behind = [room for room in rooms.values() if device.id in room.feeder.members]
+            allowed = _within_feeders(device, asked, behind)
+            response = device.step(allowed, state[device.id], here, hours)
+            for room in behind:
+                room.net_kw += _net_power(device, response.flows)
             _book(device, response, deficit, flows, states, t)
             state[device.id] = response.state
     return _as_plan(devices, situation, flows, states)
 
 
+@dataclass
+class FeederRoom:
+    """A feeder and the net power of its members that have decided so far in this step."""
+
+    feeder: FeederLimit
+    net_kw: float = 0.0
+
+
+def _net_power(device: Device, flows: Mapping[str, float]) -> float:
+    ends = device.buses()
+    power = {quantity: direction for quantity, (carrier, direction) in ends.items() if carrier == "power"}
+    return sum(flows.get(q, 0.0) if direction == "in" else -flows.get(q, 0.0) for q, direction in power.items())
+
+
+def _within_feeders(device: Device, asked: Mapping[str, float], behind: Sequence[FeederRoom]) -> dict[str, float]:
+    """The wish cut to what its feeders still carry."""
+    cut = dict(asked)
+    for room in behind:
+        beyond = abs(room.net_kw + _net_power(device, cut)) - room.feeder.limit_kw
+        against = "in" if room.net_kw + _net_power(device, cut) > 0 else "out"
+        for quantity, (carrier, direction) in device.buses().items():
+            if beyond > 0 and carrier == "power" and direction == against:
+                cut[quantity] = max(0.0, cut.get(quantity, 0.0) - beyond)
+    return cut
+
+
 def _book(
     device: Device,
     response: Response,
-    deficit: dict[Carrier, float],
+    deficit: dict[str, float],
     flows: dict[tuple[str, str], Array],
     states: dict[tuple[str, str], Array],
     t: int,
@@ -165,7 +207,7 @@ def _as_plan(
         export_per_kwh=prices.export_per_kwh[:near],
         cost={
             "energy": float((bought * prices.import_per_kwh[:near]).sum() * hours),
-            "export": -float((sold * prices.export_per_kwh[:near]).sum() * hours),
+            "export": 0.0 - float((sold * prices.export_per_kwh[:near]).sum() * hours),
         },
     )
 

@@ -1,8 +1,8 @@
 """HiGHS from arrays: linear programs, and the few either-or decisions that an answer turned out to need.
 
-Rules kept here: a status is looked at before any value; only a finite objective is accepted; one thread, so that the
-same program gives the same answer. HiGHS' own time limit is a hint, not a promise: the hard deadline is a process that
-can be killed (see `streams.workers`).
+Rules kept here: a status is looked at before any value; only a finite objective is accepted; no parallel search, so
+that the same program gives the same answer. HiGHS' own time limit is a hint, not a promise: the hard deadline is a
+process that can be killed (see `streams.workers`).
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class OneOf:
 
     first: int
     second: int
+    family: str
+    """The device and condition it belongs to, over all steps."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class ZeroOrAtLeast:
 
     column: int
     minimum: float
+    family: str
+    """The device and condition it belongs to, over all steps."""
 
 
 Choice = OneOf | ZeroOrAtLeast
@@ -72,8 +76,8 @@ class Solution:
 def is_kept(choice: Choice, x: Array) -> bool:
     """Whether an answer keeps an either-or condition."""
     if isinstance(choice, OneOf):
-        return min(x[choice.first], x[choice.second]) <= ABOVE_ZERO
-    return not ABOVE_ZERO < x[choice.column] < choice.minimum - ABOVE_ZERO
+        return min(float(x[choice.first]), float(x[choice.second])) <= ABOVE_ZERO
+    return not ABOVE_ZERO < float(x[choice.column]) < choice.minimum - ABOVE_ZERO
 
 
 def solve(program: Program, choices: tuple[Choice, ...] = (), *, time_limit_s: float = 10.0) -> Solution:
@@ -133,15 +137,22 @@ def _choice_rows(choice: Choice, switch: int, upper: Array) -> tuple[_Row, _Row]
     )
 
 
+class _QuietHighs(highspy.Highs):
+    """HiGHS without its banner on standard output, which highspy's own constructor writes before any option is read."""
+
+    def __init__(self) -> None:
+        super(highspy.Highs, self).__init__()
+        self.setOptionValue("output_flag", False)
+
+
 _CONTINUOUS = slice(0, 0)
 
 
 def _run(program: Program, binaries: slice, time_limit_s: float) -> Solution:
     integrality = np.zeros(len(program.cost), dtype=np.int32)
     integrality[binaries] = int(highspy.HighsVarType.kInteger)
-    highs = highspy.Highs()
-    highs.setOptionValue("output_flag", False)
-    highs.setOptionValue("threads", 1)
+    highs = _QuietHighs()
+    highs.setOptionValue("parallel", "off")
     highs.setOptionValue("time_limit", time_limit_s)
     highs.setOptionValue("primal_feasibility_tolerance", FEASIBILITY)
     highs.setOptionValue("dual_feasibility_tolerance", FEASIBILITY)

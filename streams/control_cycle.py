@@ -1,7 +1,7 @@
 """The control cycle: plan, verify, or go on to the next-best answer. A pure function of its arguments.
 
-It runs live, in the bench and in replay, and cannot tell which: time, state and forecasts are in the situation. There is
-always an answer: the plan; the last plan moved on to now; rules, which need no solver.
+It runs live, in the bench and in replay, and cannot tell which: time, state and forecasts are in the situation. There
+is always an answer: the plan; the last plan moved on to now; rules, which need no solver.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ def control_cycle(
 def fallback_cycle(site: Site, situation: Situation, last_plan: Plan | None, reason: str) -> CycleResult:
     """The next-best answer when there is no plan: the last plan moved on, else rules. Needs no solver."""
     attempts = [reason]
-    shifted = shifted_plan(site.devices, situation, last_plan)
+    shifted = shifted_plan(site.devices, situation, last_plan, feeder_limits(site))
     if shifted is not None:
         violations = verify(site.devices, feeder_limits(site), situation, shifted)
         if not violations:
             return CycleResult(replace(shifted, note=reason), tuple(attempts))
         attempts.append(_refusal("shifted plan", violations))
-    plan = rule_plan(site.devices, situation)
+    plan = rule_plan(site.devices, situation, feeder_limits(site))
     return CycleResult(replace(plan, note="; ".join(attempts)), tuple(attempts))
 
 

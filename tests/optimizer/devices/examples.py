@@ -7,8 +7,18 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from optimizer.devices import DEVICES, AnyDevice, Battery, Chiller, GridConnection, HeatPump, Load, Pv, ThermalStore
-from optimizer.devices import V2gCharger
+from optimizer.devices import (
+    DEVICES,
+    AnyDevice,
+    Battery,
+    Chiller,
+    GridConnection,
+    HeatPump,
+    Load,
+    Pv,
+    ThermalStore,
+    V2gCharger,
+)
 from optimizer.situation import Prices, Session, Situation
 from optimizer.time_grid import Array, TimeGrid
 

@@ -1,0 +1,81 @@
+"""There is always an answer, and it says which."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from optimizer.plan import Plan
+from optimizer.planner import NoPlan, Planner
+from optimizer.situation import Situation
+from optimizer.verify import verify
+from site_configs.site import Site
+from streams.control_cycle import control_cycle, fallback_cycle, feeder_limits
+from tests.optimizer.park import park, park_situation
+
+
+class Tampering(Planner):
+    """A planner whose plans are broken."""
+
+    def plan(self, situation: Situation, deadline_s: float = 10.0) -> Plan | NoPlan:
+        plan = super().plan(situation, deadline_s)
+        assert isinstance(plan, Plan)
+        first = replace(plan.flows[0], kw=plan.flows[0].kw + 10.0)
+        return replace(plan, flows=(first, *plan.flows[1:]))
+
+
+class Helpless(Planner):
+    """A planner that never finds a plan."""
+
+    def plan(self, situation: Situation, deadline_s: float = 10.0) -> Plan | NoPlan:
+        return NoPlan("no answer: time limit reached")
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site.model_validate(
+        {
+            "id": "park", "name_zh": "园区", "name_en": "park", "timezone": "Asia/Shanghai",
+            "latitude": 30.8, "longitude": 120.9,
+            "tariff": {"area": "zhejiang", "class": "two_part_1_10kv", "transformer_kva": 1000},
+            "carbon": {"region": "zhejiang"},
+            "devices": [device.model_dump() for device in park()],
+            "feeders": [{"id": "car_park", "limit_kw": 30, "members": ["ev01", "ev02"]}],
+        }
+    )  # fmt: skip
+
+
+def test_a_good_plan_passes_with_its_times(site: Site) -> None:
+    planner = Planner("park", site.devices, feeder_limits(site))
+    result = control_cycle(site, planner, park_situation(), None)
+    assert result.plan.status == "optimal"
+    assert result.attempts == ()
+    assert set(result.plan.time_ms) == {"update", "solve", "verify", "total"}
+
+
+def test_a_plan_that_fails_verification_is_never_the_answer(site: Site) -> None:
+    result = control_cycle(site, Tampering("park", site.devices), park_situation(), None)
+    assert result.plan.status == "rules"
+    assert "plan refused: " in result.plan.note
+    assert verify(site.devices, feeder_limits(site), park_situation(), result.plan) == ()
+
+
+def test_without_a_plan_the_last_one_is_moved_on(site: Site) -> None:
+    last = control_cycle(site, Planner("park", site.devices, feeder_limits(site)), park_situation(), None).plan
+    later = park_situation(shift=timedelta(minutes=15))
+    reached = {d: {"energy_kwh": float(s["energy_kwh"][1])} for d, s in last.states.items()}
+    later = replace(later, state={**later.state, **reached})
+    result = control_cycle(site, Helpless("park", site.devices), later, last)
+    assert result.plan.status == "shifted"
+    assert result.plan.grid_limit_kw == last.grid_limit_kw
+    assert result.attempts == ("no answer: time limit reached",)
+
+
+def test_without_a_last_plan_rules_answer(site: Site) -> None:
+    result = fallback_cycle(site, park_situation(), None, "worker killed after 5 s")
+    assert result.plan.status == "rules"
+    assert result.plan.note == "worker killed after 5 s"
+    assert all(np.isfinite(s.target_kw) for s in result.plan.setpoints)
