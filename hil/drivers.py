@@ -68,7 +68,8 @@ def flutter_around(means: Array, minutes: int, flutter: Flutter, rng: np.random.
     wave = (smooth - smooth.mean(axis=1, keepdims=True)) * flutter.share * means[:, None]
     down = np.minimum(1.0, means / np.maximum(-wave.min(axis=1), 1e-12))
     up = np.minimum(1.0, np.maximum(flutter.ceiling - means, 0.0) / np.maximum(wave.max(axis=1), 1e-12))
-    return (means[:, None] + wave * np.minimum(down, up)[:, None]).ravel()
+    values: Array = (means[:, None] + wave * np.minimum(down, up)[:, None]).ravel()
+    return values
 
 
 def minute_drivers(
@@ -99,8 +100,6 @@ def minute_drivers(
         means = covered[name].to_numpy(dtype=float)
         if not np.all(np.isfinite(means)):
             raise ValueError(f"{name} has {means[~np.isfinite(means)][0]} between {start} and {end}")
-        values = (
-            flutter_around(means, step, flutters[name], rng) if name in flutters else np.repeat(means, step)
-        )
+        values = flutter_around(means, step, flutters[name], rng) if name in flutters else np.repeat(means, step)
         series[name] = values[skip : skip + minutes]
     return Drivers(start, series, sessions, minutes)

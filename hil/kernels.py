@@ -20,6 +20,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 MINUTE_HOURS = 1.0 / 60.0
 QUARTER_S = 900.0
+ARRIVED_KW = 1e-3
+"""A lag that has come this near to its target has reached it."""
 HEAT, COLD = 0, 1
 """Places of the thermal carriers in arrays by carrier."""
 
@@ -104,7 +106,8 @@ class PlantArrays(NamedTuple):
 
 def compiled(function: Function) -> Function:
     """`function` compiled by Numba for use inside other compiled ones, still typed as what it was."""
-    result: Function = numba.njit(no_cpython_wrapper=True)(function)
+    jit: Any = numba.njit  # its stubs do not know the option
+    result: Function = jit(no_cpython_wrapper=True)(function)
     return result
 
 
@@ -149,7 +152,8 @@ def take_setpoints(layout: Layout, now: PlantArrays) -> None:
             now.status[i] = EXPIRED if setpoint[SEQ] >= 0.0 else IDLE
             now.wanted_kw[i] = now.acting_kw[i] = rest_kw
             now.countdown[i] = 0
-        now.reached_kw[i] += layout.pull[i] * (now.acting_kw[i] - now.reached_kw[i])
+        way_kw = now.acting_kw[i] - now.reached_kw[i]
+        now.reached_kw[i] += layout.pull[i] * way_kw if abs(way_kw) > ARRIVED_KW else way_kw
 
 
 @compiled
@@ -264,7 +268,7 @@ def serve_thermal(
     for i in stores:
         if layout.carrier[i] == carrier:
             commit(layout, now, around, row, i, feeds[i], out)
-    return max(missing, 0.0)
+    return float(max(missing, 0.0))
 
 
 @compiled
@@ -272,7 +276,7 @@ def trim_machine(layout: Layout, i: int, missing_kw: float, feeds: Array) -> flo
     """Moves a machine's output by what is missing (< 0: too much) within its range; tells by how much it moved."""
     before = feeds[i]
     feeds[i] = min(max(before + missing_kw, 0.0), layout.parameters[i, CAPACITY])
-    return feeds[i] - before
+    return float(feeds[i] - before)
 
 
 @compiled
@@ -314,7 +318,7 @@ def raise_feed(
     before = feeds[i]
     if feed_kw > before:
         feeds[i] = delivered(layout, now, around, row, i, feed_kw)
-    return feeds[i] - before
+    return float(feeds[i] - before)
 
 
 @compiled

@@ -63,7 +63,7 @@ class ModbusFace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._loop is not None and self._server is not None:
-            asyncio.run_coroutine_threadsafe(self._server.shutdown(), self._loop)
+            asyncio.run_coroutine_threadsafe(_shut_down(self._server), self._loop)
         self._thread.join(START_TIMEOUT_S)
 
     def _serve(self) -> None:
@@ -135,6 +135,10 @@ class ModbusFace:
                 self._controller.write(device, _setpoint(block.decode([*words, *own[len(words) :]])))
                 return None
         return ExcCodes.ILLEGAL_ADDRESS
+
+
+async def _shut_down(server: ModbusTcpServer) -> None:
+    await server.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _memory(places: RegisterMap, face: ModbusFace) -> SimDevice:

@@ -14,18 +14,25 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from hil import kernels
+from hil import assembly, kernels
+from hil.assembly import Kind, of_type
 from hil.drivers import Drivers
-from hil.kernels import HELD, NEXT, SEQ, VALID_FROM, VALID_UNTIL, Layout, PlantArrays, Surroundings
-from hil.truth import Dynamics, Truth
+from hil.kernels import HELD, NEXT, SEQ, VALID_FROM, VALID_UNTIL, PlantArrays
+from hil.truth import Truth
 from optimizer.devices import AnyDevice
-from optimizer.situation import Prices, Situation
-from optimizer.time_grid import Array, TimeGrid
+from optimizer.devices.base import Carrier
+from optimizer.devices.chiller import Chiller
+from optimizer.devices.heat_pump import HeatPump
+from optimizer.devices.load import Load
+from optimizer.devices.pv import Pv
+from optimizer.time_grid import Array
 from streams.gateways.registers import DeviceState, RejectReason
 
-ELECTRONIC = ("battery", "v2g_charger", "pv")
-_ORDER = ("battery", "thermal_store", "v2g_charger", "machine", "pv")
-_MACHINES = ("chiller", "heat_pump")
+UNSERVED: Mapping[Carrier, int] = {
+    "power": kernels.UNSERVED_KW,
+    "heat": kernels.UNSERVED_HEAT_KW,
+    "cold": kernels.UNSERVED_COLD_KW,
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class PlantState:
         return datetime.fromtimestamp(float(self.arrays.clock_s[0]), UTC)
 
     def copy(self) -> PlantState:
-        return PlantState(PlantArrays(*(array.copy() for array in self.arrays)))
+        return PlantState(PlantArrays._make(array.copy() for array in self.arrays))
 
 
 @dataclass(frozen=True)
@@ -105,26 +112,27 @@ class Records:
 
 
 class Plant:
-    """A site of known devices with the truth's parameters and its surroundings; everything here is fixed at the start."""
+    """A site of known devices with the truth's parameters and its surroundings; nothing here changes while it runs."""
 
     def __init__(self, truth: Truth, drivers: Drivers) -> None:
         self.truth = truth
         self.drivers = drivers
-        self.devices = _in_slot_order(truth.devices)
+        self.devices = assembly.in_slot_order(truth.devices)
         self.slots: Mapping[str, int] = {device.id: slot for slot, device in enumerate(self.devices)}
-        self.conditions = _minute_conditions(truth, drivers)
-        self.layout = _layout(truth, self.devices)
-        self.surroundings = _surroundings(self)
+        self.controlled = tuple(device.id for device in self.devices if device.target_kw({}) is not None)
+        """Devices that follow setpoints."""
+        self.conditions = assembly.minute_conditions(truth, drivers)
+        self.layout = assembly.layout(truth)
+        self.surroundings = assembly.surroundings(truth, self.conditions, drivers.minutes)
         self.columns = self._columns()
 
     def start(self, states: Mapping[str, Mapping[str, float]] | None = None) -> PlantState:
-        """The plant at the start of the drivers; `states` gives energies by device, else the site file's initial ones."""
-        situation = _situation(self.truth, self.drivers, states or {})
-        n = len(self.devices)
-        safe = self.layout.safe_kw
+        """The plant at the start of the drivers; `states` gives energies by device, else those of the site file."""
+        at_start = assembly.situation(self.truth, self.drivers, states or {})
+        n, safe = len(self.devices), self.layout.safe_kw
         held = np.full((n, 2, 6), np.nan)
         held[:, :, SEQ] = -1.0
-        energy = np.array([device.start(situation).get("energy_kwh", 0.0) for device in self.devices])
+        energy = np.array([device.start(at_start).get("energy_kwh", 0.0) for device in self.devices])
         return PlantState(
             PlantArrays(
                 clock_s=np.array([self.drivers.start.timestamp()]),
@@ -139,37 +147,39 @@ class Plant:
             )
         )
 
-    def of_kind(self, *kinds: str) -> list[AnyDevice]:
-        return [device for device in self.devices if device.kind in kinds]
-
-    def loads(self, *carriers: str) -> list[AnyDevice]:
-        return [d for d in self.truth.devices if d.kind == "load" and d.carrier in carriers]
+    def of_type(self, *kinds: type[Kind]) -> list[Kind]:
+        """The devices of these classes, as they really are, in the order of the site file."""
+        return of_type(self.truth.devices, *kinds)
 
     def _columns(self) -> tuple[str, ...]:
-        slots = [f"{device.id}.{name}" for device in self.devices for name in _record_names(device)]
+        slots = [f"{device.id}.{name}" for device in self.devices for name in _recorded(device)]
         site = ["meter.import_kw", "meter.export_kw", "meter.limit_kw"]
-        loads = [f"{load.id}.{name}" for load in self.loads("power", "heat", "cold") for name in ("served_kw", "unserved_kw")]
+        loads = [f"{load.id}.{name}" for load in self.of_type(Load) for name in ("served_kw", "unserved_kw")]
         own = (*slots, *site, *loads)
         return (*own, *(name for name in self.drivers.series if name not in own))
 
     def record(self, first: int, slots: Array, site: Array) -> Records:
         """Names the kernel's arrays and puts the surroundings of the same minutes beside them."""
         n = len(slots)
-        parts = [slots[:, slot, place] for slot, device in enumerate(self.devices) for place in _record_places(device)]
+        parts = [
+            slots[:, slot, place] for slot, device in enumerate(self.devices) for place in _recorded(device).values()
+        ]
         parts += [site[:, kernels.IMPORT_KW], site[:, kernels.EXPORT_KW], site[:, kernels.LIMIT_KW]]
-        unserved = {"power": kernels.UNSERVED_KW, "heat": kernels.UNSERVED_HEAT_KW, "cold": kernels.UNSERVED_COLD_KW}
-        for load in self.loads("power", "heat", "cold"):
+        for load in self.of_type(Load):
             demand = self.conditions[load.id]["demand_kw"][first : first + n]
-            missing = _shared_out(site[:, unserved[load.carrier]], demand, self._demand(load.carrier)[first : first + n])
+            missing = self._missing_of(load, first, site)
             parts += [demand - missing, missing]
         parts += [self.drivers.get(name, first, n) for name in self.columns[len(parts) :]]
         start = self.drivers.start + timedelta(minutes=first)
-        return Records(start, self.columns, np.column_stack(parts))
+        return Records(start, self.columns, np.stack(parts, axis=1))
 
-    def _demand(self, *carriers: str) -> Array:
-        return sum(
-            (self.conditions[load.id]["demand_kw"] for load in self.loads(*carriers)), np.zeros(self.drivers.minutes)
-        )
+    def _missing_of(self, load: Load, first: int, site: Array) -> Array:
+        """(n,) the load's part of what its carrier left unserved, by its demand [kW]."""
+        rows = slice(first, first + len(site))
+        own = self.conditions[load.id]["demand_kw"][rows]
+        total = assembly.demand_kw(self.truth.devices, self.conditions, load.carrier, self.drivers.minutes)[rows]
+        missing = site[:, UNSERVED[load.carrier]]
+        return np.where(total > 0, missing * own / np.where(total > 0, total, 1.0), 0.0)
 
 
 def run_minutes(plant: Plant, state: PlantState, n: int) -> tuple[PlantState, Records]:
@@ -180,14 +190,18 @@ def run_minutes(plant: Plant, state: PlantState, n: int) -> tuple[PlantState, Re
     """
     first = plant.drivers.offset(state.at)
     if first + n > plant.drivers.minutes:
-        raise ValueError(f"{n} minutes from {state.at} asked, the drivers end {plant.drivers.minutes - first} minutes on")
+        raise ValueError(
+            f"{n} minutes from {state.at} asked, the drivers end {plant.drivers.minutes - first} minutes on"
+        )
     after = state.copy()
     slots, site = np.zeros((n, len(plant.devices), 4)), np.zeros((n, 6))
     kernels.run(plant.layout, after.arrays, plant.surroundings, first, slots, site)
     return after, plant.record(first, slots, site)
 
 
-def offer(plant: Plant, state: PlantState, setpoints: Mapping[str, HeldSetpoint]) -> tuple[PlantState, dict[str, RejectReason]]:
+def offer(
+    plant: Plant, state: PlantState, setpoints: Mapping[str, HeldSetpoint]
+) -> tuple[PlantState, dict[str, RejectReason]]:
     """The state in which the site controller has taken the setpoints, and its answer to each.
 
     A setpoint is refused when a later one was seen, when its validity is over, or when it is outside the device's
@@ -233,114 +247,14 @@ def _refusal(plant: Plant, state: PlantState, device_id: str, setpoint: HeldSetp
     return RejectReason.NONE
 
 
-def _slot_kind(device: AnyDevice) -> str:
-    return "machine" if device.kind in _MACHINES else device.kind
-
-
-def _in_slot_order(devices: Iterable[AnyDevice]) -> tuple[AnyDevice, ...]:
-    known = [device for device in devices if _slot_kind(device) in _ORDER]
-    return tuple(sorted(known, key=lambda device: _ORDER.index(_slot_kind(device))))
-
-
-def _record_names(device: AnyDevice) -> tuple[str, ...]:
-    if device.kind == "pv":
-        return ("used_kw", "target_kw")
-    if device.kind in _MACHINES:
-        return ("power_kw", "heat_kw" if device.kind == "heat_pump" else "cold_kw", "target_kw")
-    return ("charge_kw", "discharge_kw", "energy_kwh", "target_kw")
-
-
-def _record_places(device: AnyDevice) -> tuple[int, ...]:
-    if device.kind == "pv":
-        return (kernels.IN_KW, kernels.TARGET_KW)
-    if device.kind in _MACHINES:
-        return (kernels.OUT_KW, kernels.IN_KW, kernels.TARGET_KW)
-    return (kernels.OUT_KW, kernels.IN_KW, kernels.ENERGY_KWH, kernels.TARGET_KW)
-
-
-def _shared_out(missing: Array, demand: Array, total: Array) -> Array:
-    """Each load's part of what was not served, by its demand."""
-    return np.where(total > 0, missing * demand / np.where(total > 0, total, 1.0), 0.0)
-
-
-def _situation(truth: Truth, drivers: Drivers, states: Mapping[str, Mapping[str, float]]) -> Situation:
-    """The surroundings in the devices' own terms: minutes as steps, prices left out (0)."""
-    n = drivers.minutes
-    none = np.zeros(n)
-    prices = Prices(none, none, ("flat",) * n, 0.0, (0,) * n, none)
-    grid = TimeGrid(drivers.start, 1, n)
-    return Situation(truth.site.id, drivers.start, grid, states, drivers.series, prices, drivers.sessions)
-
-
-def _minute_conditions(truth: Truth, drivers: Drivers) -> dict[str, dict[str, Array]]:
-    situation = _situation(truth, drivers, {})
-    return {device.id: device.conditions(situation) for device in truth.devices}
-
-
-def _parameters(device: AnyDevice) -> tuple[float, ...]:
-    if device.kind == "battery":
-        own = (device.capacity_kwh, device.charge_limit_kw, device.discharge_limit_kw)
-        return (*own, device.charge_efficiency, device.discharge_efficiency, device.standing_loss_per_hour)
-    if device.kind == "thermal_store":
-        own = (device.capacity_kwh, device.charge_limit_kw, device.discharge_limit_kw)
-        return (*own, device.charge_efficiency, device.discharge_efficiency, device.loss_per_hour)
-    if device.kind == "v2g_charger":
-        own = (0.0, device.charge_limit_kw, device.discharge_limit_kw)
-        return (*own, device.charge_efficiency, device.discharge_efficiency, 0.0)
-    return (device.bounds_kw()[1], 0.0, 0.0, 1.0, 1.0, 0.0)
-
-
-def _thermal_carrier(device: AnyDevice) -> int:
-    if device.kind == "thermal_store":
-        return kernels.HEAT if device.carrier == "heat" else kernels.COLD
-    return kernels.HEAT if device.kind == "heat_pump" else kernels.COLD
-
-
-def _pull(device: AnyDevice, dynamics: Dynamics) -> float:
-    lag = dynamics.converter_lag_minutes if device.kind in ELECTRONIC else dynamics.machine_lag_minutes
-    return 1.0 - float(np.exp(-1.0 / lag)) if lag > 0 else 1.0
-
-
-def _layout(truth: Truth, devices: tuple[AnyDevice, ...]) -> Layout:
-    count = {kind: sum(_slot_kind(device) == kind for device in devices) for kind in _ORDER}
-    grid = next(device for device in truth.devices if device.kind == "grid_connection")
-    dynamics = truth.dynamics
-    return Layout(
-        batteries=count["battery"],
-        stores=count["thermal_store"],
-        chargers=count["v2g_charger"],
-        machines=count["machine"],
-        pvs=count["pv"],
-        parameters=np.array([_parameters(device) for device in devices], dtype=float).reshape(len(devices), 6),
-        carrier=np.array([_thermal_carrier(device) for device in devices], dtype=np.int64),
-        pull=np.array([_pull(device, dynamics) for device in devices], dtype=float),
-        safe_kw=np.array([device.safe_kw() for device in devices], dtype=float),
-        delay_minutes=dynamics.delay_minutes,
-        taper_from=dynamics.taper_from,
-        taper_least=dynamics.taper_least,
-        import_limit_kw=grid.import_limit_kw,
-        export_limit_kw=grid.export_limit_kw,
-    )
-
-
-def _columns_of(plant: Plant, kinds: tuple[str, ...], name: str) -> Array:
-    parts = [plant.conditions[device.id][name] for device in plant.of_kind(*kinds)]
-    return np.column_stack(parts) if parts else np.zeros((plant.drivers.minutes, 0))
-
-
-def _surroundings(plant: Plant) -> Surroundings:
-    chargers = plant.of_kind("v2g_charger")
-    cars = np.zeros((plant.drivers.minutes, len(chargers), 7))
-    for place, charger in enumerate(chargers):
-        given = plant.conditions[charger.id]
-        names = ("share", "stay", "arrive_kwh", "full_kwh", "floor_kwh", "two_way")
-        gain = charger.charge_limit_kw * charger.charge_efficiency * kernels.MINUTE_HOURS
-        needed = kernels.needed_by(given["target_kwh"], given["stay"], given["share"], gain)
-        cars[:, place, :] = np.column_stack([*(given[name] for name in names), needed])
-    return Surroundings(
-        power_demand_kw=plant._demand("power"),
-        thermal_demand_kw=np.ascontiguousarray(np.column_stack([plant._demand("heat"), plant._demand("cold")])),
-        pv_available_kw=_columns_of(plant, ("pv",), "available_kw"),
-        cop=_columns_of(plant, _MACHINES, "cop"),
-        car=cars,
-    )
+def _recorded(device: AnyDevice) -> dict[str, int]:
+    """What is recorded of a device, by quantity: its place in the slot's record."""
+    told = {"target_kw": kernels.TARGET_KW}
+    if isinstance(device, Pv):
+        return {"used_kw": kernels.IN_KW, **told}
+    if isinstance(device, Chiller):
+        return {"power_kw": kernels.OUT_KW, "cold_kw": kernels.IN_KW, **told}
+    if isinstance(device, HeatPump):
+        return {"power_kw": kernels.OUT_KW, "heat_kw": kernels.IN_KW, **told}
+    flows = {"charge_kw": kernels.OUT_KW, "discharge_kw": kernels.IN_KW}
+    return {**flows, "energy_kwh": kernels.ENERGY_KWH, **told}

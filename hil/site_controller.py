@@ -67,9 +67,9 @@ class SiteController:
             return DeviceReading(view(self.plant, self._state, device), self._measured[device], answer)
 
     def wait_for_setpoints(self, interval: datetime, timeout_s: float) -> bool:
-        """Waits until every device holds a setpoint valid from `interval` on; False when the time was up first."""
+        """Waits until every controlled device holds a setpoint from `interval` on; False when the time was up."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._told_from(interval) == len(self.plant.slots), timeout_s)
+            return self._changed.wait_for(lambda: self._told_from(interval) == len(self.plant.controlled), timeout_s)
 
     def wait_for_read_back(self, timeout_s: float) -> bool:
         """Waits until every setpoint written has been read back; False when the time was up first."""
@@ -82,7 +82,8 @@ class SiteController:
             return self._told_from(interval)
 
     def _told_from(self, interval: datetime) -> int:
-        return int((self._state.arrays.held[:, HELD, VALID_FROM] >= interval.timestamp()).sum())
+        slots = [self.plant.slots[device] for device in self.plant.controlled]
+        return int((self._state.arrays.held[slots, HELD, VALID_FROM] >= interval.timestamp()).sum())
 
 
 def last_minute_kw(plant: Plant, records: Records) -> dict[str, float]:

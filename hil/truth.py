@@ -19,6 +19,7 @@ from optimizer.devices.chiller import Chiller
 from optimizer.devices.heat_pump import HeatPump
 from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
+from optimizer.time_grid import Array
 from site_configs.site import Site
 
 Span = tuple[float, float]
@@ -131,7 +132,8 @@ def _aged(device: AnyDevice, spans: Deviation, rng: np.random.Generator) -> AnyD
     if isinstance(device, Battery):
         lost = rng.uniform(*spans.battery_efficiency_lost, size=2)
         fade = rng.uniform(*spans.battery_capacity_lost)
-        return device.model_copy(update={**_less_efficient(device, lost), "capacity_kwh": device.capacity_kwh * (1 - fade)})
+        aged = {**_less_efficient(device, lost), "capacity_kwh": device.capacity_kwh * (1 - fade)}
+        return device.model_copy(update=aged)
     if isinstance(device, V2gCharger):
         return device.model_copy(update=_less_efficient(device, rng.uniform(*spans.charger_efficiency_lost, size=2)))
     if isinstance(device, ThermalStore):
@@ -147,7 +149,7 @@ def _aged(device: AnyDevice, spans: Deviation, rng: np.random.Generator) -> AnyD
     return device
 
 
-def _less_efficient(device: Battery | V2gCharger | ThermalStore, lost: np.ndarray) -> dict[str, float]:
+def _less_efficient(device: Battery | V2gCharger | ThermalStore, lost: Array) -> dict[str, float]:
     return {
         "charge_efficiency": max(0.01, device.charge_efficiency - float(lost[0])),
         "discharge_efficiency": max(0.01, device.discharge_efficiency - float(lost[1])),

@@ -40,7 +40,8 @@ PARK = Site.model_validate(
             {"id": "hot_store", "kind": "thermal_store", "carrier": "heat", "capacity_kwh": 100,
              "charge_limit_kw": 30, "discharge_limit_kw": 30},
             {"id": "pump", "kind": "heat_pump", "heat_limit_kw": 80},
-            {"id": "battery1", "kind": "battery", "capacity_kwh": 500, "charge_limit_kw": 250, "discharge_limit_kw": 250},
+            {"id": "battery1", "kind": "battery", "capacity_kwh": 500, "charge_limit_kw": 250,
+             "discharge_limit_kw": 250},
         ],
     }
 )  # fmt: skip

@@ -11,6 +11,9 @@ from hil import kernels
 from hil.plant import Plant, Records, offer, run_minutes, view
 from hil.truth import Truth
 from optimizer.devices import battery, chiller, grid_connection, heat_pump, pv, thermal_store, v2g_charger
+from optimizer.devices.battery import Battery
+from optimizer.devices.thermal_store import ThermalStore
+from optimizer.devices.v2g_charger import V2gCharger
 from streams.gateways.registers import DeviceState, RejectReason
 
 BUSES = {
@@ -65,11 +68,11 @@ def test_every_bus_balances_in_every_minute_and_limits_hold(park, wishes, limit,
     assert imbalance(records, plant) < 1e-9
     assert records.get("meter.export_kw").max() <= 200 + 1e-9
     assert records.get("load.unserved_kw").max() == pytest.approx(0.0, abs=1e-9)
-    for device in plant.of_kind("battery", "thermal_store"):
+    for device in plant.of_type(Battery, ThermalStore):
         energy = records.get(f"{device.id}.energy_kwh")
         assert energy.min() >= 0
         assert energy.max() <= device.capacity_kwh
-    for device in plant.of_kind("battery", "thermal_store", "v2g_charger"):
+    for device in plant.of_type(Battery, ThermalStore, V2gCharger):
         assert np.all(records.get(f"{device.id}.charge_kw") * records.get(f"{device.id}.discharge_kw") == 0)
 
 
@@ -80,7 +83,7 @@ def test_stored_energy_is_what_went_in_less_losses(park, wishes):
     state = told(plant, plant.start(), park, wishes)
     before = state.arrays.energy_kwh.copy()
     _, records = run_minutes(plant, state, 600)
-    for device in plant.of_kind("battery", "thermal_store"):
+    for device in plant.of_type(Battery, ThermalStore):
         loss = device.standing_loss_per_hour if device.kind == "battery" else device.loss_per_hour
         energy = np.concatenate([[before[plant.slots[device.id]]], records.get(f"{device.id}.energy_kwh")])
         charge, discharge = records.get(f"{device.id}.charge_kw"), records.get(f"{device.id}.discharge_kw")
@@ -101,7 +104,9 @@ def test_plan_is_plant_with_the_exact_truth(park, wishes):
         for m in range(600):
             here = {name: float(values[m]) for name, values in conditions.items()}
             flows = {quantity: float(records.get(f"{device.id}.{quantity}")[m]) for quantity in device.buses()}
-            asked = flows if device.kind in ("thermal_store", "chiller", "heat_pump") else device.asked(wishes[device.id])
+            asked = (
+                flows if device.kind in ("thermal_store", "chiller", "heat_pump") else device.asked(wishes[device.id])
+            )
             answer = device.step(asked, own, here, 1 / 60)
             assert flows == pytest.approx(answer.flows, abs=1e-6)
             own = answer.state

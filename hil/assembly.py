@@ -1,0 +1,140 @@
+"""From a truth and its surroundings to the kernels' arrays: which device stands in which slot, with what parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+import numpy as np
+
+from hil import kernels
+from hil.drivers import Drivers
+from hil.kernels import Layout, Surroundings
+from hil.truth import Dynamics, Truth
+from optimizer.devices import AnyDevice
+from optimizer.devices.base import Carrier
+from optimizer.devices.battery import Battery
+from optimizer.devices.chiller import Chiller
+from optimizer.devices.grid_connection import GridConnection
+from optimizer.devices.heat_pump import HeatPump
+from optimizer.devices.load import Load
+from optimizer.devices.pv import Pv
+from optimizer.devices.thermal_store import ThermalStore
+from optimizer.devices.v2g_charger import V2gCharger
+from optimizer.situation import Prices, Situation
+from optimizer.time_grid import Array, TimeGrid
+
+Kind = TypeVar("Kind", bound=AnyDevice)
+Conditions = Mapping[str, Mapping[str, Array]]
+"""By device and condition: (minutes,) values, from the device's own `conditions`."""
+
+SLOT_ORDER: tuple[tuple[type[AnyDevice], ...], ...] = (
+    (Battery,),
+    (ThermalStore,),
+    (V2gCharger,),
+    (Chiller, HeatPump),
+    (Pv,),
+)
+"""Slots stand in this order, and within each group in the order of the site file."""
+MACHINES = (Chiller, HeatPump)
+CAR_CONDITIONS = ("share", "stay", "arrive_kwh", "full_kwh", "floor_kwh", "two_way")
+
+
+def of_type(devices: Iterable[AnyDevice], *kinds: type[Kind]) -> list[Kind]:
+    return [device for device in devices if isinstance(device, kinds)]
+
+
+def in_slot_order(devices: tuple[AnyDevice, ...]) -> tuple[AnyDevice, ...]:
+    return tuple(device for group in SLOT_ORDER for device in of_type(devices, *group))
+
+
+def situation(truth: Truth, drivers: Drivers, states: Mapping[str, Mapping[str, float]]) -> Situation:
+    """The surroundings in the devices' own terms: minutes as steps, prices left out (0)."""
+    n = drivers.minutes
+    none = np.zeros(n)
+    prices = Prices(none, none, ("flat",) * n, 0.0, (0,) * n, none)
+    grid = TimeGrid(drivers.start, 1, n)
+    return Situation(truth.site.id, drivers.start, grid, states, drivers.series, prices, drivers.sessions)
+
+
+def minute_conditions(truth: Truth, drivers: Drivers) -> Conditions:
+    here = situation(truth, drivers, {})
+    return {device.id: device.conditions(here) for device in truth.devices}
+
+
+def demand_kw(devices: Iterable[AnyDevice], conditions: Conditions, carrier: Carrier, minutes: int) -> Array:
+    """(minutes,) demand of all loads of a carrier."""
+    loads = [load for load in of_type(devices, Load) if load.carrier == carrier]
+    return sum((conditions[load.id]["demand_kw"] for load in loads), np.zeros(minutes))
+
+
+def layout(truth: Truth) -> Layout:
+    devices, dynamics = in_slot_order(truth.devices), truth.dynamics
+    batteries, stores, chargers, machines, pvs = (len(of_type(devices, *group)) for group in SLOT_ORDER)
+    grid = of_type(truth.devices, GridConnection)[0]
+    return Layout(
+        batteries=batteries,
+        stores=stores,
+        chargers=chargers,
+        machines=machines,
+        pvs=pvs,
+        parameters=np.array([_parameters(device) for device in devices], dtype=float).reshape(len(devices), 6),
+        carrier=np.array([_thermal_carrier(device) for device in devices], dtype=np.int64),
+        pull=np.array([_pull(device, dynamics) for device in devices], dtype=float),
+        safe_kw=np.array([device.safe_kw() for device in devices], dtype=float),
+        delay_minutes=dynamics.delay_minutes,
+        taper_from=dynamics.taper_from,
+        taper_least=dynamics.taper_least,
+        import_limit_kw=grid.import_limit_kw,
+        export_limit_kw=grid.export_limit_kw,
+    )
+
+
+def surroundings(truth: Truth, conditions: Conditions, minutes: int) -> Surroundings:
+    devices = truth.devices
+    cars = [_car(charger, conditions) for charger in of_type(devices, V2gCharger)]
+    heat, cold = (demand_kw(devices, conditions, carrier, minutes) for carrier in ("heat", "cold"))
+    return Surroundings(
+        power_demand_kw=demand_kw(devices, conditions, "power", minutes),
+        thermal_demand_kw=np.stack([heat, cold], axis=1),
+        pv_available_kw=_side_by_side([conditions[pv.id]["available_kw"] for pv in of_type(devices, Pv)], minutes),
+        cop=_side_by_side([conditions[machine.id]["cop"] for machine in of_type(devices, *MACHINES)], minutes),
+        car=np.stack(cars, axis=1) if cars else np.zeros((minutes, 0, len(CAR_CONDITIONS) + 1)),
+    )
+
+
+def _car(charger: V2gCharger, conditions: Conditions) -> Array:
+    """(minutes, 7) conditions of the cars at one charger, in the kernels' order."""
+    given = conditions[charger.id]
+    gain_kwh = charger.charge_limit_kw * charger.charge_efficiency * kernels.MINUTE_HOURS
+    needed = kernels.needed_by(given["target_kwh"], given["stay"], given["share"], gain_kwh)
+    return np.stack([*(given[name] for name in CAR_CONDITIONS), needed], axis=1)
+
+
+def _side_by_side(columns: list[Array], minutes: int) -> Array:
+    return np.stack(columns, axis=1) if columns else np.zeros((minutes, 0))
+
+
+def _parameters(device: AnyDevice) -> tuple[float, ...]:
+    if isinstance(device, Battery):
+        own = (device.capacity_kwh, device.charge_limit_kw, device.discharge_limit_kw)
+        return (*own, device.charge_efficiency, device.discharge_efficiency, device.standing_loss_per_hour)
+    if isinstance(device, ThermalStore):
+        own = (device.capacity_kwh, device.charge_limit_kw, device.discharge_limit_kw)
+        return (*own, device.charge_efficiency, device.discharge_efficiency, device.loss_per_hour)
+    if isinstance(device, V2gCharger):
+        own = (0.0, device.charge_limit_kw, device.discharge_limit_kw)
+        return (*own, device.charge_efficiency, device.discharge_efficiency, 0.0)
+    return (device.bounds_kw()[1], 0.0, 0.0, 1.0, 1.0, 0.0)
+
+
+def _thermal_carrier(device: AnyDevice) -> int:
+    if isinstance(device, ThermalStore):
+        return kernels.HEAT if device.carrier == "heat" else kernels.COLD
+    return kernels.HEAT if isinstance(device, HeatPump) else kernels.COLD
+
+
+def _pull(device: AnyDevice, dynamics: Dynamics) -> float:
+    electronic = isinstance(device, Battery | V2gCharger | Pv)
+    lag = dynamics.converter_lag_minutes if electronic else dynamics.machine_lag_minutes
+    return 1.0 - float(np.exp(-1.0 / lag)) if lag > 0 else 1.0

@@ -1,0 +1,172 @@
+"""A controller in closed loop with the plant, in process: the baselines of the demo, and any controller as a function.
+
+The plant, its surroundings and the way of a setpoint are those of the bench; only Kafka and Modbus are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import numpy as np
+
+from hil.plant import HeldSetpoint, Plant, PlantState, Records, offer, run_minutes
+from hil.recorded import lead_in, recorded_plant, sessions_by_charger
+from hil.telemetry import car_at
+from hil.truth import Truth
+from optimizer.devices.battery import Battery
+from optimizer.devices.thermal_store import ThermalStore
+from optimizer.devices.v2g_charger import V2gCharger
+from optimizer.plan import SETPOINT_LIFE_STEPS
+from optimizer.rules import rule_plan
+from optimizer.situation import Situation
+from optimizer.time_grid import Array, TimeGrid
+from site_configs.history import History
+from site_configs.prices import prices_for
+from site_configs.site import Site
+from site_configs.tariff import Tariff, billing_month, load_tariff
+from streams.site_state import SiteState
+
+BASELINE_HORIZON = timedelta(hours=24)
+"""How far ahead a baseline looks at prices, and at recorded demand for the peak that cannot be avoided."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a controller wants for the next quarter hour."""
+
+    targets: Mapping[str, float]
+    """By device [kW], > 0 feeds the bus; a device that is not named keeps to its last setpoint, then its safe value."""
+    grid_limit_kw: float | None = None
+    """Import that the site must stay under."""
+
+
+Controller = Callable[[SiteState], Decision]
+"""Decides from what is known at `state.at`; whatever else it needs it was built with."""
+Baseline = Literal["rules", "none"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left behind; `records` begin with the first controlled minute."""
+
+    plant: Plant
+    records: Records
+    peak_kw: float
+    """Highest quarter-hour import, the peak before the run included [kW]."""
+
+
+def run_closed_loop(
+    site: Site,
+    history: History,
+    start: datetime,
+    quarters: int,
+    controller: Baseline | Controller,
+    *,
+    seed: int,
+    peak_kw: float = 0.0,
+    truth: Truth | None = None,
+) -> Run:
+    """Runs `quarters` quarter hours from `start` with a decision before each.
+
+    `peak_kw` is the month's peak before `start`; `seed` draws truth and minutes as the bench does.
+
+    Raises:
+        InputError: the history does not cover the run.
+    """
+    plant = recorded_plant(site, history, start, quarters, seed, truth)
+    decide = baseline(site, history, controller) if isinstance(controller, str) else controller
+    state, _ = lead_in(plant)
+    parts = []
+    month = billing_month(start, site.zone)[0]
+    for _ in range(quarters):
+        if billing_month(state.at, site.zone)[0] != month:
+            month, peak_kw = billing_month(state.at, site.zone)[0], 0.0
+        decision = decide(site_state(plant, state, peak_kw))
+        state, _ = offer(plant, state, setpoints_of(plant, state.at, decision))
+        state, records = run_minutes(plant, state, 15)
+        peak_kw = max(peak_kw, float(records.get("meter.import_kw").mean()))
+        parts.append(records)
+    return Run(plant, Records.joined(parts), peak_kw)
+
+
+def setpoints_of(plant: Plant, at: datetime, decision: Decision) -> dict[str, HeldSetpoint]:
+    """The decision as the site controller takes it, valid from `at`; sequence numbers are minutes since 1970."""
+    until = at + plant.truth.site.step_minutes * timedelta(minutes=1) * SETPOINT_LIFE_STEPS
+    safe = {device.id: device.safe_kw() for device in plant.devices}
+    seq = int(at.timestamp()) // 60
+    return {
+        name: HeldSetpoint(seq, target, safe[name], at, until, decision.grid_limit_kw)
+        for name, target in decision.targets.items()
+    }
+
+
+def site_state(plant: Plant, state: PlantState, peak_kw: float) -> SiteState:
+    """What the site reports at a moment, without meter error: energies, and the cars that stand there."""
+    at = state.at
+    energies = {
+        device.id: {"energy_kwh": float(state.arrays.energy_kwh[plant.slots[device.id]])}
+        for device in plant.of_type(Battery, ThermalStore, V2gCharger)
+    }
+    cars = {charger: car_at(sessions, at) for charger, sessions in plant.drivers.sessions.items()}
+    standing = {charger: (car,) for charger, car in cars.items() if car is not None}
+    return SiteState(plant.truth.site.id, at, energies, peak_kw, standing)
+
+
+def baseline(site: Site, history: History, name: Baseline) -> Controller:
+    """Local control by simple rules; `none` leaves stores and V2G idle and lets cars charge at once.
+
+    It acts on the quarter hour as it is (a local controller measures, it does not forecast), so it is told the recorded
+    means; a car that comes within the quarter hour is served from then on.
+    """
+    tariff = load_tariff(site)
+
+    def decide(state: SiteState) -> Decision:
+        end = min(state.at + BASELINE_HORIZON, history.end.to_pydatetime())
+        situation = recorded_situation(site, tariff, history, state, end)
+        plan = rule_plan(site.devices, situation, storing=name == "rules")
+        return Decision({setpoint.device: setpoint.target_kw for setpoint in plan.setpoints})
+
+    return decide
+
+
+def recorded_situation(site: Site, tariff: Tariff, history: History, state: SiteState, end: datetime) -> Situation:
+    """A situation in which what was recorded stands for what is known, from `state.at` to `end`."""
+    grid = TimeGrid(state.at, site.step_minutes, int((end - state.at) / timedelta(minutes=site.step_minutes)))
+    needed = {name for device in site.devices for name in device.required_series()}
+    series: dict[str, Array] = {name: _on(grid, history, name) for name in needed}
+    connection = next(device.id for device in site.devices if device.kind == "grid_connection")
+    return Situation(
+        site=site.id,
+        issued_at=state.at,
+        grid=grid,
+        state={**state.devices, connection: {"peak_kw": state.peak_kw}},
+        series=series,
+        prices=prices_for(site, tariff, grid),
+        sessions=sessions_by_charger(history.sessions, site.devices, state.at, end),
+    )
+
+
+def peak_before(site: Site, history: History, day: datetime, controller: Baseline = "rules") -> float:
+    """Highest quarter-hour import of the billing month before `day` under a baseline [kW]; 0 on the month's first day.
+
+    Rolled out day by day with the site file's own devices on recorded quarter hours: quick, and the same start for
+    every controller that is compared. Days before the record begins are left out.
+    """
+    tariff = load_tariff(site)
+    first = max(billing_month(day, site.zone)[0].astimezone(UTC), history.frame.index[0].to_pydatetime())
+    state = SiteState(site.id, first, {}, 0.0)
+    while state.at < day:
+        end = min(state.at + BASELINE_HORIZON, day.astimezone(UTC))
+        situation = recorded_situation(site, tariff, history, state, end)
+        plan = rule_plan(site.devices, situation, storing=controller == "rules")
+        left = {name: {key: float(v[-1]) for key, v in values.items()} for name, values in plan.states.items()}
+        imports = np.concatenate([flow.kw for flow in plan.flows if flow.quantity == "import_kw"])
+        state = replace(state, at=end, devices=left, peak_kw=max(state.peak_kw, float(imports.max())))
+    return state.peak_kw
+
+
+def _on(grid: TimeGrid, history: History, name: str) -> Array:
+    return grid.average(history.need(name, grid.start, grid.near_end))

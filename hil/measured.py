@@ -1,0 +1,138 @@
+"""What a run came to: flows for settlement, wear, and the cars that were served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from hil.plant import Plant, Records
+from optimizer.devices import AnyDevice
+from optimizer.devices.battery import Battery
+from optimizer.devices.chiller import Chiller
+from optimizer.devices.heat_pump import HeatPump
+from optimizer.devices.load import Load
+from optimizer.devices.pv import Pv
+from optimizer.devices.thermal_store import ThermalStore
+from optimizer.devices.v2g_charger import V2gCharger
+from optimizer.situation import Session
+from optimizer.time_grid import Array
+from settlement.day_cost import Wear
+
+QUARTER_MINUTES = 15
+
+
+@dataclass(frozen=True)
+class ServedCar:
+    """What one car got of what it needed within a run; energies in its battery."""
+
+    session: Session
+    served_kwh: float
+    """Charged less fed back, between the later of arrival and run start and the earlier of departure and run end."""
+    missed_kwh: float
+    """Still missing when it left; 0 for a car that stands there at the end of the run."""
+
+
+@dataclass(frozen=True)
+class ServedCars:
+    """All cars of a run."""
+
+    cars: tuple[ServedCar, ...]
+
+    @property
+    def sessions(self) -> int:
+        return len(self.cars)
+
+    @property
+    def served_kwh(self) -> float:
+        return sum(car.served_kwh for car in self.cars)
+
+    @property
+    def missed_kwh(self) -> float:
+        return sum(car.missed_kwh for car in self.cars)
+
+
+def flows(plant: Plant, records: Records, minutes: int = QUARTER_MINUTES) -> pd.DataFrame:
+    """Mean powers by intervals of `minutes` [kW]; a rest shorter than an interval is left out.
+
+    Columns: `import_kw`, `export_kw` (at the billing point), `load_kw`, `pv_kw`, `pv_available_kw`,
+    `battery_charge_kw`, `battery_discharge_kw`, `ev_charge_kw`, `ev_discharge_kw`, `machine_kw` (power of chillers and
+    heat pumps), and `unserved_<carrier>_kw`.
+    """
+    batteries, cars = plant.of_type(Battery), plant.of_type(V2gCharger)
+    columns = {
+        "import_kw": records.get("meter.import_kw"),
+        "export_kw": records.get("meter.export_kw"),
+        "load_kw": _sum(records, _loads(plant, "power"), "served_kw"),
+        "pv_kw": _sum(records, plant.of_type(Pv), "used_kw"),
+        "pv_available_kw": _sum(records, plant.of_type(Pv), "available_kw"),
+        "battery_charge_kw": _sum(records, batteries, "charge_kw"),
+        "battery_discharge_kw": _sum(records, batteries, "discharge_kw"),
+        "ev_charge_kw": _sum(records, cars, "charge_kw"),
+        "ev_discharge_kw": _sum(records, cars, "discharge_kw"),
+        "machine_kw": _sum(records, plant.of_type(Chiller, HeatPump), "power_kw"),
+        **{f"unserved_{c}_kw": _sum(records, _loads(plant, c), "unserved_kw") for c in ("power", "heat", "cold")},
+    }
+    return means(pd.DataFrame(columns, index=records.frame().index), minutes)
+
+
+def means(frame: pd.DataFrame, minutes: int) -> pd.DataFrame:
+    """Means of a minute frame over whole intervals counted from its first row."""
+    whole = len(frame) // minutes
+    values = frame.to_numpy()[: whole * minutes].reshape(whole, minutes, frame.shape[1]).mean(axis=1)
+    return pd.DataFrame(values, index=frame.index[: whole * minutes : minutes], columns=frame.columns)
+
+
+def wear(plant: Plant, records: Records) -> tuple[Wear, ...]:
+    """What batteries and cars gave, with the wear cost of the site file."""
+    worn: list[Battery | V2gCharger] = [*plant.of_type(Battery), *plant.of_type(V2gCharger)]
+    return tuple(
+        Wear(device.id, float(records.get(f"{device.id}.discharge_kw").sum()) / 60.0, device.wear_cost_per_kwh)
+        for device in worn
+    )
+
+
+def stored_kwh(plant: Plant, records: Records) -> dict[str, float]:
+    """Energy in each battery and thermal store at the end of the run [kWh]."""
+    return {d.id: float(records.get(f"{d.id}.energy_kwh")[-1]) for d in plant.of_type(Battery, ThermalStore)}
+
+
+def served_cars(plant: Plant, records: Records) -> ServedCars:
+    """Every car that stood at a charger during the run."""
+    cars = [car for charger in plant.of_type(V2gCharger) for car in _served_at(plant, records, charger)]
+    return ServedCars(tuple(sorted(cars, key=lambda car: car.session.arrive)))
+
+
+def _served_at(plant: Plant, records: Records, charger: V2gCharger) -> list[ServedCar]:
+    end = records.start + timedelta(minutes=len(records))
+    charge, discharge = (records.get(f"{charger.id}.{name}") for name in ("charge_kw", "discharge_kw"))
+    gained = (charger.charge_efficiency * charge - discharge / charger.discharge_efficiency) / 60.0
+    sessions = plant.drivers.sessions.get(charger.id, ())
+    there = [session for session in sessions if session.arrive < end and session.depart > records.start]
+    return [_served(session, gained, records.start, end) for session in there]
+
+
+def _served(session: Session, gained_kwh: Array, start: datetime, end: datetime) -> ServedCar:
+    minute = timedelta(minutes=1)
+    first, last = max(0, (session.arrive - start) // minute), -((start - min(session.depart, end)) // minute)
+    served = float(gained_kwh[first:last].sum())
+    missed = max(0.0, _needed(session) - served) if session.depart <= end else 0.0
+    return ServedCar(session, served, missed)
+
+
+def _needed(session: Session) -> float:
+    """What the car can take of what it needs: no more than fits."""
+    if session.capacity_kwh is None or session.energy_on_arrival_kwh is None:
+        return session.energy_needed_kwh
+    return min(session.energy_needed_kwh, session.capacity_kwh - session.energy_on_arrival_kwh)
+
+
+def _loads(plant: Plant, carrier: str) -> list[Load]:
+    return [load for load in plant.of_type(Load) if load.carrier == carrier]
+
+
+def _sum(records: Records, devices: Iterable[AnyDevice], quantity: str) -> Array:
+    return sum((records.get(f"{device.id}.{quantity}") for device in devices), np.zeros(len(records)))
