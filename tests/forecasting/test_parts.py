@@ -1,0 +1,162 @@
+"""The parts, each on numbers small enough to check by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecasting.day_types import DayTable, LocalClock
+from forecasting.demand import hand_over
+from forecasting.ev_expected import ExpectedCars
+from forecasting.kinds import FitContext, PastSession
+from forecasting.measured import Measured, measured
+from forecasting.profile import TypeProfiles
+from forecasting.pv import Pv
+from forecasting.spread import around, error_quantiles
+from forecasting.weather import Temperature
+from forecasting.yardsticks import persistence, same_slot
+from tests.forecasting.park import ISSUED, ZONE, day_type, past_sessions
+
+HOURLY = LocalClock(ZONE, 60)
+QUARTERS = LocalClock(ZONE, 15)
+TODAY = int(QUARTERS.days_and_slots(np.array([QUARTERS.first_step(ISSUED)]))[0][0])
+DAYS = DayTable.over(day_type, TODAY - 90, TODAY + 30)
+
+
+def nothing_since(origin: int) -> Measured:
+    return Measured(origin, np.empty(0))
+
+
+def context(clock: LocalClock = QUARTERS, sessions: list[PastSession] | None = None) -> FitContext:
+    origin = clock.first_step(ISSUED)
+    return FitContext(clock, DAYS, origin, origin + 7 * clock.steps_per_day, sessions or [])
+
+
+def test_local_days_and_slots_over_a_change_of_clocks() -> None:
+    clock = LocalClock(ZoneInfo("America/Los_Angeles"), 60)
+    spring = clock.first_step(datetime(2026, 3, 8, 8, tzinfo=UTC))  # local midnight; 02:00 does not exist that day
+    days, slots = clock.days_and_slots(np.arange(spring, spring + 24))
+    assert slots[:4].tolist() == [0, 1, 3, 4]
+    assert np.unique(days[:23]).size == 1
+    assert days[23] == days[0] + 1
+
+
+def test_an_interval_that_is_not_over_is_not_closed() -> None:
+    at = datetime(2026, 8, 26, 10, 7, tzinfo=UTC)
+    assert QUARTERS.start_of(QUARTERS.closed_steps(at)) == datetime(2026, 8, 26, 10, 0, tzinfo=UTC)
+    assert QUARTERS.start_of(QUARTERS.first_step(at)) == datetime(2026, 8, 26, 10, 15, tzinfo=UTC)
+
+
+def test_day_types_outside_the_table_are_an_error() -> None:
+    with pytest.raises(ValueError, match="known from 2026-05-28 to 2026-09-25 only"):
+        DAYS.is_off(np.array([TODAY + 31]))
+    assert (date(2026, 9, 7), "holiday") in DAYS.special_days()
+
+
+def test_recorded_values_become_step_means_and_the_future_is_dropped() -> None:
+    index = pd.DatetimeIndex(["2026-08-26 00:00", "2026-08-26 00:05", "2026-08-26 00:15", "2026-08-26 00:45"], tz="UTC")
+    series = pd.Series([1.0, 3.0, np.inf, 99.0], index=index)
+    end = QUARTERS.first_step(datetime(2026, 8, 26, 0, 45, tzinfo=UTC))
+    np.testing.assert_array_equal(measured(series, QUARTERS, end).values, [2.0, np.nan, np.nan])
+
+
+def test_only_short_gaps_are_bridged() -> None:
+    gaps = Measured(0, np.array([1.0, np.nan, 3.0, np.nan, np.nan, np.nan, 7.0, np.nan]))
+    np.testing.assert_array_equal(gaps.bridged(2).values, [1, 2, 3, np.nan, np.nan, np.nan, 7, np.nan])
+
+
+def test_yardsticks_use_the_last_value_a_whole_number_of_days_before() -> None:
+    past = Measured(0, np.arange(48.0))
+    origins, leads = np.array([48]), np.array([0, 23, 24, 25])
+    assert persistence(past, origins, leads).tolist() == [[47.0] * 4]
+    assert same_slot(past, origins, leads, 24).tolist() == [[24.0, 47.0, 24.0, 25.0]]
+
+
+def test_profile_is_the_mean_of_the_last_four_days_of_the_type() -> None:
+    first = HOURLY.first_step(ISSUED) - 14 * 24  # Wednesday; day k has the value k throughout
+    past = Measured(first, np.repeat(np.arange(14.0), 24))
+    table = TypeProfiles.of(past, HOURLY, DAYS, np.array([TODAY])).table[0]
+    assert table[0, 5] == np.mean([13, 12, 9, 8])  # Tuesday, Monday, Friday, Thursday
+    assert table[1, 5] == np.mean([11, 10, 4, 3])  # two weekends
+
+
+def test_hand_over_is_whole_to_24_h_and_falls_without_a_step() -> None:
+    cover = hand_over(QUARTERS)
+    assert np.all(cover[:97] == 1.0)
+    assert np.max(np.abs(np.diff(np.append(cover, 0.0)))) < 0.05
+
+
+def test_spread_keeps_the_median_and_the_limits() -> None:
+    errors = np.linspace(-10, 10, 201)[:, None]
+    paths = around(np.array([4.0]), error_quantiles(errors), 0.0, 10.0)
+    assert [paths[level][0] for level in (0.1, 0.5, 0.9)] == pytest.approx([0.0, 4.0, 10.0])
+
+
+def test_pv_follows_the_sky_and_night_stays_zero() -> None:
+    origin = QUARTERS.first_step(ISSUED + timedelta(hours=12))  # local noon
+    slots = np.arange(origin - 14 * 96, origin) % 96
+    sun = np.where((slots >= 0) & (slots < 40), 100.0, 0.0)  # 08:00 to 18:00 local
+    sun[-2:] = 50.0  # clouds since half an hour
+    fitted = Pv(200.0).fit(Measured(origin - 14 * 96, sun), context())
+    path = fitted.issue(nothing_since(origin), origin, origin + 96).quantiles[0.5]
+    assert path[0] == pytest.approx(50.0)
+    assert path[12] == pytest.approx(75.0)  # half of the six hours of fading
+    assert np.all(path[24:80] == 0.0)
+    assert path[88] == pytest.approx(100.0)
+
+
+def test_pv_without_measurements_is_zero_and_says_so() -> None:
+    origin = QUARTERS.first_step(ISSUED)
+    outcome = Pv(200.0).fit(nothing_since(origin), context()).issue(nothing_since(origin), origin, origin + 5)
+    assert outcome.method == "zero (less than a day measured)"
+    assert np.all(outcome.quantiles[0.9] == 0.0)
+
+
+def test_temperature_is_yesterday_moved_by_a_fading_anomaly() -> None:
+    origin = HOURLY.first_step(ISSUED)
+    values = np.tile(20 + 5 * np.sin(np.arange(24) / 24 * 2 * np.pi), 30)
+    values[-1] += 3.0
+    fitted = Temperature().fit(Measured(origin - len(values), values), context(HOURLY))
+    path = fitted.issue(nothing_since(origin), origin, origin + 24).quantiles[0.5]
+    assert path[0] == pytest.approx(20 + 3.0)
+    assert path[6] == pytest.approx(25 + 3.0 * np.exp(-1))
+
+
+def test_cars_not_yet_here_count_only_from_now_on() -> None:
+    origin = QUARTERS.first_step(ISSUED)
+    fitted = ExpectedCars().fit(nothing_since(origin), context(sessions=past_sessions()))
+    nothing = nothing_since(origin)
+    whole_day = fitted.issue(nothing, origin, origin + 96).quantiles[0.5]
+    workdays = len(past_sessions())
+    assert whole_day.sum() / 4 == pytest.approx(40.0 * workdays / (workdays + 2))  # two empty days of caution
+    assert whole_day[32] == pytest.approx(10.0 * workdays / (workdays + 2))
+    assert np.all(whole_day[:32] == 0.0)
+    after_nine = fitted.issue(nothing, origin + 36, origin + 96).quantiles[0.5]
+    assert np.all(after_nine == 0.0)
+    saturday = fitted.issue(nothing, origin + 3 * 96, origin + 4 * 96).quantiles[0.5]
+    assert np.all(saturday == 0.0)
+
+
+def test_no_sessions_means_no_cars() -> None:
+    origin = QUARTERS.first_step(ISSUED)
+    outcome = ExpectedCars().fit(nothing_since(origin), context()).issue(nothing_since(origin), origin, origin + 200)
+    assert outcome.method == "zero (no past sessions)"
+    assert all(np.all(path == 0.0) for path in outcome.quantiles.values())
+
+
+def test_a_stay_over_midnight_reaches_the_next_day() -> None:
+    arrive = ISSUED - timedelta(days=1, hours=2)  # 22:00 local, Monday
+    origin = QUARTERS.first_step(ISSUED)
+    sessions = [PastSession(arrive, arrive + timedelta(hours=4), 30.0)]
+    path = (
+        ExpectedCars()
+        .fit(nothing_since(origin), context(sessions=sessions))
+        .issue(nothing_since(origin), origin, origin + 2 * 96)
+        .quantiles[0.5]
+    )
+    assert path[88:104].sum() / 4 == pytest.approx(30.0 / (2 + 2))  # Monday and Tuesday in the past, two of caution
+    assert np.all(path[:88] == 0.0)
