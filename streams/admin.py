@@ -29,7 +29,7 @@ def wait_for_broker(broker: str, timeout_s: float = 30.0) -> None:
         if time.monotonic() > end:
             raise MissingPartError(
                 f"no Kafka broker answers at {broker} after {timeout_s:g} s: start one "
-                "(scripts/kafka.sh up .kafka), correct --broker, or leave it out to use the embedded broker"
+                "(scripts/kafka.sh up .kafka), correct --broker, or try `quartet broker`"
             )
         time.sleep(0.2)
 
@@ -49,7 +49,7 @@ def ensure_topics(
     admin = _admin(broker)
     cluster = admin.list_topics(timeout=_TIMEOUT_S)
     missing = [topic for topic in wanted if topic.name not in cluster.topics]
-    if str(cluster.cluster_id).startswith(_EMBEDDED_CLUSTER):
+    if _embedded(cluster):
         counts = _ask_for(broker, wanted)
     else:
         _create(admin, missing, partitions, replication)
@@ -62,6 +62,18 @@ def ensure_topics(
 
 def _admin(broker: str) -> Any:
     return AdminClient({"bootstrap.servers": broker, "log_level": 0})
+
+
+def is_embedded(broker: str) -> bool:
+    """Whether the broker at `host:port` is librdkafka's embedded one; raises MissingPartError when none answers."""
+    try:
+        return _embedded(_admin(broker).list_topics(timeout=_TIMEOUT_S))
+    except KafkaException as error:
+        raise MissingPartError(f"no Kafka broker answers at {broker}: start one, or correct --broker") from error
+
+
+def _embedded(cluster: Any) -> bool:
+    return str(cluster.cluster_id).startswith(_EMBEDDED_CLUSTER)
 
 
 def _answers(broker: str) -> bool:

@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, Protocol
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError, NoBrokersAvailable
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
 
-from optimizer.errors import MissingPartError
 from site_configs.loader import load_site
 from site_configs.site import Site
+from streams.admin import is_embedded
 from streams.gateways.modbus import ModbusFace
 from streams.gateways.registers import load_profile, map_registers
 from streams.gateways.site_setpoints import SiteSetpoints
@@ -31,6 +31,8 @@ FETCH_WAIT_MS = 500
 """How long a broker may wait for data before it answers a fetch; it answers at once when data comes."""
 EMBEDDED_FETCH_WAIT_MS = 10
 """The embedded broker does not answer before the wait is over, so this adds to every setpoint's way."""
+EMBEDDED_CLIENT = {"api_version": (2, 8)}
+"""The embedded broker's answer to the question for its version cannot be read by this client."""
 IDLE_MS = 50
 SETTLING_MS = 5
 """Longest wait for messages: while nothing is open, and while a read-back is awaited."""
@@ -134,24 +136,18 @@ class _Post:
 
 @contextmanager
 def _kafka(site: str, broker: str) -> Iterator[_Post]:
-    try:
-        consumer = KafkaConsumer(
-            bootstrap_servers=broker,
-            group_id=f"quartet-gateway-{site}",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=EMBEDDED_FETCH_WAIT_MS if _is_embedded(broker) else FETCH_WAIT_MS,
-        )
-        producer = KafkaProducer(bootstrap_servers=broker, acks="all", delivery_timeout_ms=FOREVER_MS)
-    except NoBrokersAvailable as error:
-        raise MissingPartError(f"no Kafka broker answers at {broker}: start one, or correct --broker") from error
+    embedded = is_embedded(broker)
+    client = {"bootstrap_servers": broker, **(EMBEDDED_CLIENT if embedded else {})}
+    consumer = KafkaConsumer(
+        **client,
+        group_id=f"quartet-gateway-{site}",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=EMBEDDED_FETCH_WAIT_MS if embedded else FETCH_WAIT_MS,
+    )
+    producer = KafkaProducer(**client, acks="all", delivery_timeout_ms=FOREVER_MS)
     with closing(_Post(site, consumer, producer)) as post:
         yield post
-
-
-def _is_embedded(broker: str) -> bool:
-    with closing(KafkaAdminClient(bootstrap_servers=broker)) as admin:
-        return str(admin.describe_cluster()["cluster_id"]).startswith("mockCluster")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
