@@ -68,17 +68,30 @@ def start_quartet(name: str, arguments: Sequence[str], log: Path) -> Child:
 def children() -> Iterator[list[Child]]:
     """A list to add children to; all of them are ended when the block is left, whatever the reason.
 
-    SIGTERM to this process leaves the block as Ctrl-C does.
+    A child that ends by itself leaves the block at once, as SIGTERM and Ctrl-C do.
+
+    Raises:
+        MissingPartError: a child has ended; with the end of its log.
     """
+
+    started: list[Child] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-    started: list[Child] = []
+    def look_after(number: int, frame: FrameType | None) -> None:
+        for child in started:
+            child.require_alive()
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGCHLD, look_after)
     try:
         yield started
     finally:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN if number != signal.SIGCHLD else signal.SIG_DFL)
         for child in reversed(started):
             child.stop()
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -155,6 +155,36 @@ def check(site: SiteArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def run(
+    site: SiteArgument,
+    broker: BrokerOption,
+    data: DataOption = None,
+    ledger: Annotated[
+        Path, typer.Option("--ledger", metavar="FILE", help="Made if it is not there; keep it between runs.")
+    ] = Path("ledger.db"),
+    deadline: Annotated[
+        float, typer.Option("--deadline", metavar="SECONDS", min=1, help="Limit of one plan; then a fallback answers.")
+    ] = 10.0,
+) -> None:
+    """Run the engine of a site: readings from Kafka in, a setpoint for every device and interval out.
+
+    Goes on until it is stopped. Killed at any moment and started again with the same ledger, it goes on where it was.
+
+    Example: [bold]quartet run jiashan_park --broker 127.0.0.1:9092 --ledger ledger.db[/bold]
+    """
+    from quartet.services import log_to_stderr
+    from site_configs.loader import load_site, shipped_sites
+    from streams.admin import wait_for_broker
+    from streams.faust_app import run_engine
+
+    park = load_site(site)
+    history = {park.id: data_folder(site, data)} if data or site in shipped_sites() else {}
+    log_to_stderr()
+    wait_for_broker(broker, BROKER_WAIT_S)
+    run_engine([park], broker, ledger, history, deadline_s=deadline)
+
+
+@app.command()
 def gateway(
     site: SiteArgument,
     broker: BrokerOption,

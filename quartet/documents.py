@@ -25,8 +25,10 @@ class CycleCounts(Document):
 
     count: int
     answered: int
-    """Cycles whose interval has setpoints in the ledger."""
+    """Cycles in which every device held its new setpoint before the site went on."""
     optimal: int
+    feasible: int
+    """Answered by the best plan found before the deadline."""
     fallback: int
     """Answered by the last plan moved on, or by rules."""
 
@@ -39,7 +41,7 @@ class SetpointCounts(Document):
     """Written to the site controller and read back."""
     rejected: int
     expired: int
-    """Replaced by the safe value because nothing newer came in time."""
+    """Their validity ended before a newer one came."""
 
 
 class MessageCounts(Document):
@@ -65,14 +67,6 @@ class Masses(Document):
     none: float
 
 
-class Costs(Document):
-    """The day's bill in the site's currency by controller, line by line with its `total`."""
-
-    engine: dict[str, float]
-    rules: dict[str, float]
-    none: dict[str, float]
-
-
 class EvCounts(Document):
     """Cars of the day under the engine."""
 
@@ -83,10 +77,20 @@ class EvCounts(Document):
 
 
 class Percentiles(Document):
-    """Of the time of one control cycle in the engine [ms]."""
+    """Of the time from the site's tick to the last setpoint written to its controller [ms]; without the first cycle."""
 
     p50: float
     p99: float
+    first: float
+    """The first cycle, in which the forecasters are fitted and the model is built."""
+
+
+class Amounts(Document):
+    """By controller, then by name."""
+
+    engine: dict[str, float]
+    rules: dict[str, float]
+    none: dict[str, float]
 
 
 class DemoSummary(Document):
@@ -103,13 +107,20 @@ class DemoSummary(Document):
     cycles: CycleCounts
     setpoints: SetpointCounts
     messages: MessageCounts
-    cost: Costs
+    cost: Amounts
+    """The day's bill by controller and line, with its `total`; export and its earnings are negative."""
     carbon_kg: Masses
     pv_self_use: Shares
     """Share of the available PV energy used in the park."""
     ev: EvCounts
     cycle_ms: Percentiles
     wall_s: float
+    energy_kwh: Amounts
+    """Energy of the day by flow; `machine` is the power of chillers and heat pumps [kWh]."""
+    stored_kwh: Amounts
+    """Energy left at the end of the day, by store [kWh]; all controllers began with the same."""
+    peak_kw: dict[str, float]
+    """Highest quarter-hour import of the billing month: `before` the day and after it by controller [kW]."""
 
 
 DOCUMENTS: dict[str, type[BaseModel]] = {

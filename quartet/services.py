@@ -55,3 +55,5 @@ def log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for chatty in ("kafka", "pymodbus", "cmdstanpy", "prophet"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
+    for chatty in ("aiokafka", "faust", "mode"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -58,7 +58,10 @@ def test_command_runs_from_the_shell_and_speaks_utf8():
         (["plan", "jiashan_park", "--at", "tomorrow"], "--at: must be a time such as 2026-08-26T08:00"),
         (["plan", "jiashan_park", "--at", "2026-08-26T08:07"], "the one before is 2026-08-26T00:00Z"),
         (["plan", "jiashan_park", "--at", "2026-08-26T08:00", "--step", "7"], "--step: must be 5, 15, 30 or 60"),
-        (["plan", "jiashan_park", "--at", "2026-08-26T08:00", "--data", "no/where"], "a history folder holds series.csv"),
+        (
+            ["plan", "jiashan_park", "--at", "2026-08-26T08:00", "--data", "no/where"],
+            "a history folder holds series.csv",
+        ),
         (["plan", "jiashan_park", "--at", "2020-01-01T08:00"], "choose a later time"),
     ],
 )
