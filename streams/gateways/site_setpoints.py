@@ -96,9 +96,9 @@ class SiteSetpoints:
     def _poll(self) -> None:
         if not self._look():
             return
-        self._read_back(self._devices)
         for setpoint in tuple(self._waiting.values()):
             self._take(setpoint)
+        self._read_back(self._devices)
 
     def _look(self) -> bool:
         """Reads the site's clock and switch; after a loss of contact also every device. True when it answered."""
