@@ -10,7 +10,7 @@ import pandas as pd
 
 from forecasting.demand import Demand
 from forecasting.ev_expected import ExpectedCars
-from forecasting.kinds import PastSession
+from forecasting.kinds import PastSession, SeriesKind
 from forecasting.pv import Pv
 from forecasting.weather import Temperature
 
@@ -20,7 +20,7 @@ ISSUED = datetime(2026, 8, 25, 16, tzinfo=UTC)
 HORIZON = ISSUED + timedelta(days=20)
 HOLIDAYS = frozenset({date(2026, 8, 10), date(2026, 9, 7)})
 CAPACITY_KW = 500.0
-SPECS = {
+SPECS: dict[str, SeriesKind] = {
     "load.demand_kw": Demand(),
     "pv1.available_kw": Pv(CAPACITY_KW),
     "weather.temperature_c": Temperature(),

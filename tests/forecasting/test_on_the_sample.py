@@ -5,6 +5,7 @@ The sample's load knows weekends but not the Chinese holidays (see its SOURCES.m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -42,7 +43,7 @@ def errors(sample: pd.DataFrame) -> dict[str, dict[str, Array]]:
     return {name: {way: np.stack([row[way] for row in found]) for way in found[0]} for name, found in rows.items()}
 
 
-def _errors_of(quantiles: dict[float, Array], truth: pd.Series, at: datetime) -> dict[str, Array]:
+def _errors_of(quantiles: Mapping[float, Array], truth: pd.Series, at: datetime) -> dict[str, Array]:
     index = pd.date_range(at, periods=96, freq="15min")
     actual = truth.loc[index].to_numpy()
     return {
