@@ -30,12 +30,22 @@ class BusFlow:
     carrier: Carrier
     direction: Direction
     variable: Any
+    generated: bool = False
+    only_from_generation: bool = False
 
 
 def bus_flows(devices: Sequence[Device], ports: Mapping[str, Ports]) -> tuple[BusFlow, ...]:
     """Every flow of every device with the bus it connects to."""
     return tuple(
-        BusFlow(device.id, quantity, carrier, direction, ports[device.id].flows[quantity])
+        BusFlow(
+            device.id,
+            quantity,
+            carrier,
+            direction,
+            ports[device.id].flows[quantity],
+            generated=quantity in device.generated(),
+            only_from_generation=quantity in device.only_from_generation(),
+        )
         for device in devices
         for quantity, (carrier, direction) in device.buses().items()
     )
@@ -54,6 +64,18 @@ def add_balances(block: Any, flows: Sequence[BusFlow], shape: GridShape) -> dict
         block.add_component(f"{carrier}_balance", row)
         rows[carrier] = row
     return rows
+
+
+def add_generation_limits(block: Any, flows: Sequence[BusFlow], shape: GridShape) -> None:
+    """Storage behind the meter does not feed the grid (RULES 1.5): such flows are at most the generation."""
+    for flow in flows:
+        if flow.only_from_generation:
+            sources = tuple(f for f in flows if f.generated and f.carrier == flow.carrier)
+            row = pyo.Constraint(
+                range(shape.steps),
+                rule=lambda b, t, v=flow.variable, s=sources: v[t] <= sum(f.variable[t] for f in s),
+            )
+            block.add_component(f"{flow.device}_{flow.quantity}_is_generation", row)
 
 
 def add_feeder_limits(block: Any, flows: Sequence[BusFlow], feeders: Sequence[FeederLimit], shape: GridShape) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 import pyomo.environ as pyo
 
 from optimizer import reasons
-from optimizer.balance import BusFlow, FeederLimit, add_balances, add_feeder_limits, bus_flows
+from optimizer.balance import BusFlow, FeederLimit, add_balances, add_feeder_limits, add_generation_limits, bus_flows
 from optimizer.compiled import CompiledModel, ParameterVector, Program
 from optimizer.devices.base import Carrier, Cost, Device, Ports
 from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, Plan, Setpoint, Text
@@ -65,6 +65,7 @@ def build(devices: Sequence[Device], feeders: Sequence[FeederLimit], shape: Grid
     flows = bus_flows(devices, ports)
     model.site = pyo.Block(concrete=True)
     balances = add_balances(model.site, flows, shape)
+    add_generation_limits(model.site, flows, shape)
     add_feeder_limits(model.site, flows, feeders, shape)
     costs = tuple(cost for port in ports.values() for cost in port.costs)
     parameters = ParameterVector({device.id: model.device[device.id] for device in devices})
@@ -92,6 +93,8 @@ class Answer:
 
     solution: Solution
     solves: int
+    enforced: tuple[Choice, ...] = ()
+    """The either-or conditions that had to be enforced."""
     cycling: bool = False
     """True when machines have to run below their least part load, because nothing else is feasible."""
 
@@ -107,7 +110,7 @@ def solve_exactly(program: Program, choices: tuple[Choice, ...], deadline_s: flo
     if answer.solution.status is not Status.INFEASIBLE or len(strict) == len(choices):
         return answer
     loose = _enforce(program, strict, until)
-    return Answer(loose.solution, answer.solves + loose.solves, cycling=True)
+    return replace(loose, solves=answer.solves + loose.solves, cycling=True)
 
 
 def _enforce(program: Program, choices: tuple[Choice, ...], until: float) -> Answer:
@@ -116,10 +119,10 @@ def _enforce(program: Program, choices: tuple[Choice, ...], until: float) -> Ans
     for solves in count(1):
         solution = solve(program, enforced, time_limit_s=max(0.05, until - time.perf_counter()))
         if not solution.usable:
-            return Answer(solution, solves)
+            return Answer(solution, solves, enforced)
         broken = tuple(choice for choice in choices if not is_kept(choice, solution.x))
         if not broken:
-            return Answer(solution, solves)
+            return Answer(solution, solves, enforced)
         missing = set(broken) - set(enforced)
         if not missing:
             return Answer(replace(solution, status=Status.NO_ANSWER, detail=f"{len(broken)} conditions broken"), solves)
@@ -153,7 +156,7 @@ class Planner:
             ValueError: a series is missing, of wrong length or not finite (named).
         """
         began = time.perf_counter()
-        model = self._model_for(situation.grid.shape)
+        model = self.model_for(situation.grid.shape)
         conditions = {device.id: device.conditions(situation) for device in self.devices}
         inputs = {device.id: device.inputs(situation, conditions[device.id]) for device in self.devices}
         parameters = model.compiled.parameters.values(inputs)
@@ -167,7 +170,8 @@ class Planner:
         took = {"update": (updated - began) * 1e3, "solve": (solved - updated) * 1e3}
         return replace(reading.plan(), time_ms=took)
 
-    def _model_for(self, shape: GridShape) -> Model:
+    def model_for(self, shape: GridShape) -> Model:
+        """The built model for this number of steps; built now when there is none."""
         if self._model is None or self._model.shape != shape:
             why = "first plan" if self._model is None else f"grid {self._model.shape} became {shape}"
             self.rebuilds.append(why)

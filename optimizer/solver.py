@@ -19,7 +19,8 @@ from optimizer.time_grid import Array
 
 FEASIBILITY = 1e-9
 """Primal and dual tolerance of the solver: three orders below the 1e-6 kW to which balances must close."""
-MIP_GAP = 1e-6
+MIP_GAP = 1e-5
+"""Proven distance from the optimum, relative to a cost that runs to the end of the month."""
 ABOVE_ZERO = 1e-6
 """A flow above this [kW] counts as used: ten times below what a meter of 0.01 kW resolution could show."""
 

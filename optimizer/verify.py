@@ -42,6 +42,7 @@ def verify(
     if wrong_shape:
         return wrong_shape
     found = [*_number_violations(plan), *_balance_violations(plan), *_feeder_violations(devices, feeders, plan)]
+    found += _generation_violations(devices, plan)
     for device in devices:
         found += _physics_violations(device, situation, plan)
     return tuple(found)
@@ -103,6 +104,19 @@ def _feeder_violations(devices: Sequence[Device], feeders: Sequence[FeederLimit]
         flows = [f for f in plan.flows if f.device in feeder.members and f.carrier == "power"]
         net = sum((f.kw if f.direction == "in" else -f.kw for f in flows), np.zeros(plan.grid.near))
         found += _beyond(feeder.id, "is over its limit", np.abs(net) - feeder.limit_kw, TOLERANCE_KW)
+    return found
+
+
+def _generation_violations(devices: Sequence[Device], plan: Plan) -> list[Violation]:
+    """Exports beyond the generation of the same step, where only generation may be exported."""
+    found = []
+    for device in devices:
+        for quantity in device.only_from_generation():
+            carrier = device.buses()[quantity][0]
+            sources = [(d.id, q) for d in devices for q in d.generated() if d.buses()[q][0] == carrier]
+            generated = sum((plan.flow(*source) for source in sources), np.zeros(plan.grid.near))
+            over = plan.flow(device.id, quantity) - generated
+            found += _beyond(device.id, f"{quantity} is more than is generated", over, TOLERANCE_KW)
     return found
 
 

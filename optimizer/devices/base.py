@@ -121,6 +121,14 @@ class Device(BaseModel):
     def buses(self) -> dict[str, tuple[Carrier, Direction]]:
         """Every flow by quantity: the carrier whose bus it connects to, and its direction seen from that bus."""
 
+    def generated(self) -> frozenset[str]:
+        """Quantities that count as generation of the site."""
+        return frozenset()
+
+    def only_from_generation(self) -> frozenset[str]:
+        """Quantities that may not be larger than the generation of the same step."""
+        return frozenset()
+
     def required_series(self) -> tuple[str, ...]:
         """Names of the series without which the device cannot be planned."""
         return ()

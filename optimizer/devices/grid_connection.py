@@ -47,10 +47,16 @@ class GridConnection(Device):
     export_limit_kw: NotNegative = 0.0
     """Largest power fed to the grid [kW]; 0 is zero export (防逆流)."""
 
+    export_source: Literal["generation", "any"] = "generation"
+    """What may be exported: surplus generation only, or also stored energy, where the storage is registered for it."""
+
     rule_order: ClassVar[int] = 5
 
     def buses(self) -> dict[str, tuple[Carrier, Direction]]:
         return {"import_kw": ("power", "in"), "export_kw": ("power", "out")}
+
+    def only_from_generation(self) -> frozenset[str]:
+        return frozenset({"export_kw"}) if self.export_source == "generation" else frozenset()
 
     def conditions(self, situation: Situation) -> dict[str, Array]:
         return {}

@@ -41,6 +41,9 @@ class Pv(Device):
     def buses(self) -> dict[str, tuple[Carrier, Direction]]:
         return {"used_kw": ("power", "in")}
 
+    def generated(self) -> frozenset[str]:
+        return frozenset({"used_kw"})
+
     def required_series(self) -> tuple[str, ...]:
         return (f"{self.id}.available_kw",)
 
