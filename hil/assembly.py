@@ -81,6 +81,7 @@ def layout(truth: Truth) -> Layout:
         parameters=np.array([_parameters(device) for device in devices], dtype=float).reshape(len(devices), 6),
         carrier=np.array([_thermal_carrier(device) for device in devices], dtype=np.int64),
         pull=np.array([_pull(device, dynamics) for device in devices], dtype=float),
+        reserve_kwh=np.array([_reserve_kwh(device) for device in devices], dtype=float),
         safe_kw=np.array([device.safe_kw() for device in devices], dtype=float),
         delay_minutes=dynamics.delay_minutes,
         taper_from=dynamics.taper_from,
@@ -138,3 +139,7 @@ def _pull(device: AnyDevice, dynamics: Dynamics) -> float:
     electronic = isinstance(device, Battery | V2gCharger | Pv)
     lag = dynamics.converter_lag_minutes if electronic else dynamics.machine_lag_minutes
     return 1.0 - float(np.exp(-1.0 / lag)) if lag > 0 else 1.0
+
+
+def _reserve_kwh(device: AnyDevice) -> float:
+    return device.min_soc * device.capacity_kwh if isinstance(device, Battery) else 0.0

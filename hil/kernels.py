@@ -19,7 +19,8 @@ from optimizer.time_grid import Array
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 MINUTE_HOURS = 1.0 / 60.0
-QUARTER_S = 900.0
+WINDOW_MINUTES = 15
+"""Demand is billed as the highest mean over this time, the window sliding minute by minute (RULES 1.3)."""
 ARRIVED_KW = 1e-3
 """A lag that has come this near to its target has reached it."""
 HEAT, COLD = 0, 1
@@ -58,6 +59,8 @@ class Layout(NamedTuple):
     """(slots,) HEAT or COLD of stores and machines."""
     pull: Array
     """(slots,) share of the way to the target that a device goes in a minute."""
+    reserve_kwh: Array
+    """(slots,) energy below which the peak guard does not discharge."""
     safe_kw: Array
     """(slots,) value of the setpoint as long as none was ever held."""
     delay_minutes: int
@@ -100,8 +103,8 @@ class PlantArrays(NamedTuple):
     """(slots,) where the lag has come to on the way to `acting_kw`."""
     status: NDArray[np.int64]
     """(slots,) IDLE, ACTIVE or EXPIRED."""
-    quarter_kwh: Array
-    """(1,) net import of the running quarter hour so far."""
+    window_kw: Array
+    """(14,) import of the last minutes, oldest first: with the running one they make the meter's window."""
 
 
 def compiled(function: Function) -> Function:
@@ -290,12 +293,21 @@ def run_machine(layout: Layout, around: Surroundings, row: int, i: int, output_k
 
 
 @compiled
+def allowed_import_kw(limit_kw: float, window_kw: Array) -> float:
+    """Import of this minute with which the mean over the meter's window stays within the limit [kW].
+
+    Room left by earlier minutes is not used up: import would swing around the limit as the window moves on.
+    """
+    return float(limit_kw - max(window_kw.sum() - limit_kw * len(window_kw), 0.0))
+
+
+@compiled
 def keep_grid_limit(
     layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array, excess_kw: float
 ) -> float:
     """Takes `excess_kw` off the import as far as it goes, in this order; tells what is left of it.
 
-    Batteries charge less, cars with slack charge later, batteries discharge.
+    Batteries charge less, cars with slack charge later, batteries discharge down to their least state of charge.
     """
     first_car = layout.batteries + layout.stores
     for i in range(layout.batteries):
@@ -306,7 +318,9 @@ def keep_grid_limit(
         due_kw = max(car[NEEDED_KWH] - before, 0.0) / (layout.parameters[i, CHARGE_EFFICIENCY] * MINUTE_HOURS)
         excess_kw -= raise_feed(layout, now, around, row, i, min(feeds[i] + excess_kw, -due_kw), feeds)
     for i in range(layout.batteries):
-        excess_kw -= raise_feed(layout, now, around, row, i, feeds[i] + excess_kw, feeds)
+        left_kwh = max(now.energy_kwh[i] - layout.reserve_kwh[i], 0.0)
+        most_kw = left_kwh * layout.parameters[i, DISCHARGE_EFFICIENCY] / MINUTE_HOURS
+        excess_kw -= raise_feed(layout, now, around, row, i, min(feeds[i] + excess_kw, most_kw), feeds)
     return excess_kw
 
 
@@ -340,8 +354,6 @@ def keep_export_limit(layout: Layout, feeds: Array, net_kw: float) -> float:
 @compiled
 def minute(layout: Layout, now: PlantArrays, around: Surroundings, row: int, slots: Array, site: Array) -> None:
     """One minute of the whole site; `slots` and `site` take its record."""
-    if now.clock_s[0] % QUARTER_S == 0.0:
-        now.quarter_kwh[0] = 0.0
     take_setpoints(layout, now)
     feeds = np.zeros(len(now.held))
     site[UNSERVED_HEAT_KW] = serve_thermal(layout, now, around, row, HEAT, feeds, slots)
@@ -358,8 +370,7 @@ def minute(layout: Layout, now: PlantArrays, around: Surroundings, row: int, slo
             feeds[i] = delivered(layout, now, around, row, i, now.reached_kw[i])
             net -= feeds[i]
     limit = grid_limit_kw(layout, now)
-    quarter_left_h = (QUARTER_S - now.clock_s[0] % QUARTER_S) / 3600.0
-    allowed = (limit * QUARTER_S / 3600.0 - now.quarter_kwh[0]) / quarter_left_h
+    allowed = allowed_import_kw(limit, now.window_kw)
     if net > allowed:
         net = allowed + keep_grid_limit(layout, now, around, row, feeds, net - allowed)
     net = keep_export_limit(layout, feeds, net)
@@ -371,7 +382,8 @@ def minute(layout: Layout, now: PlantArrays, around: Surroundings, row: int, slo
     taken, fed = grid_step(max(net, 0.0), max(0.0 - net, 0.0), layout.import_limit_kw, layout.export_limit_kw)
     site[IMPORT_KW], site[EXPORT_KW], site[LIMIT_KW] = taken, fed, limit
     site[UNSERVED_KW] = max(net - taken, 0.0)
-    now.quarter_kwh[0] += taken * MINUTE_HOURS
+    now.window_kw[:-1] = now.window_kw[1:].copy()
+    now.window_kw[-1] = taken
     now.clock_s[0] += 60.0
 
 

@@ -143,7 +143,7 @@ class Plant:
                 countdown=np.zeros(n, dtype=np.int64),
                 reached_kw=safe.copy(),
                 status=np.zeros(n, dtype=np.int64),
-                quarter_kwh=np.zeros(1),
+                window_kw=np.zeros(kernels.WINDOW_MINUTES - 1),
             )
         )
 
@@ -205,14 +205,23 @@ def offer(
     """The state in which the site controller has taken the setpoints, and its answer to each.
 
     A setpoint is refused when a later one was seen, when its validity is over, or when it is outside the device's
-    range. A newer one replaces the one that waits; one that is valid already takes force at once.
+    range. A newer one replaces the one that waits; one that is valid already takes force at once. The same setpoint
+    again changes nothing.
     """
     after, answers = state.copy(), {}
     for device_id, setpoint in setpoints.items():
+        held = after.arrays.held[plant.slots[device_id]]
+        if _is_repeat(held, setpoint):
+            answers[device_id] = RejectReason.NONE
+            continue
         answers[device_id] = _refusal(plant, after, device_id, setpoint)
         if answers[device_id] is RejectReason.NONE:
-            _hold(after.arrays.held[plant.slots[device_id]], setpoint, due=setpoint.valid_from <= state.at)
+            _hold(held, setpoint, due=setpoint.valid_from <= state.at)
     return after, answers
+
+
+def _is_repeat(held: Array, setpoint: HeldSetpoint) -> bool:
+    return any(np.array_equal(row, setpoint.row(), equal_nan=True) for row in held)
 
 
 def _hold(held: Array, setpoint: HeldSetpoint, *, due: bool) -> None:

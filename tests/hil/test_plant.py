@@ -14,6 +14,7 @@ from optimizer.devices import battery, chiller, grid_connection, heat_pump, pv, 
 from optimizer.devices.battery import Battery
 from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
+from settlement.demand import sliding_demand
 from streams.gateways.registers import DeviceState, RejectReason
 
 BUSES = {
@@ -190,15 +191,53 @@ def test_what_cannot_be_followed_is_refused(park):
     assert answers == {"battery1": RejectReason.EXPIRED, "ev1": RejectReason.OUT_OF_RANGE}
 
 
-def test_import_stays_within_the_plans_grid_limit(park):
-    """The forecast was wrong: the battery charges into a load that leaves no room; the quarter's mean stays below."""
+def demand(records):
+    """Highest mean import over 15 minutes, the window sliding minute by minute."""
+    return sliding_demand(records.get("meter.import_kw")).max()
+
+
+def test_demand_stays_within_the_plans_grid_limit(park):
+    """The forecast was wrong: the battery charges into a load that leaves no room."""
     plant = park.drawn_plant()
     wishes = {"battery1": -250.0, "chiller1": 100.0, "pump": 30.0}
     free = run_minutes(plant, told(plant, plant.start(), park, wishes), 60)[1]
     kept = run_minutes(plant, told(plant, plant.start(), park, wishes, grid_limit_kw=450.0), 60)[1]
-    assert free.get("meter.import_kw").reshape(-1, 15).mean(axis=1).max() > 550
-    assert kept.get("meter.import_kw").reshape(-1, 15).mean(axis=1).max() <= 450 + 1e-9
+    assert demand(free) > 550
+    assert 445 < demand(kept) <= 450 + 1e-9
     assert kept.get("battery1.charge_kw").max() > 0
+
+
+def test_grid_limit_is_kept_by_discharging_down_to_the_reserve_and_after_the_setpoints_end(park):
+    truth = Truth.exact(park.PARK)
+    surroundings = park.drivers(truth, 16)
+    surroundings.series["load.demand_kw"][:] = 400.0
+    plant = Plant(truth, surroundings)
+    state, _ = offer(plant, plant.start(), {"battery1": park.setpoint(1, 0.0, minutes=20, grid_limit_kw=300.0)})
+    _, records = run_minutes(plant, state, 240)
+    energy = records.get("battery1.energy_kwh")
+    assert records.get("meter.import_kw")[:60] == pytest.approx(300.0)  # the setpoint ended at 00:20
+    assert energy.min() == pytest.approx(50.0, abs=0.1)
+    assert records.get("meter.import_kw")[-1] > 400  # nothing left to give
+
+
+def test_cars_with_slack_wait_and_those_without_do_not(park):
+    plant = park.exact_plant()
+    state = told(plant, plant.start(), park, {"ev1": -20.0, "ev2": -7.0}, grid_limit_kw=10.0)
+    _, records = run_minutes(plant, state, 380)
+    charge = records.get("ev2.charge_kw")  # needs 20 kWh until 06:18, which takes 180.5 minutes at 7 kW
+    assert charge[:190].max() == 0
+    assert charge[199:370].min() == pytest.approx(7.0)
+    assert charge.sum() / 60 * 0.95 == pytest.approx(20.0, abs=0.2)
+
+
+def test_the_same_setpoint_again_changes_nothing(park):
+    plant = park.exact_plant()
+    once, _ = offer(plant, plant.start(), {"battery1": park.setpoint(7, 200.0)})
+    twice, answers = offer(plant, once, {"battery1": park.setpoint(7, 200.0)})
+    assert answers == {"battery1": RejectReason.NONE}
+    assert np.array_equal(once.arrays.held, twice.arrays.held, equal_nan=True)
+    _, answers = offer(plant, once, {"battery1": park.setpoint(7, 201.0)})
+    assert answers == {"battery1": RejectReason.OLD_SEQ}
 
 
 def test_thermal_demand_is_served_by_the_thermostat_without_setpoints(park):
