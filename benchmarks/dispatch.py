@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from benchmarks.figures import Figure, main, median, percentile
+from figures import Figure, main, median, percentile
+
 from optimizer.planner import Model, Planner, solve_exactly
 from optimizer.situation import Situation
 from optimizer.solver import solve

@@ -5,10 +5,17 @@ from __future__ import annotations
 from optimizer.plan import Text
 
 SMALL_KW = 0.05
+LIMIT_VALUE = 50.0
+"""Stored energy worth more than this [money/kWh] is so because of a limit: no tariff comes near."""
 
 
 def store_reason(target_kw: float, price: float, stored_value: float) -> Text:
     """For devices that store: the worth of power now against the worth of stored energy later [money/kWh]."""
+    if target_kw < -SMALL_KW and stored_value > LIMIT_VALUE:
+        return Text(
+            zh="充入：若不充，离场电量或最低荷电状态将达不到",
+            en="charging: without it the energy at departure or the lowest state of charge is not reached",
+        )
     if target_kw < -SMALL_KW:
         return Text(
             zh=f"充入：此刻能量边际价 {price:.4f}/kWh，存入后值 {stored_value:.4f}/kWh",
