@@ -79,7 +79,7 @@ class Watchdog(threading.Thread):
             return [
                 f"{topic}[{partition}]"
                 for (topic, partition), safe in self._positions().items()
-                if consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=5)[1] > safe
+                if consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=2)[1] > safe
             ]
         except KafkaException:
             return []

@@ -106,9 +106,12 @@ class WorkerPool:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="worker-pipe")
 
     async def __aenter__(self) -> WorkerPool:
-        for _ in range(self._count):
-            self._workers.append(self._spawn())
-        await asyncio.gather(*(self._ready(worker) for worker in self._workers))
+        self._workers = [self._spawn() for _ in range(self._count)]
+        try:
+            await asyncio.gather(*(self._ready(worker) for worker in self._workers))
+        except BaseException:
+            self.close()
+            raise
         self._idle = list(self._workers)
         return self
 
@@ -192,8 +195,10 @@ class WorkerPool:
         loop = asyncio.get_running_loop()
         try:
             await asyncio.wait_for(loop.run_in_executor(self._threads, worker.wait_ready), START_LIMIT_S)
-        except (TimeoutError, EOFError, OSError) as error:
-            raise WorkerError(f"a worker process could not be started within {START_LIMIT_S:g} s") from error
+        except TimeoutError as error:
+            raise WorkerError(f"a worker process was not ready within {START_LIMIT_S:g} s") from error
+        except (EOFError, OSError) as error:
+            raise WorkerError("a worker process ended while it started") from error
 
 
 def _serve(pipe: Connection, parent: int, handler: Handler, niceness: int) -> None:

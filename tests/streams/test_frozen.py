@@ -1,0 +1,36 @@
+"""A cycle can be made again from what the ledger keeps of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from optimizer.plan import Plan
+from optimizer.planner import Planner
+from streams.frozen import freeze_situation, thaw_plan, thaw_situation
+from tests.optimizer.park import FEEDERS, park, park_situation
+
+
+def test_a_situation_comes_back_to_the_last_bit():
+    situation = park_situation()
+    again = thaw_situation(freeze_situation(situation))
+    assert freeze_situation(again) == freeze_situation(situation)
+    assert again.grid == situation.grid
+    assert again.state == situation.state
+    assert again.sessions == situation.sessions
+    assert all(np.array_equal(again.series[name], values) for name, values in situation.series.items())
+
+
+def test_the_plan_made_again_from_it_is_the_same():
+    situation = park_situation()
+    devices = park()
+    plan = Planner("park", devices, FEEDERS).plan(situation)
+    again = Planner("park", devices, FEEDERS).plan(thaw_situation(freeze_situation(situation)))
+    assert isinstance(plan, Plan)
+    assert isinstance(again, Plan)
+    assert again.content_hash == plan.content_hash
+    thawed = thaw_plan(plan.document().model_dump_json(), situation.grid)
+    assert thawed.content_hash == plan.content_hash
+    assert thawed.document() == plan.document()
+    assert replace(thawed, note="x").plan_id == plan.plan_id

@@ -1,0 +1,209 @@
+"""The ledger: whole or not at all, append-only, joined from setpoint to read-back."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+
+import pytest
+
+from optimizer.errors import InputError, MissingPartError
+from streams.decision import safe_decision
+from streams.interval import close_interval
+from streams.ledger import Ledger
+from streams.messages import Acknowledgement, DeadLetter
+from streams.records import Answer, LateReading, StoredModel
+from streams.site_state import SiteState
+from tests.streams.story import at, car, light_park, reading
+
+
+def answer(quarters: int, import_kw: float = 300.0, tick_offset: int = 10) -> Answer:
+    """The answer for one interval, decided on one closed quarter hour."""
+    state = SiteState("light_park", at(quarters), {}, 0.0)
+    decision = safe_decision(light_park(), state, "test")
+    readings = [
+        reading("meter", quarters - 1, 900, import_kw=import_kw),
+        reading("battery1", quarters - 1, 900, energy_kwh=500 + quarters),
+        reading("ev01", quarters - 1, 900, charge_kw=7).model_copy(update={"car": car()}),
+    ]
+    return Answer(
+        site="light_park",
+        interval=at(quarters),
+        closed=(close_interval(at(quarters - 1), 15, readings, {"ev01"}),),
+        forecast_id=decision.forecast_id,
+        forecasts=decision.forecasts,
+        plan_id=decision.plan.plan_id,
+        status="rules",
+        plan_hash=decision.plan_hash,
+        plan=decision.plan_document,
+        situation=decision.situation,
+        setpoints=decision.setpoints,
+        partition=0,
+        tick_offset=tick_offset,
+    )
+
+
+def ack(cmd_id: str, state: str, quarters: float = 0, readback_kw: float | None = None) -> Acknowledgement:
+    return Acknowledgement(
+        site="light_park",
+        cmd_id=cmd_id,
+        device="battery1",
+        seq=1,
+        state=state,
+        at=at(quarters),
+        readback_kw=readback_kw,
+    )
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger(tmp_path / "ledger.db") as one:
+        yield one
+
+
+def test_an_answer_is_read_back_as_written(ledger):
+    stored = ledger.record(answer(1))
+    assert stored == ledger.answer("light_park", at(1))
+    assert stored.plan == answer(1).plan
+    assert list(stored.setpoints) == [s.encode().decode() for s in sorted_setpoints(answer(1))]
+    assert not stored.sent
+
+
+def sorted_setpoints(one: Answer):
+    return sorted(one.setpoints, key=lambda setpoint: setpoint.device)
+
+
+def test_the_first_answer_of_an_interval_stays(ledger):
+    first = ledger.record(answer(1))
+    again = ledger.record(replace(answer(1), plan='{"another": 1}', status="optimal"))
+    assert again == first
+    assert ledger.answered_intervals("light_park") == [at(1)]
+
+
+def test_an_answer_that_cannot_be_written_leaves_nothing(ledger):
+    double = answer(1).setpoints[0]
+    with pytest.raises(sqlite3.IntegrityError):
+        ledger.record(replace(answer(1), setpoints=(double, double)))
+    assert ledger.counts() == {**dict.fromkeys(ledger.counts(), 0), "meta": 1}
+
+
+def test_it_survives_being_opened_again(ledger):
+    ledger.record(answer(1))
+    with Ledger(ledger.path) as again:
+        assert again.answered("light_park", at(1))
+        assert not again.answered("light_park", at(2))
+
+
+def test_unsent_answers_are_known_until_they_are_marked(ledger):
+    first, second = ledger.record(answer(1)), ledger.record(answer(2))
+    assert ledger.unsent("light_park") == [first, second]
+    ledger.mark_sent(first.plan_id)
+    assert [one.interval for one in ledger.unsent("light_park")] == [at(2)]
+
+
+@pytest.mark.parametrize(
+    "change", ["DELETE FROM plans", "UPDATE setpoints SET target_kw = 1", "UPDATE readings SET value = 1"]
+)
+def test_rows_are_not_changed(ledger, change):
+    ledger.record(answer(1))
+    with sqlite3.connect(ledger.path) as other, pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        other.execute(change)
+    other.close()
+
+
+def test_the_peak_is_of_quarter_hours_since_a_moment(ledger):
+    for quarters, import_kw in ((1, 700.0), (2, 300.0), (3, 450.0)):
+        ledger.record(answer(quarters, import_kw))
+    assert ledger.peak_kw("light_park", at(0)) == 700
+    assert ledger.peak_kw("light_park", at(1)) == 450
+    assert ledger.peak_kw("light_park", at(9)) == 0
+
+
+def test_recent_rows_have_a_column_per_signal(ledger):
+    ledger.record(answer(1))
+    ledger.record(answer(2, 400))
+    frame = ledger.recent("light_park", at(0))
+    assert list(frame.index) == [at(0), at(1)]
+    assert list(frame["meter.import_kw"]) == [300, 400]
+    assert ledger.recent("light_park", at(1)).shape[0] == 1
+    assert ledger.recent("elsewhere", at(0)).empty
+
+
+def test_last_values_and_cars(ledger):
+    ledger.record(answer(1))
+    ledger.record(answer(2))
+    assert ledger.last_values("light_park")["battery1.energy_kwh"] == (at(1), 502)
+    assert ledger.last_cars("light_park") == {"ev01": car()}
+
+
+def test_the_closing_tick_of_an_interval_is_known(ledger):
+    ledger.record(answer(1, tick_offset=10))
+    ledger.record(answer(3, tick_offset=30))
+    assert ledger.closing_offset("light_park", at(1)) == 10
+    assert ledger.closing_offset("light_park", at(2)) == 30
+    assert ledger.closing_offset("light_park", at(4)) is None
+
+
+def test_every_setpoint_is_joined_to_plan_forecast_and_read_back(ledger):
+    stored = ledger.record(answer(1))
+    ledger.mark_sent(stored.plan_id)
+    before = ledger.setpoint_trace("light_park")
+    assert {trace.state for trace in before} == {"sent"}
+    for trace in before:
+        ledger.add_acks([ack(trace.cmd_id, "accepted", 1), ack(trace.cmd_id, "applied", 1.1, trace.target_kw)])
+    traces = ledger.setpoint_trace()
+    assert len(traces) == len(answer(1).setpoints) > 0
+    for trace in traces:
+        assert (trace.plan_id, trace.plan_hash) == (stored.plan_id, answer(1).plan_hash)
+        assert (trace.forecast_id, trace.forecast_issued_at) == (answer(1).forecast_id, at(1))
+        assert (trace.state, trace.readback_kw) == ("applied", trace.target_kw)
+        assert [one.state for one in trace.acks] == ["accepted", "applied"]
+    assert ledger.forecast_document(answer(1).forecast_id) == "[]"
+
+
+def test_the_same_acknowledgement_counts_once(ledger):
+    ledger.record(answer(1))
+    one = ack(answer(1).setpoints[0].cmd_id, "accepted")
+    ledger.add_acks([one, one])
+    ledger.add_acks([one])
+    assert ledger.counts()["acks"] == 1
+
+
+def test_dead_letters_and_late_readings_are_kept_once(ledger):
+    letter = DeadLetter(topic="t", partition=1, offset=7, reason="not JSON", raw_base64="AA==")
+    ledger.add_dead_letters([letter, letter])
+    assert not ledger.dead_letter_sent(letter)
+    ledger.mark_dead_letters_sent([letter])
+    assert ledger.dead_letter_sent(letter)
+    late = LateReading(reading("load", 0, demand_kw=1), at(0), "late")
+    ledger.add_late([late, late])
+    assert (ledger.counts()["dead_letters"], ledger.counts()["late_readings"]) == (1, 1)
+
+
+def test_the_newest_model_is_found(ledger):
+    assert ledger.latest_model("light_park") is None
+    for day in (96, 192, 0):
+        ledger.add_model(StoredModel(f"m{day}", "light_park", at(day), bytes([day]), "{}"))
+    assert ledger.latest_model("light_park") == StoredModel("m192", "light_park", at(192), bytes([192]), "{}")
+
+
+def test_another_file_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("these are my notes, and not a database" * 100)
+    with pytest.raises(InputError, match=r"notes\.txt: ledger: not a ledger"):
+        Ledger(tmp_path / "notes.txt")
+
+
+def test_another_schema_is_refused(tmp_path):
+    Ledger(tmp_path / "l.db").close()
+    with sqlite3.connect(tmp_path / "l.db") as other:
+        other.execute("DROP TRIGGER meta_fixed")
+        other.execute("UPDATE meta SET value = '99'")
+    other.close()
+    with pytest.raises(InputError, match="schema 99, this version reads 1"):
+        Ledger(tmp_path / "l.db")
+
+
+def test_a_folder_that_cannot_be_made_is_a_missing_part(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(MissingPartError, match="give a path that can be written"):
+        Ledger(tmp_path / "file" / "l.db")

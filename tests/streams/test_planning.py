@@ -1,0 +1,186 @@
+"""There is always a decision: from the worker, else the fallback, else safe values. And a model fitted once a night."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from streams import planning
+from streams.ledger import Ledger
+from streams.planning import FitJob, FittedModels, FittingHandler, PlanJob, PlanningDesk, PlanningHandler, fall_back
+from streams.records import StoredModel
+from streams.site_forecasts import series_kinds
+from streams.site_runtime import SiteRuntime
+from streams.workers import WorkerError
+from tests.streams.story import EMPTY, STEP, at, light_park
+
+DAY = 96
+
+
+def past(days: int) -> pd.DataFrame:
+    """Recorded quarter hours of load and PV before the story."""
+    index = pd.date_range(at(-days * DAY), at(-1), freq=STEP, name="time", unit="s")
+    hour = np.arange(len(index)) % DAY / 4
+    frame = {
+        "load.demand_kw": 400 + 100 * np.sin(hour / 24 * 6.28),
+        "pv1.available_kw": np.maximum(0, 200 - 30 * abs(hour - 12)),
+    }
+    return pd.DataFrame(frame, index=index)  # fmt: skip
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger(tmp_path / "ledger.db") as one:
+        yield one
+
+
+@pytest.fixture
+def runtime(ledger):
+    return SiteRuntime.restore(light_park(), ledger, past(12))
+
+
+def job_of(runtime: SiteRuntime) -> PlanJob:
+    columns = list(series_kinds(runtime.site))
+    return PlanJob(runtime.site, runtime.state_at(at(0)), runtime.recent(at(0)).reindex(columns=columns), None, 5)
+
+
+def test_the_series_of_a_site_are_those_its_devices_need():
+    assert set(series_kinds(light_park())) == {"load.demand_kw", "pv1.available_kw"}
+
+
+def test_a_worker_plans_with_yardsticks_until_a_model_is_fitted(runtime):
+    handler, parts = PlanningHandler(), []
+    decision = handler.handle(job_of(runtime), parts.append)
+    assert decision.plan.status == "optimal"
+    assert {setpoint.device for setpoint in decision.setpoints} >= {"battery1", "pv1"}
+    assert all("no fitted model yet" in forecast["method"] for forecast in json.loads(decision.forecasts))
+    assert parts[0].situation.issued_at == at(0)
+    assert handler.handle(job_of(runtime), parts.append).plan_hash == decision.plan_hash
+
+
+def test_a_fitted_model_is_used_after_it_was_attached(runtime):
+    job = FitJob(runtime.site, past(12), at(0))
+    model = FittingHandler().handle(job, lambda part: None)
+    assert json.loads(model.provenance)["fitted_at"].startswith("2026-08-25 16:00")
+    handler = PlanningHandler()
+    handler.attach("light_park", model.blob)
+    decision = handler.handle(job_of(runtime), lambda part: None)
+    methods = {forecast["series"]: forecast["method"] for forecast in json.loads(decision.forecasts)}
+    assert methods["pv1.available_kw"] == "recent quantiles+intraday ratio"
+    beyond = replace(job_of(runtime), state=runtime.state_at(at(60 * DAY)))
+    late = handler.handle(beyond, lambda part: None)
+    assert all("fit again" in forecast["method"] for forecast in json.loads(late.forecasts))
+
+
+@pytest.mark.parametrize("got_that_far", [True, False])
+def test_the_fallback_needs_no_worker(runtime, got_that_far):
+    parts = []
+    PlanningHandler().handle(job_of(runtime), parts.append)
+    decision = fall_back(job_of(runtime), parts[0] if got_that_far else None, "planning failed: too late")
+    assert decision.plan.status == "rules"
+    assert decision.plan.note.startswith("planning failed: too late")
+    assert decision.setpoints
+
+
+def test_when_even_the_fallback_fails_every_device_is_safe(runtime, monkeypatch):
+    def broken(*arguments):
+        raise ValueError("no tariff for that day")
+
+    monkeypatch.setattr(planning, "prepare", broken)
+    decision = fall_back(job_of(runtime), None, "planning failed")
+    assert decision.plan.note == "planning failed; fallback failed: no tariff for that day"
+    assert [s.target_kw for s in decision.setpoints] == [s.safe_value_kw for s in decision.setpoints]
+    assert "no tariff for that day" in decision.setpoints[0].reason.en
+
+
+class LostPool:
+    """A pool whose worker gets as far as the situation and is then ended."""
+
+    async def run(self, key, job, limit_s, attachment, on_part):
+        assert (limit_s(True), limit_s(False)) == (4.0, 64.0)
+        PlanningHandler().handle(job, on_part)
+        raise WorkerError("no answer within 4 s, the worker was ended")
+
+
+class NoModels:
+    async def model(self, runtime, at):
+        return None
+
+
+def test_the_desk_falls_back_when_the_worker_is_lost(runtime):
+    decision = asyncio.run(PlanningDesk(LostPool(), NoModels(), 4.0).decide(runtime, at(0)))
+    assert decision.plan.status == "rules"
+    assert "no answer within 4 s" in decision.plan.note
+
+
+class FakePool:
+    """Fits at once, or when it is allowed to; counts."""
+
+    fits: list
+    gate: asyncio.Event
+
+    def __init__(self, *arguments):
+        pass
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *error):
+        pass
+
+    async def run(self, key, job, limit_s):
+        FakePool.fits.append(job.at)
+        await FakePool.gate.wait()
+        return StoredModel(f"{key}:{job.at}", key, job.at, b"blob", "{}")
+
+
+def test_fits_once_at_first_then_after_every_local_midnight(runtime, ledger, monkeypatch):
+    monkeypatch.setattr(planning, "WorkerPool", FakePool)
+
+    async def run():
+        FakePool.fits, FakePool.gate = [], asyncio.Event()
+        models = FittedModels(ledger, wait_s=0.01)
+        assert await models.model(runtime, at(0)) is None
+        assert await models.model(runtime, at(1)) is None
+        FakePool.gate.set()
+        assert (await models.model(runtime, at(2))).fitted_at == at(0)
+        assert (await models.model(runtime, at(DAY - 1))).fitted_at == at(0)
+        assert FakePool.fits == [at(0)]
+        assert (await models.model(runtime, at(DAY))).fitted_at == at(0)
+        await asyncio.sleep(0.01)
+        assert (await models.model(runtime, at(DAY + 1))).fitted_at == at(DAY)
+        assert FakePool.fits == [at(0), at(DAY)]
+        again = FittedModels(ledger, wait_s=0.01)
+        assert (await again.model(runtime, at(DAY + 2))).fitted_at == at(DAY)
+        assert FakePool.fits == [at(0), at(DAY)]
+
+    asyncio.run(run())
+
+
+def test_a_fit_that_fails_is_tried_again_the_next_day_only(runtime, ledger, monkeypatch):
+    class Failing(FakePool):
+        async def run(self, key, job, limit_s):
+            FakePool.fits.append(job.at)
+            raise WorkerError("no data")
+
+    monkeypatch.setattr(planning, "WorkerPool", Failing)
+
+    async def run():
+        FakePool.fits = []
+        models = FittedModels(ledger, wait_s=1)
+        for quarters in (0, 1, 2, DAY, DAY + 1):
+            assert await models.model(runtime, at(quarters)) is None
+        assert FakePool.fits == [at(0), at(DAY)]
+
+    asyncio.run(run())
+
+
+def test_without_any_past_there_is_a_plan(ledger):
+    bare = SiteRuntime.restore(light_park(), ledger, EMPTY)
+    decision = PlanningHandler().handle(job_of(bare), lambda part: None)
+    assert decision.plan.status == "optimal"
