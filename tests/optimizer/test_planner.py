@@ -255,3 +255,16 @@ def test_setpoints_live_one_cycle_and_a_third() -> None:
     for setpoint in plan_of(park(), park_situation()).setpoints:
         assert setpoint.valid_from == START
         assert setpoint.valid_until - setpoint.valid_from == timedelta(minutes=20)
+
+
+def test_the_model_has_the_size_it_should_have() -> None:
+    """Rows and columns by hand, so that a silent doubling shows; n near steps, m steps in all."""
+    shape = park_situation().grid.shape
+    n, m = shape.near, shape.steps
+    compiled = build(park(), FEEDERS, shape).compiled
+    grid, loads, pv, battery = 2 * m + 2, 2 * 2 * m, m, 4 * m + (m + 1)
+    store, chiller, cars = 2 * m + (m + 1), 2 * m, 2 * (3 * n + n + 1)
+    assert len(compiled.columns) == grid + loads + pv + battery + store + chiller + cars
+    rows = m + 2 * m + (1 + 3 * m) + (1 + m) + m + 2 * (1 + 2 * n)
+    balances, export, feeder = 2 * m, m, n
+    assert len(compiled.rows) == rows + balances + export + feeder
