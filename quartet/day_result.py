@@ -12,18 +12,18 @@ import pandas as pd
 
 from hil.bench import DayRecord
 from hil.closed_loop import Run
-from hil.measured import flows, means, served_cars, stored_kwh, wear
+from hil.measured import ServedCars, flows, means, served_cars, stored_kwh, wear
 from optimizer.time_grid import TimeGrid
 from quartet.documents import (
     Amounts,
     CycleCounts,
     DemoSummary,
     EvCounts,
-    Masses,
     MessageCounts,
     Percentiles,
     SetpointCounts,
     Shares,
+    Values,
 )
 from quartet.figures import MeasuredDay
 from settlement.carbon import carbon, pv_use
@@ -75,7 +75,7 @@ def summary_of(day: Day, runs: DayRuns, ledger: Ledger, wall_s: Callable[[], flo
     """The whole summary."""
     measured = {name: flows(run.plant, run.records) for name, run in runs.by_name.items()}
     costs = {name: _cost(day, run, measured[name]) for name, run in runs.by_name.items()}
-    cars = served_cars(runs.engine.plant, runs.engine.records)
+    cars = {name: served_cars(run.plant, run.records) for name, run in runs.by_name.items()}
     return DemoSummary(
         site=day.site.id,
         day=day.date,
@@ -84,15 +84,20 @@ def summary_of(day: Day, runs: DayRuns, ledger: Ledger, wall_s: Callable[[], flo
         setpoints=_setpoints(ledger.setpoint_trace(day.site.id)),
         messages=MessageCounts(taken_in=runs.engine.messages, dead_letters=ledger.counts()["dead_letters"]),
         cost=Amounts(**{name: cost.as_dict() for name, cost in costs.items()}),
-        carbon_kg=Masses(**{name: float(carbon(day.site, f, day.period).kg) for name, f in measured.items()}),
+        carbon_kg=Values(**{name: float(carbon(day.site, f, day.period).kg) for name, f in measured.items()}),
         pv_self_use=Shares(**{name: pv_use(f, day.period).self_use for name, f in measured.items()}),
-        ev=EvCounts(sessions=cars.sessions, served_kwh=cars.served_kwh, missed_kwh=cars.missed_kwh),
+        ev=_ev(cars["engine"]),
         cycle_ms=_times(runs.engine),
         wall_s=wall_s(),
         energy_kwh=Amounts(**{name: _energies(f) for name, f in measured.items()}),
         stored_kwh=Amounts(**{name: stored_kwh(run.plant, run.records) for name, run in runs.by_name.items()}),
+        ev_missed_kwh=Values(**{name: served.missed_kwh for name, served in cars.items()}),
         peak_kw={"before": day.peak_before_kw, **{name: cost.peak_after_kw for name, cost in costs.items()}},
     )
+
+
+def _ev(cars: ServedCars) -> EvCounts:
+    return EvCounts(sessions=cars.sessions, served_kwh=cars.served_kwh, missed_kwh=cars.missed_kwh)
 
 
 def _cost(day: Day, run: DayRecord | Run, measured: pd.DataFrame) -> DayCost:

@@ -59,8 +59,8 @@ class Shares(Document):
     none: float | None
 
 
-class Masses(Document):
-    """Carbon of the imported energy by controller [kg CO2]."""
+class Values(Document):
+    """One value by controller."""
 
     engine: float
     rules: float
@@ -109,7 +109,8 @@ class DemoSummary(Document):
     messages: MessageCounts
     cost: Amounts
     """The day's bill by controller and line, with its `total`; export and its earnings are negative."""
-    carbon_kg: Masses
+    carbon_kg: Values
+    """Carbon of the imported energy [kg CO2]."""
     pv_self_use: Shares
     """Share of the available PV energy used in the park."""
     ev: EvCounts
@@ -121,6 +122,8 @@ class DemoSummary(Document):
     """Energy left at the end of the day, by store [kWh]; all controllers began with the same."""
     peak_kw: dict[str, float]
     """Highest quarter-hour import of the billing month: `before` the day and after it by controller [kW]."""
+    ev_missed_kwh: Values
+    """As `ev.missed_kwh`, by controller."""
 
 
 DOCUMENTS: dict[str, type[BaseModel]] = {

@@ -168,6 +168,10 @@ def show_summary(summary: DemoSummary, out: Path) -> None:
         f"cycle p50 {summary.cycle_ms.p50:.0f} ms, p99 {summary.cycle_ms.p99:.0f} ms; {summary.wall_s:.0f} s in all"
     )
     console.print(_cost_table(summary))
+    console.print(
+        f"{summary.ev.sessions} cars, {summary.ev.served_kwh:,.0f} kWh served; "
+        f"month's peak before the day {summary.peak_kw['before']:,.1f} kW"
+    )
     console.print(f"[bold]{out / 'report.html'}[/bold] shows the day in pictures; open it in a browser")
 
 
@@ -184,8 +188,11 @@ def _cost_table(summary: DemoSummary) -> Table:
     table.add_section()
     table.add_row("carbon (kg CO2)", *(f"{getattr(summary.carbon_kg, name):,.0f}" for name in CONTROLLERS))
     table.add_row("PV used in the park", *(percent(getattr(summary.pv_self_use, name)) for name in CONTROLLERS))
-    table.add_row("EV energy missed (kWh)", f"{summary.ev.missed_kwh:,.1f}", "", "")
-    table.add_row("EV energy served (kWh)", f"{summary.ev.served_kwh:,.1f}", "", "")
+    table.add_row("cars left short (kWh)", *(f"{getattr(summary.ev_missed_kwh, name):,.1f}" for name in CONTROLLERS))
+    table.add_row(
+        "left in stores (kWh)", *(f"{sum(getattr(summary.stored_kwh, name).values()):,.0f}" for name in CONTROLLERS)
+    )
+    table.add_row("month's peak (kW)", *(f"{summary.peak_kw[name]:,.1f}" for name in CONTROLLERS))
     return table
 
 

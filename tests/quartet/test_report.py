@@ -16,11 +16,11 @@ from quartet.documents import (
     CycleCounts,
     DemoSummary,
     EvCounts,
-    Masses,
     MessageCounts,
     Percentiles,
     SetpointCounts,
     Shares,
+    Values,
 )
 from quartet.figures import BANDS, MeasuredDay, draw_import, draw_power, draw_stored, measured_kw, overview_png
 from quartet.report import line_name_zh, report_html
@@ -70,13 +70,14 @@ def summary() -> DemoSummary:
         setpoints=SetpointCounts(sent=1440, applied=1440, rejected=0, expired=0),
         messages=MessageCounts(taken_in=9000, dead_letters=0),
         cost=Amounts(engine=cost(5000), rules=cost(5300), none=cost(5600.5)),
-        carbon_kg=Masses(engine=1000, rules=1010, none=1020),
+        carbon_kg=Values(engine=1000, rules=1010, none=1020),
         pv_self_use=Shares(engine=0.99, rules=0.97, none=None),
         ev=EvCounts(sessions=12, served_kwh=200, missed_kwh=0),
         cycle_ms=Percentiles(p50=150, p99=300, first=20000),
         wall_s=90,
         energy_kwh=Amounts(engine={"import": 14000}, rules={"import": 14100}, none={"import": 14200}),
         stored_kwh=Amounts(engine={"battery1": 480}, rules={"battery1": 90}, none={"battery1": 477}),
+        ev_missed_kwh=Values(engine=0, rules=0, none=0),
         peak_kw={"before": 650, "engine": 700, "rules": 710, "none": 800},
     )
 

@@ -1,0 +1,126 @@
+"""`quartet plan`: honest about the past, balanced, complete."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from optimizer.errors import InputError
+from optimizer.plan import PlanDocument
+from optimizer.situation import Session
+from quartet.planning import known_before, last_states, month_peak_kw, plan_once, state_at
+from site_configs.history import History, read_history, sample_folder, write_history
+from site_configs.loader import load_site
+
+AT = datetime(2026, 8, 26, tzinfo=UTC)
+SITE = load_site("jiashan_park")
+
+
+def history(**columns: list[float]) -> History:
+    """Four quarter hours before `AT` and two from it on."""
+    index = pd.date_range(AT - timedelta(hours=1), periods=6, freq="15min", name="time")
+    return History("here", pd.DataFrame(columns, index=index, dtype=float), 15)
+
+
+@pytest.fixture(scope="module")
+def document() -> PlanDocument:
+    return plan_once(SITE, sample_folder(SITE.id), AT, horizon_hours=6)
+
+
+def test_plan_balances_on_every_carrier_and_step(document):
+    sums = defaultdict(lambda: np.zeros(len(document.times)))
+    for flow in document.flows:
+        assert min(flow.kw) >= 0
+        sums[flow.carrier] += np.array(flow.kw) * (1 if flow.direction == "in" else -1)
+    assert set(sums) == {"power", "cold"}
+    assert max(np.abs(total).max() for total in sums.values()) < 1e-6
+
+
+def test_cost_total_is_the_sum_of_its_terms(document):
+    assert document.cost["total"] == pytest.approx(sum(v for k, v in document.cost.items() if k != "total"))
+
+
+def test_plan_covers_its_horizon_and_every_controlled_device(document):
+    assert document.status == "optimal"
+    assert (document.times[0], len(document.times)) == (AT, 24)
+    assert {s.device for s in document.setpoints} == {d.id for d in SITE.devices if d.main_quantity is not None}
+    assert all(s.reason.zh and s.reason.en for s in document.setpoints)
+    assert {len(v) for states in document.states.values() for v in states.values()} == {25}
+
+
+def test_what_is_assumed_is_said(document):
+    assert any("meter.import_kw is not recorded" in repair for repair in document.repairs)
+    assert any("battery1.energy_kwh is not recorded" in repair for repair in document.repairs)
+
+
+def test_json_is_the_document_and_nothing_else(quartet):
+    arguments = ("plan", "jiashan_park", "--at", "2026-08-26T08:00", "--horizon", "2", "--step", "30", "--json")
+    ran = quartet(*arguments)
+    assert (ran.code, ran.err) == (0, "")
+    plan = PlanDocument.model_validate(ran.json)
+    assert (plan.step_minutes, len(plan.times), plan.issued_at) == (30, 4, AT)
+
+
+def test_nothing_measured_from_the_moment_on_changes_the_plan(document, tmp_path):
+    past = read_history(sample_folder(SITE.id))
+    frame = past.frame.copy()
+    frame.loc[frame.index >= AT] *= 0.5
+    late = tuple(replace(s, energy_needed_kwh=1.0) if s.arrive > AT else s for s in past.sessions)
+    write_history(tmp_path, frame, late)
+    again = plan_once(SITE, tmp_path, AT, horizon_hours=6)
+    assert again.model_dump(exclude={"time_ms"}) == document.model_dump(exclude={"time_ms"})
+
+
+def test_only_intervals_that_are_over_are_known():
+    known = known_before(history(**{"load.demand_kw": [1, 2, 3, 4, 5, 6]}), AT + timedelta(minutes=10))
+    assert list(known.frame["load.demand_kw"]) == [1, 2, 3, 4]
+
+
+def test_a_moment_before_the_history_is_refused():
+    with pytest.raises(InputError, match="the history begins at 2026-08-25T23:00Z: choose a later time"):
+        known_before(history(**{"load.demand_kw": [1] * 6}), AT - timedelta(hours=1))
+
+
+def test_states_are_the_last_ones_measured():
+    frame = history(**{"battery1.energy_kwh": [1, 2, np.nan, np.nan, 9, 9], "battery1.charge_kw": [5] * 6}).frame.iloc[
+        :4
+    ]
+    assert last_states(frame) == {"battery1": {"energy_kwh": 2.0}}
+
+
+def test_cars_that_stand_at_a_charger_are_in_the_state():
+    def car(name: str, arrive: float, depart: float) -> Session:
+        return Session(name, "ev01", AT + timedelta(hours=arrive), AT + timedelta(hours=depart), 10.0)
+
+    past = replace(
+        history(**{"load.demand_kw": [1] * 6}), sessions=(car("gone", -3, -1), car("here", -1, 2), car("later", 1, 3))
+    )
+    state = state_at(SITE, known_before(past, AT), AT, AT - timedelta(days=20))
+    assert [session.session_id for session in state.sessions["ev01"]] == ["here"]
+
+
+def test_month_peak_is_the_meters_where_there_is_one():
+    frame = history(**{"meter.import_kw": [1, 700, 3, 4, 5, 6], "load.demand_kw": [900] * 6}).frame
+    assert month_peak_kw(SITE, frame) == 700.0
+
+
+def test_month_peak_without_a_meter_is_loads_less_pv():
+    frame = history(
+        **{"load.demand_kw": [500, 600, 700, 500, 500, 500], "pv1.available_kw": [0, 0, 300, 0, 0, 0]}
+    ).frame
+    assert month_peak_kw(SITE, frame) == 600.0
+
+
+def test_month_peak_at_the_start_of_a_month_is_zero():
+    assert month_peak_kw(SITE, history(**{"load.demand_kw": [500] * 6}).frame.iloc[:0]) == 0.0
+
+
+def test_a_history_without_a_needed_series_is_refused(tmp_path):
+    write_history(tmp_path, read_history(sample_folder(SITE.id)).frame.drop(columns="cold_load.demand_kw"))
+    with pytest.raises(InputError, match=r"cold_load\.demand_kw is needed: add it"):
+        plan_once(SITE, tmp_path, AT)
