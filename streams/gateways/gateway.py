@@ -29,7 +29,7 @@ from streams.topics import ACKS, DEAD_LETTERS, SETPOINTS
 
 FETCH_WAIT_MS = 500
 """How long a broker may wait for data before it answers a fetch; it answers at once when data comes."""
-EMBEDDED_FETCH_WAIT_MS = 10
+EMBEDDED_FETCH_WAIT_MS = 3
 """The embedded broker does not answer before the wait is over, so this adds to every setpoint's way."""
 EMBEDDED_CLIENT = {"api_version": (2, 8)}
 """The embedded broker's answer to the question for its version cannot be read by this client."""
@@ -80,12 +80,13 @@ class _Post:
         self._uncommitted = False
 
     def take_partitions(self, stop_event: StopEvent) -> None:
-        """Waits for the topic to be there, and takes all its partitions."""
+        """Waits for the topic to be there, and takes all its partitions; knows the way for answers beforehand."""
         while not (partitions := self._consumer.partitions_for_topic(SETPOINTS.name)):
             log.info("site %s: waiting for topic %s", self._site, SETPOINTS.name)
             if stop_event.wait(TOPIC_WAIT_S):
                 return
         self._consumer.assign([TopicPartition(SETPOINTS.name, number) for number in sorted(partitions)])
+        self._producer.partitions_for(ACKS.name)
 
     def receive(self, wait_ms: int) -> list[SetpointMessage]:
         """The site's next setpoints; what cannot be read goes to the dead letters. Other sites' are left to others."""
