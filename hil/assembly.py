@@ -88,6 +88,7 @@ def layout(truth: Truth) -> Layout:
         taper_least=dynamics.taper_least,
         import_limit_kw=grid.import_limit_kw,
         export_limit_kw=grid.export_limit_kw,
+        exports_generation_only=grid.export_source == "generation",
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from optimizer.devices import battery, chiller, grid_connection, heat_pump, pv, thermal_store, v2g_charger
 from optimizer.time_grid import Array
+from streams import guard
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -28,8 +29,11 @@ HEAT, COLD = 0, 1
 
 SEQ, TARGET, SAFE, VALID_FROM, VALID_UNTIL, GRID_LIMIT = range(6)
 """Places in a held setpoint: numbers, kW, seconds since 1970; a limit of NaN is none, a seq of -1 no setpoint."""
+SETPOINT_SIZE = 6
 HELD, NEXT = 0, 1
 """A device holds the setpoint in force and the one that comes after it."""
+NOT_GUARDED = -1
+"""Role of devices that the guard leaves alone: those of heat and cold."""
 IDLE, ACTIVE, EXPIRED = 0, 1, 2
 """States of a device's setpoint, as the register map numbers them."""
 
@@ -68,6 +72,8 @@ class Layout(NamedTuple):
     taper_least: float
     import_limit_kw: float
     export_limit_kw: float
+    exports_generation_only: bool
+    """Whether stored energy must not reach the grid."""
 
 
 class Surroundings(NamedTuple):
@@ -127,6 +133,7 @@ chiller_step = compiled(chiller.step)
 heat_pump_step = compiled(heat_pump.step)
 pv_step = compiled(pv.step)
 grid_step = compiled(grid_connection.step)
+guard_step = compiled(guard.guard)
 
 
 @callable_from_python
@@ -145,7 +152,8 @@ def take_setpoints(layout: Layout, now: PlantArrays) -> None:
     clock = now.clock_s[0]
     for i in range(len(now.held)):
         if now.held[i, NEXT, SEQ] >= 0.0 and now.held[i, NEXT, VALID_FROM] <= clock:
-            now.held[i, HELD, :] = now.held[i, NEXT, :]
+            for place in range(SETPOINT_SIZE):
+                now.held[i, HELD, place] = now.held[i, NEXT, place]
             now.held[i, NEXT, SEQ] = -1.0
         setpoint = now.held[i, HELD]
         if setpoint[SEQ] >= 0.0 and clock < setpoint[VALID_UNTIL]:
@@ -302,53 +310,78 @@ def allowed_import_kw(limit_kw: float, window_kw: Array) -> float:
 
 
 @compiled
-def keep_grid_limit(
-    layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array, excess_kw: float
-) -> float:
-    """Takes `excess_kw` off the import as far as it goes, in this order; tells what is left of it.
-
-    Batteries charge less, cars with slack charge later, batteries discharge down to their least state of charge.
-    """
-    first_car = layout.batteries + layout.stores
+def guarded(
+    layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array, net_kw: float, limit_kw: float
+) -> Array:
+    """(slots,) feeds with which import and export keep their limits, as far as the devices can."""
+    first_car, first_machine = layout.batteries + layout.stores, layout.batteries + layout.stores + layout.chargers
+    first_pv = first_machine + layout.machines
+    roles = np.full(len(feeds), NOT_GUARDED)
+    least, greatest = feeds.copy(), feeds.copy()
     for i in range(layout.batteries):
-        excess_kw -= raise_feed(layout, now, around, row, i, min(feeds[i] + excess_kw, 0.0), feeds)
-    for i in range(first_car, first_car + layout.chargers):
+        roles[i] = guard.BATTERY
+        least[i] = delivered(layout, now, around, row, i, -layout.parameters[i, CHARGE_LIMIT])
+        spare_kwh = max(now.energy_kwh[i] - layout.reserve_kwh[i], 0.0)
+        most_kw = spare_kwh * layout.parameters[i, DISCHARGE_EFFICIENCY] / MINUTE_HOURS
+        greatest[i] = min(most_kw, delivered(layout, now, around, row, i, layout.parameters[i, DISCHARGE_LIMIT]))
+    for i in range(first_car, first_machine):
         car = around.car[row, i - first_car]
-        before = now.energy_kwh[i] * car[STAY] + car[BROUGHT_KWH]
-        due_kw = max(car[NEEDED_KWH] - before, 0.0) / (layout.parameters[i, CHARGE_EFFICIENCY] * MINUTE_HOURS)
-        excess_kw -= raise_feed(layout, now, around, row, i, min(feeds[i] + excess_kw, -due_kw), feeds)
-    for i in range(layout.batteries):
-        left_kwh = max(now.energy_kwh[i] - layout.reserve_kwh[i], 0.0)
-        most_kw = left_kwh * layout.parameters[i, DISCHARGE_EFFICIENCY] / MINUTE_HOURS
-        excess_kw -= raise_feed(layout, now, around, row, i, min(feeds[i] + excess_kw, most_kw), feeds)
-    return excess_kw
+        has_slack = now.energy_kwh[i] * car[STAY] + car[BROUGHT_KWH] >= car[NEEDED_KWH]
+        roles[i] = guard.CAR_WITH_SLACK if has_slack else guard.CAR_DUE
+    for i in range(first_pv, len(feeds)):
+        roles[i] = guard.PV
+        least[i] = 0.0
+    allowed_import = allowed_import_kw(limit_kw, now.window_kw)
+    allowed_export = layout.export_limit_kw
+    if layout.exports_generation_only:
+        generation = 0.0
+        for i in range(first_pv, len(feeds)):
+            generation += feeds[i]
+        allowed_export = min(allowed_export, generation)
+    return guard_step(net_kw, allowed_import, allowed_export, 0.0, roles, feeds, feeds, least, greatest)
 
 
 @compiled
-def raise_feed(
-    layout: Layout, now: PlantArrays, around: Surroundings, row: int, i: int, feed_kw: float, feeds: Array
-) -> float:
-    """Moves a storage up to `feed_kw`, never down; tells by how much it really moved."""
-    before = feeds[i]
-    if feed_kw > before:
-        feeds[i] = delivered(layout, now, around, row, i, feed_kw)
-    return float(feeds[i] - before)
-
-
-@compiled
-def keep_export_limit(layout: Layout, feeds: Array, net_kw: float) -> float:
-    """Cuts discharge, then PV, until export fits the connection; tells the net import after it."""
-    surplus = max(-net_kw - layout.export_limit_kw, 0.0)
+def wished(layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array) -> float:
+    """What PV, batteries and cars feed if all follow their setpoints, into `feeds`; the sum of it [kW]."""
+    first_car, first_machine = layout.batteries + layout.stores, layout.batteries + layout.stores + layout.chargers
+    first_pv = first_machine + layout.machines
+    total = 0.0
     for i in range(len(feeds)):
-        is_store = layout.batteries <= i < layout.batteries + layout.stores
-        first_machine = layout.batteries + layout.stores + layout.chargers
-        if is_store or first_machine <= i < first_machine + layout.machines:
+        if i >= first_pv:
+            sun = around.pv_available_kw[row, i - first_pv]
+            feeds[i] = pv_step(now.reached_kw[i], sun, layout.parameters[i, CAPACITY])
+        elif i < layout.batteries or first_car <= i < first_machine:
+            feeds[i] = delivered(layout, now, around, row, i, now.reached_kw[i])
+        else:
             continue
-        cut = min(max(feeds[i], 0.0), surplus)
-        feeds[i] -= cut
-        surplus -= cut
-        net_kw += cut
-    return net_kw
+        total += feeds[i]
+    return total
+
+
+@compiled
+def settled(layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array, slots: Array) -> float:
+    """Runs PV, batteries and cars with these feeds for the minute and writes their records; what they fed [kW]."""
+    first_car, first_machine = layout.batteries + layout.stores, layout.batteries + layout.stores + layout.chargers
+    total = 0.0
+    for i in range(len(feeds)):
+        if i >= first_machine + layout.machines:
+            slots[i, IN_KW] = feeds[i]
+            total += feeds[i]
+        elif i < layout.batteries or first_car <= i < first_machine:
+            total += commit(layout, now, around, row, i, feeds[i], slots)
+        slots[i, TARGET_KW] = now.wanted_kw[i]
+    return total
+
+
+@compiled
+def metered(layout: Layout, now: PlantArrays, net_kw: float, site: Array) -> None:
+    """The minute at the grid connection: import or export within its limits, and the meter's window moved on."""
+    taken, fed = grid_step(max(net_kw, 0.0), max(0.0 - net_kw, 0.0), layout.import_limit_kw, layout.export_limit_kw)
+    site[IMPORT_KW], site[EXPORT_KW], site[UNSERVED_KW] = taken, fed, max(net_kw - taken, 0.0)
+    for m in range(len(now.window_kw) - 1):
+        now.window_kw[m] = now.window_kw[m + 1]
+    now.window_kw[-1] = taken
 
 
 @compiled
@@ -358,32 +391,14 @@ def minute(layout: Layout, now: PlantArrays, around: Surroundings, row: int, slo
     feeds = np.zeros(len(now.held))
     site[UNSERVED_HEAT_KW] = serve_thermal(layout, now, around, row, HEAT, feeds, slots)
     site[UNSERVED_COLD_KW] = serve_thermal(layout, now, around, row, COLD, feeds, slots)
-    first_car, first_machine = layout.batteries + layout.stores, layout.batteries + layout.stores + layout.chargers
-    first_pv = first_machine + layout.machines
     demand = around.power_demand_kw[row]
-    net = demand + slots[first_machine:first_pv, OUT_KW].sum()
-    for i in range(first_pv, len(feeds)):
-        feeds[i] = pv_step(now.reached_kw[i], around.pv_available_kw[row, i - first_pv], layout.parameters[i, CAPACITY])
-        net -= feeds[i]
-    for i in range(first_machine):
-        if i < layout.batteries or i >= first_car:
-            feeds[i] = delivered(layout, now, around, row, i, now.reached_kw[i])
-            net -= feeds[i]
-    limit = grid_limit_kw(layout, now)
-    allowed = allowed_import_kw(limit, now.window_kw)
-    if net > allowed:
-        net = allowed + keep_grid_limit(layout, now, around, row, feeds, net - allowed)
-    net = keep_export_limit(layout, feeds, net)
-    for i in range(first_machine):
-        if i < layout.batteries or i >= first_car:
-            commit(layout, now, around, row, i, feeds[i], slots)
-    slots[first_pv:, IN_KW] = feeds[first_pv:]
-    slots[:, TARGET_KW] = now.wanted_kw
-    taken, fed = grid_step(max(net, 0.0), max(0.0 - net, 0.0), layout.import_limit_kw, layout.export_limit_kw)
-    site[IMPORT_KW], site[EXPORT_KW], site[LIMIT_KW] = taken, fed, limit
-    site[UNSERVED_KW] = max(net - taken, 0.0)
-    now.window_kw[:-1] = now.window_kw[1:].copy()
-    now.window_kw[-1] = taken
+    first_machine = layout.batteries + layout.stores + layout.chargers
+    for i in range(first_machine, first_machine + layout.machines):
+        demand += slots[i, OUT_KW]
+    site[LIMIT_KW] = grid_limit_kw(layout, now)
+    net = demand - wished(layout, now, around, row, feeds)
+    feeds = guarded(layout, now, around, row, feeds, net, site[LIMIT_KW])
+    metered(layout, now, demand - settled(layout, now, around, row, feeds, slots), site)
     now.clock_s[0] += 60.0
 
 

@@ -220,6 +220,19 @@ def test_grid_limit_is_kept_by_discharging_down_to_the_reserve_and_after_the_set
     assert records.get("meter.import_kw")[-1] > 400  # nothing left to give
 
 
+def test_stored_energy_does_not_reach_the_grid(park):
+    truth = Truth.exact(park.PARK)
+    surroundings = park.drivers(truth, 48)
+    surroundings.series["load.demand_kw"][:] = 100.0
+    plant = Plant(truth, surroundings)
+    _, records = run_minutes(plant, told(plant, plant.start(), park, {"battery1": 250.0, "pv1": 400.0}), 700)
+    export, sun = records.get("meter.export_kw"), records.get("pv1.used_kw")
+    assert np.all(export <= np.minimum(sun, 200.0) + 1e-9)
+    assert export.max() == pytest.approx(200.0)
+    assert records.get("battery1.charge_kw").max() > 0  # takes what the connection does not
+    assert records.get("pv1.used_kw").max() == pytest.approx(records.get("pv1.available_kw")[:700].max(), rel=0.2)
+
+
 def test_cars_with_slack_wait_and_those_without_do_not(park):
     plant = park.exact_plant()
     state = told(plant, plant.start(), park, {"ev1": -20.0, "ev2": -7.0}, grid_limit_kw=10.0)
