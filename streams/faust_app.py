@@ -44,7 +44,7 @@ FULL = 500
 SEND_AGAIN_S = 0.5
 SESSION_S, HEARTBEAT_S = 6.0, 1.0
 """A dead worker's sites are taken over after the session; Faust's own default is a minute."""
-EXIT_FATAL = 70
+EXIT_FATAL, EXIT_INTERRUPTED = 70, 130
 
 
 class Intake(Protocol):
@@ -77,7 +77,7 @@ def run_engine(
     stop_s: float = 10.0,
     stall_s: float = 60.0,
 ) -> None:
-    """Runs the sites until SIGTERM or SIGINT; returns within `stop_s` of it.
+    """Runs the sites until SIGTERM, and returns within `stop_s` of it.
 
     May be killed at any time: a new process with the same ledger goes on where it was. With an SQLite ledger only one
     may run.
@@ -93,6 +93,7 @@ def run_engine(
     Raises:
         InputError: the ledger or a history folder cannot be read.
         MissingPartError: no broker answers.
+        KeyboardInterrupt: it was stopped by Ctrl-C.
     """
     wait_for_broker(broker)
     ensure_topics(broker)
@@ -119,7 +120,7 @@ async def _serve(
     stop_s: float,
     stall_s: float,
 ) -> None:
-    stop = _stop_event(stop_s)
+    stop = Stop(stop_s)
     app = _app(broker, worker_id)
     send = Sender(app).send
     models = FittedModels(ledger, fit_wait_s)
@@ -132,13 +133,14 @@ async def _serve(
         tasks = [asyncio.create_task(_guarded(work)) for work in (dead_letters.run, face.keep_committing)]
         await app.start()
         watchdog.start()
-        await _stopped_or_crashed(app, stop)
+        await _stopped_or_crashed(app, stop.asked)
         watchdog.end()
         await face.commit()
         models.close()
         for task in tasks:
             task.cancel()
         await asyncio.wait_for(app.stop(), stop_s)
+    stop.finish()
 
 
 class Sender:
@@ -258,19 +260,31 @@ def _raw_topic(app: Any, name: str, acks: bool = True) -> Any:
     return app.topic(name, acks=acks, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
 
-def _stop_event(stop_s: float) -> asyncio.Event:
-    """Set by SIGTERM and SIGINT; the process then ends within `stop_s`, whatever hangs."""
-    stop = asyncio.Event()
+class Stop:
+    """Asked for by SIGTERM and SIGINT; whatever hangs, the process ends within `limit_s` of it."""
 
-    def begin() -> None:
-        timer = threading.Timer(stop_s, os._exit, args=(0,))
-        timer.daemon = True
-        timer.start()
-        stop.set()
+    def __init__(self, limit_s: float) -> None:
+        self.asked = asyncio.Event()
+        self._limit_s = limit_s
+        self._interrupted = False
+        self._timer: threading.Timer | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._ask, number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, begin)
-    return stop
+    def finish(self) -> None:
+        """All is closed in order: the time limit falls away."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._interrupted:
+            raise KeyboardInterrupt
+
+    def _ask(self, number: int) -> None:
+        if self._timer is None:
+            self._interrupted = number == signal.SIGINT
+            self._timer = threading.Timer(self._limit_s, os._exit, args=(EXIT_INTERRUPTED if self._interrupted else 0,))
+            self._timer.daemon = True
+            self._timer.start()
+        self.asked.set()
 
 
 async def _stopped_or_crashed(app: Any, stop: asyncio.Event) -> None:

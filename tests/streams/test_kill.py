@@ -1,0 +1,128 @@
+"""The engine killed in mid-run goes on from its ledger: every interval answered once, none lost, none settled twice."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from streams.broker import EmbeddedBroker
+from streams.interval import close_interval
+from streams.ledger import Ledger
+from streams.messages import Reading
+from streams.topics import DEAD_LETTERS, SETPOINTS, TELEMETRY
+from tests.streams.engine_process import (
+    SITE,
+    START,
+    STEP,
+    EngineProcess,
+    Post,
+    all_of,
+    answered,
+    quarter,
+    recorded,
+    running_engine,
+    setpoints_on,
+    wait_until,
+)
+from tests.streams.test_engine import POISON
+
+QUARTERS = 18
+AHEAD = 3
+"""Quarters that are sent before the first of them is answered."""
+
+
+def feed_and_kill(
+    broker: str, ledger: Path, engine: EngineProcess, kills: dict[int, Callable[[], None]], seed: int = 7
+) -> None:
+    """Sends the day quarter by quarter, poison in between; does what `kills` says when so many are answered."""
+    rng = random.Random(seed)
+    post, frame, left = Post(broker), recorded(), dict(kills)
+    for number in range(QUARTERS):
+        wait_until(partial(_answered_at_least, ledger, number - AHEAD), engine)
+        *readings, tick = quarter(frame, number)
+        rng.shuffle(readings)
+        post.send(TELEMETRY.name, readings[::2])
+        if number < len(POISON):
+            post.send_raw(TELEMETRY.name, *POISON[number][:2])
+        post.send(TELEMETRY.name, [*readings[1::2], tick])
+        for count in [count for count in left if answered(ledger) >= count]:
+            time.sleep(rng.uniform(0, 0.5))
+            left.pop(count)()
+    assert not left
+    wait_until(partial(_answered_at_least, ledger, QUARTERS), engine)
+    wait_until(lambda: not _unsent(ledger), engine)
+
+
+def kill_and_start(engine: EngineProcess) -> None:
+    engine.kill()
+    engine.start()
+
+
+def _answered_at_least(ledger: Path, count: int) -> bool:
+    return answered(ledger) >= count
+
+
+def _unsent(path: Path) -> bool:
+    with Ledger(path) as ledger:
+        return bool(ledger.unsent(SITE))
+
+
+def check(broker: str, path: Path) -> dict[str, int]:
+    """Compares what came out with what went in; gives the counts."""
+    with Ledger(path) as ledger:
+        assert ledger.answered_intervals(SITE) == [START + n * STEP for n in range(1, QUARTERS + 1)]
+        traces = ledger.setpoint_trace(SITE)
+        assert all(trace.sent and trace.plan_id and trace.forecast_id for trace in traces)
+        frame = recorded()
+        for number in range(QUARTERS):
+            start = START + number * STEP
+            readings = [message for message in quarter(frame, number) if isinstance(message, Reading)]
+            wanted = close_interval(start, 15, readings).signals
+            row = ledger.recent(SITE, start).iloc[0]
+            assert {name: row[name] for name in row.dropna().index} == {n: s.value for n, s in wanted.items()}
+        statuses = {trace.plan_id: trace.plan_status for trace in traces}
+        counts = ledger.counts()
+    sent = setpoints_on(broker, SETPOINTS.name)
+    assert set(sent) == {trace.cmd_id for trace in traces}
+    return {
+        "answered": counts["plans"],
+        "optimal": sum(status == "optimal" for status in statuses.values()),
+        "setpoints": len(sent),
+        "repeated": sum(count - 1 for count in sent.values()),
+        "dead letters": counts["dead_letters"],
+        "dead letters sent": len({key for key, _ in all_of(broker, DEAD_LETTERS.name)}),
+    }
+
+
+def check_counts(counts: dict[str, int]) -> None:
+    poison = min(len(POISON), QUARTERS)
+    assert counts["dead letters"] == counts["dead letters sent"] == poison
+    assert counts["answered"] == counts["optimal"] == QUARTERS
+    assert counts["setpoints"] > QUARTERS
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(600)
+def test_killed_twice_it_answers_every_interval_once(tmp_path):
+    path = tmp_path / "ledger.db"
+    with EmbeddedBroker() as broker, running_engine(broker, path) as engine:
+        kill = partial(kill_and_start, engine)
+        feed_and_kill(broker, path, engine, {2: kill, 10: kill})
+        assert engine.terminate() == 0
+        check_counts(check(broker, path))
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(900)
+def test_on_a_real_kafka_with_engine_and_broker_killed(tmp_path, real_kafka):
+    path = tmp_path / "ledger.db"
+    with running_engine(real_kafka.address, path) as engine:
+        kill = partial(kill_and_start, engine)
+        feed_and_kill(real_kafka.address, path, engine, {2: kill, 6: real_kafka.restart, 12: kill})
+        assert engine.terminate() == 0
+        check_counts(check(real_kafka.address, path))
