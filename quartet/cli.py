@@ -73,7 +73,12 @@ def demo(
     ] = Path("demo-output"),
     day: Annotated[str, typer.Option("--day", metavar="DATE", help="Recorded local day of the sample.")] = "2026-08-26",
     cycles: Annotated[
-        int | None, typer.Option("--cycles", min=1, help="Stop after so many control cycles; all of the day if absent.")
+        int | None,
+        typer.Option("--cycles", min=1, max=96, help="Stop after so many control cycles; the day if absent."),
+    ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option("--broker", metavar="HOST:PORT", help="A real Kafka, quiet for this site; embedded if absent."),
     ] = None,
 ) -> None:
     """Run a recorded day of the shipped park: Kafka, forecast, plan, Modbus, plant, bill.
@@ -86,7 +91,7 @@ def demo(
     from quartet.demo import run_demo
     from quartet.show import show_summary
 
-    summary = run_demo(out, parse_day(day), cycles)
+    summary = run_demo(out, parse_day(day), cycles, broker)
     if as_json:
         print(summary.model_dump_json(indent=2))
     else:

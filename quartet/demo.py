@@ -30,6 +30,7 @@ from site_configs.history import History, read_history, sample_folder, write_his
 from site_configs.loader import load_site
 from site_configs.site import Site
 from site_configs.tariff import load_tariff, local_midnight
+from streams.admin import ensure_topics, wait_for_broker
 from streams.broker import EmbeddedBroker
 from streams.ledger import Ledger
 
@@ -58,7 +59,7 @@ Show = Callable[[str, int], None]
 """Tells a person what is being done, and how many cycles are over."""
 
 
-def run_demo(out: Path, local_day: date, cycles: int | None = None) -> DemoSummary:
+def run_demo(out: Path, local_day: date, cycles: int | None = None, broker: str | None = None) -> DemoSummary:
     """Runs the day and leaves its files in `out`.
 
     Raises:
@@ -73,7 +74,7 @@ def run_demo(out: Path, local_day: date, cycles: int | None = None) -> DemoSumma
     for name in OWN_FILES:
         (folder / name).unlink(missing_ok=True)
     with _progress(day.quarters) as show:
-        runs = _run(day, history, folder, show)
+        runs = _run(day, history, folder, broker, show)
         show("settling the day and drawing it", day.quarters)
         with Ledger(folder / LEDGER) as ledger:
             summary = summary_of(day, runs, ledger, wall_s=lambda: time.monotonic() - began)
@@ -93,12 +94,12 @@ def _day(site: Site, history: History, local_day: date, quarters: int) -> Day:
     return Day(site, load_tariff(site), local_day, (start, end), peak_before(site, history, start))
 
 
-def _run(day: Day, history: History, folder: Path, show: Show) -> DayRuns:
+def _run(day: Day, history: History, folder: Path, given: str | None, show: Show) -> DayRuns:
     """The day under the engine and under both baselines."""
     start, quarters = day.period[0], day.quarters
     write_history(folder / PAST, *_past(day, history))
     with (
-        EmbeddedBroker() as broker,
+        _broker(given) as broker,
         open_bench(day.site, history, start, quarters, seed=SEED, port=0) as bench,
         children() as started,
     ):
@@ -109,6 +110,18 @@ def _run(day: Day, history: History, folder: Path, show: Show) -> DayRuns:
         engine = _control(bench, broker, quarters, show)
         _wait_for_acks(day.site, folder / LEDGER)
     return DayRuns(engine, rules, none)
+
+
+@contextmanager
+def _broker(given: str | None) -> Iterator[str]:
+    """Address of the broker given, once it answers and has the topics, or of an embedded one."""
+    if given is None:
+        with EmbeddedBroker() as address:
+            yield address
+    else:
+        wait_for_broker(given)
+        ensure_topics(given)
+        yield given
 
 
 def _past(day: Day, history: History) -> tuple[pd.DataFrame, tuple[Session, ...]]:

@@ -47,5 +47,11 @@ def test_links_lead_somewhere(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_index_lists_every_page_and_decision():
+    listed = re.findall(r"\]\(([^)]+\.md)\)", (ROOT / "docs" / "index.md").read_text("utf-8"))
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert sorted(listed) == sorted(pages - {"index.md"})
+
+
 def test_pictures_in_the_docs_are_small():
     assert [path for path in (ROOT / "docs").rglob("*.png") if path.stat().st_size > 200_000] == []

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Lint, types and all tests, with the tools of the virtual environment FOLDER.
+#   scripts/test.sh FOLDER
+# Tests marked `kafka` run on a real Apache Kafka, which needs Java 17 and Maven. Where it cannot be started they are left
+# out with a clear word; with CI=true that is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=${1:?"usage: scripts/test.sh FOLDER"}/bin
+brokers=$(mktemp -d)
+trap 'scripts/kafka.sh down "$brokers" || true; rm -rf "$brokers"' EXIT
+
+say() { printf '\n== %s\n' "$1"; }
+
+say "lint"
+"$bin/ruff" check .
+"$bin/ruff" format --check .
+
+say "types"
+"$bin/mypy"
+
+say "real Kafka"
+if QUARTET_KAFKA=$(scripts/kafka.sh up "$brokers"); then
+  export QUARTET_KAFKA
+  echo "Apache Kafka answers at $QUARTET_KAFKA"
+elif [ "${CI:-}" = true ]; then
+  echo "error: the tests on a real Kafka must run where CI=true" >&2
+  exit 1
+else
+  unset QUARTET_KAFKA
+  echo "No real Kafka: the tests marked kafka are skipped. Everything else runs on the embedded broker."
+fi
+
+say "tests"
+"$bin/pytest" --numprocesses 2 --dist loadgroup --quiet
