@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import pytest
 from streams.broker import EmbeddedBroker
 from streams.interval import close_interval
 from streams.ledger import Ledger
-from streams.messages import Reading
-from streams.topics import DEAD_LETTERS, SETPOINTS, TELEMETRY
+from streams.messages import Acknowledgement, Reading
+from streams.records import SetpointTrace
+from streams.topics import ACKS, DEAD_LETTERS, SETPOINTS, TELEMETRY
 from tests.streams.engine_process import (
     SITE,
     START,
@@ -58,6 +59,27 @@ def feed_and_kill(
     wait_until(lambda: not _unsent(ledger), engine)
 
 
+def acknowledge_all(broker: str, path: Path, engine: EngineProcess) -> None:
+    """Tells the engine that every setpoint was taken and read back, as a gateway does."""
+    with Ledger(path) as ledger:
+        traces = ledger.setpoint_trace(SITE)
+        Post(broker).send(ACKS.name, [ack for trace in traces for ack in _acks(trace)])
+        wait_until(lambda: all(trace.state == "applied" for trace in ledger.setpoint_trace(SITE)), engine)
+
+
+def _acks(trace: SetpointTrace) -> Iterator[Acknowledgement]:
+    for state, readback_kw in (("accepted", None), ("applied", trace.target_kw)):
+        yield Acknowledgement(
+            site=SITE,
+            cmd_id=trace.cmd_id,
+            device=trace.device,
+            seq=trace.seq,
+            state=state,
+            at=trace.interval,
+            readback_kw=readback_kw,
+        )
+
+
 def kill_and_start(engine: EngineProcess) -> None:
     engine.kill()
     engine.start()
@@ -77,7 +99,8 @@ def check(broker: str, path: Path) -> dict[str, int]:
     with Ledger(path) as ledger:
         assert ledger.answered_intervals(SITE) == [START + n * STEP for n in range(1, QUARTERS + 1)]
         traces = ledger.setpoint_trace(SITE)
-        assert all(trace.sent and trace.plan_id and trace.forecast_id for trace in traces)
+        assert all(trace.sent and trace.plan_hash and trace.forecast_issued_at == trace.interval for trace in traces)
+        assert all(trace.readback_kw == trace.target_kw and len(trace.acks) == 2 for trace in traces)
         frame = recorded()
         for number in range(QUARTERS):
             start = START + number * STEP
@@ -113,6 +136,7 @@ def test_killed_twice_it_answers_every_interval_once(tmp_path):
     with EmbeddedBroker() as broker, running_engine(broker, path) as engine:
         kill = partial(kill_and_start, engine)
         feed_and_kill(broker, path, engine, {2: kill, 10: kill})
+        acknowledge_all(broker, path, engine)
         assert engine.terminate() == 0
         check_counts(check(broker, path))
 
@@ -124,5 +148,6 @@ def test_on_a_real_kafka_with_engine_and_broker_killed(tmp_path, real_kafka):
     with running_engine(real_kafka.address, path) as engine:
         kill = partial(kill_and_start, engine)
         feed_and_kill(real_kafka.address, path, engine, {2: kill, 6: real_kafka.restart, 12: kill})
+        acknowledge_all(real_kafka.address, path, engine)
         assert engine.terminate() == 0
         check_counts(check(real_kafka.address, path))
