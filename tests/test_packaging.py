@@ -69,8 +69,6 @@ def tracked_texts() -> dict[str, str]:
 )
 def test_tree_names_no_machine_and_no_registry(pattern: str) -> None:
     found = {
-        name
-        for name, text in tracked_texts().items()
-        if name != "tests/test_packaging.py" and re.search(pattern, text)
+        name for name, text in tracked_texts().items() if name != "tests/test_packaging.py" and re.search(pattern, text)
     }
     assert found == set()
