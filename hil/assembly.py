@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import TypeVar
 
 import numpy as np
@@ -21,7 +22,7 @@ from optimizer.devices.load import Load
 from optimizer.devices.pv import Pv
 from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
-from optimizer.situation import Prices, Situation
+from optimizer.situation import Prices, Session, Situation
 from optimizer.time_grid import Array, TimeGrid
 
 Kind = TypeVar("Kind", bound=AnyDevice)
@@ -92,25 +93,36 @@ def layout(truth: Truth) -> Layout:
     )
 
 
-def surroundings(truth: Truth, conditions: Conditions, minutes: int) -> Surroundings:
-    devices = truth.devices
-    cars = [_car(charger, conditions) for charger in of_type(devices, V2gCharger)]
+def surroundings(truth: Truth, drivers: Drivers, conditions: Conditions) -> Surroundings:
+    devices, minutes = truth.devices, drivers.minutes
+    cars = [_car(charger, drivers, conditions) for charger in of_type(devices, V2gCharger)]
     heat, cold = (demand_kw(devices, conditions, carrier, minutes) for carrier in ("heat", "cold"))
     return Surroundings(
         power_demand_kw=demand_kw(devices, conditions, "power", minutes),
         thermal_demand_kw=np.stack([heat, cold], axis=1),
         pv_available_kw=_side_by_side([conditions[pv.id]["available_kw"] for pv in of_type(devices, Pv)], minutes),
         cop=_side_by_side([conditions[machine.id]["cop"] for machine in of_type(devices, *MACHINES)], minutes),
-        car=np.stack(cars, axis=1) if cars else np.zeros((minutes, 0, len(CAR_CONDITIONS) + 1)),
+        car=np.stack(cars, axis=1) if cars else np.zeros((minutes, 0, kernels.TAPERS + 1)),
     )
 
 
-def _car(charger: V2gCharger, conditions: Conditions) -> Array:
-    """(minutes, 7) conditions of the cars at one charger, in the kernels' order."""
+def _car(charger: V2gCharger, drivers: Drivers, conditions: Conditions) -> Array:
+    """(minutes, 8) conditions of the cars at one charger, in the kernels' order."""
     given = conditions[charger.id]
     gain_kwh = charger.charge_limit_kw * charger.charge_efficiency * kernels.MINUTE_HOURS
     needed = kernels.needed_by(given["target_kwh"], given["stay"], given["share"], gain_kwh)
-    return np.stack([*(given[name] for name in CAR_CONDITIONS), needed], axis=1)
+    tapers = _content_is_known(drivers.sessions.get(charger.id, ()), drivers)
+    return np.stack([*(given[name] for name in CAR_CONDITIONS), needed, tapers], axis=1)
+
+
+def _content_is_known(sessions: Iterable[Session], drivers: Drivers) -> Array:
+    """(minutes,) 1 while a car stands there whose capacity and content on arrival are known."""
+    known, minute = np.zeros(drivers.minutes), timedelta(minutes=1)
+    for session in sessions:
+        if session.capacity_kwh is not None and session.energy_on_arrival_kwh is not None:
+            first, last = (session.arrive - drivers.start) // minute, -((drivers.start - session.depart) // minute)
+            known[max(first, 0) : max(last, 0)] = 1.0
+    return known
 
 
 def _side_by_side(columns: list[Array], minutes: int) -> Array:

@@ -45,8 +45,9 @@ IMPORT_KW, EXPORT_KW, UNSERVED_KW, UNSERVED_HEAT_KW, UNSERVED_COLD_KW, LIMIT_KW 
 
 CAPACITY, CHARGE_LIMIT, DISCHARGE_LIMIT, CHARGE_EFFICIENCY, DISCHARGE_EFFICIENCY, LOSS = range(6)
 """Places in a slot's parameters; machines and PV have their largest output in CAPACITY."""
-SHARE, STAY, BROUGHT_KWH, FULL_KWH, FLOOR_KWH, TWO_WAY, NEEDED_KWH = range(7)
-"""Places in a car's conditions; NEEDED_KWH is what it must hold at the end of the minute to be ready in time."""
+SHARE, STAY, BROUGHT_KWH, FULL_KWH, FLOOR_KWH, TWO_WAY, NEEDED_KWH, TAPERS = range(8)
+"""Places in a car's conditions; NEEDED_KWH is what it must hold at the end of the minute to be ready in time. TAPERS is
+1 where FULL_KWH is the car's real capacity: only then is it known when the car draws less."""
 
 
 class Layout(NamedTuple):
@@ -87,7 +88,7 @@ class Surroundings(NamedTuple):
     cop: Array
     """(minutes, machines)."""
     car: Array
-    """(minutes, chargers, 7): see SHARE to NEEDED_KWH."""
+    """(minutes, chargers, 8): see SHARE to TAPERS."""
 
 
 class PlantArrays(NamedTuple):
@@ -207,7 +208,9 @@ def storage_step(
         return store_step(energy, charge, discharge, MINUTE_HOURS, p[0], p[1], p[2], p[3], p[4], p[5])
     car = around.car[row, i - layout.batteries - layout.stores]
     before = energy * car[STAY] + car[BROUGHT_KWH]
-    limit = p[CHARGE_LIMIT] * car[SHARE] * taper(layout, before, car[FULL_KWH])
+    limit = (
+        p[CHARGE_LIMIT] * car[SHARE] * (taper(layout, before / max(car[FULL_KWH], 1e-9)) if car[TAPERS] > 0.0 else 1.0)
+    )
     return charger_step(
         before, charge, discharge, MINUTE_HOURS, car[FULL_KWH], car[FLOOR_KWH],
         limit, p[DISCHARGE_LIMIT] * car[SHARE] * car[TWO_WAY], p[CHARGE_EFFICIENCY], p[DISCHARGE_EFFICIENCY],
@@ -215,12 +218,11 @@ def storage_step(
 
 
 @compiled
-def taper(layout: Layout, energy_kwh: float, full_kwh: float) -> float:
-    """Share of the charger's power that a car draws at this content [-]: falls in a line near full."""
-    if layout.taper_from >= 1.0 or full_kwh <= 0.0:
+def taper(layout: Layout, state_of_charge: float) -> float:
+    """Share of the charger's power that a car draws [-]: falls in a line near full."""
+    if layout.taper_from >= 1.0:
         return 1.0
-    left = (1.0 - energy_kwh / full_kwh) / (1.0 - layout.taper_from)
-    return min(max(left, layout.taper_least), 1.0)
+    return min(max((1.0 - state_of_charge) / (1.0 - layout.taper_from), layout.taper_least), 1.0)
 
 
 @compiled

@@ -123,7 +123,7 @@ class Plant:
         """Devices that follow setpoints."""
         self.conditions = assembly.minute_conditions(truth, drivers)
         self.layout = assembly.layout(truth)
-        self.surroundings = assembly.surroundings(truth, self.conditions, drivers.minutes)
+        self.surroundings = assembly.surroundings(truth, drivers, self.conditions)
         self.columns = self._columns()
 
     def start(self, states: Mapping[str, Mapping[str, float]] | None = None) -> PlantState:

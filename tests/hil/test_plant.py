@@ -143,13 +143,15 @@ def test_car_is_charged_only_while_it_stands_there(park):
     assert records.get("ev2.charge_kw").sum() / 60 * 0.95 == pytest.approx(20.0)  # what it needs, content unknown
 
 
-def test_car_draws_less_near_full(park):
+def test_car_draws_less_near_full_if_its_content_is_known(park):
     plant = park.drawn_plant()
-    _, records = run_minutes(plant, told(plant, plant.start(), park, {"ev1": -20.0}), 300)
+    _, records = run_minutes(plant, told(plant, plant.start(), park, {"ev1": -20.0, "ev2": -7.0}), 300)
     energy, charge = records.get("ev1.energy_kwh"), records.get("ev1.charge_kw")
-    above, below = energy > 0.95 * 60, (energy > 20) & (energy < 0.8 * 60)
+    above, below = energy > 0.98 * 60, (energy > 20) & (energy < 0.94 * 60)
     assert charge[below].min() > 19.9
     assert charge[above].max() < 10
+    unknown = records.get("ev2.charge_kw")
+    assert set(np.round(unknown[2 : np.flatnonzero(unknown)[-1]], 1)) == {7.0}
 
 
 def test_new_setpoint_acts_after_the_delay_and_the_lag(park):
