@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
@@ -25,7 +26,7 @@ from site_configs.history import read_history
 from site_configs.site import Site
 from streams import faust_private
 from streams.acks import AckIntake
-from streams.admin import ensure_topics, wait_for_broker
+from streams.admin import ensure_topics, is_embedded, wait_for_broker
 from streams.dead_letters import DeadLetterDesk
 from streams.engine import Engine
 from streams.ledger import Ledger
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 GROUP = "quartet-engine"
 COMMIT_EVERY_S = 0.5
 REVOKE_LIMIT_S = 3.0
+EMBEDDED_FETCH_WAIT_MS = 20
+"""The embedded broker answers a fetch only when its wait is over, even if messages come meanwhile."""
 FULL = 500
 """Work that may wait before taking in pauses."""
 SEND_AGAIN_S = 0.5
@@ -132,6 +135,8 @@ async def _serve(
         watchdog = Watchdog(broker, lambda: (face.progress, engine.deciding), lambda: face.positions, _fatal, stall_s)
         tasks = [asyncio.create_task(_guarded(work)) for work in (dead_letters.run, face.keep_committing)]
         await app.start()
+        if is_embedded(broker):
+            faust_private.set_fetch_wait(app, EMBEDDED_FETCH_WAIT_MS)
         watchdog.start()
         await _stopped_or_crashed(app, stop.asked)
         watchdog.end()
@@ -247,6 +252,7 @@ def _app(broker: str, worker_id: str) -> Any:
         GROUP,
         broker=[f"kafka://{address}" for address in broker.split(",")],
         store="memory://",
+        datadir=Path(tempfile.gettempdir()) / "quartet-faust",  # it makes empty folders even without a store
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
