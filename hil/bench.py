@@ -52,11 +52,6 @@ class DayRecord:
     messages: int
     """Readings and ticks published."""
 
-    @property
-    def peak_kw(self) -> float:
-        """Highest quarter-hour import of the run [kW]."""
-        return float(self.records.get("meter.import_kw").reshape(-1, 15).mean(axis=1).max())
-
 
 @dataclass(frozen=True)
 class Bench:
@@ -122,19 +117,3 @@ def open_bench(
     meter_rng = np.random.default_rng(seed).spawn(3)[2]
     with ModbusFace(controller, site.control.port if port is None else port) as face:
         yield Bench(controller, before, face.port, meter_rng)
-
-
-def run_day(
-    site: Site,
-    history: History,
-    day: datetime,
-    broker: str,
-    *,
-    seed: int,
-    wait_s: float = 10.0,
-    on_cycle: Callable[[Cycle], None] = lambda cycle: None,
-    quarters: int = QUARTERS_OF_A_DAY,
-) -> DayRecord:
-    """The day that starts at `day`, on the site's own Modbus port; see `Bench.run`."""
-    with open_bench(site, history, day, quarters, seed=seed) as bench:
-        return bench.run(broker, quarters, wait_s=wait_s, on_cycle=on_cycle)
