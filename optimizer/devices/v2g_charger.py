@@ -14,7 +14,7 @@ less. (4) is not a row: it is checked in the answer and enforced where it is bro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -58,6 +58,8 @@ class V2gCharger(Device):
     """Paid to the driver per kWh fed back [money/kWh] (RULES 2: replacement cost over full cycles)."""
     missed_price_per_kwh: Positive = 500.0
     """Price of a kWh missing at departure [money/kWh]; above the demand price spread over a quarter hour."""
+    departure_margin_minutes: NotNegative = 10.0
+    """Cars are planned to be ready this long before they leave: for delays and the slow end of charging [min]."""
 
     rule_order: ClassVar[int] = 1
     main_quantity: ClassVar[str | None] = "discharge_kw"
@@ -79,7 +81,8 @@ class V2gCharger(Device):
         grid = situation.grid
         step = timedelta(minutes=grid.step_minutes)
         first = max((session.arrive - grid.start) // step, free_from)
-        last = -((grid.start - session.depart) // step) - 1
+        leaves = self._planned_departure(session, grid.start)
+        last = -((grid.start - leaves) // step) - 1
         if last < first or first >= grid.near or last < 0:
             return free_from
         present = session.arrive <= grid.start
@@ -92,7 +95,7 @@ class V2gCharger(Device):
         given["share"][stand] = 1.0
         given["share"][first] = min(1.0, (begins + step - max(session.arrive, begins)) / step)
         if last < grid.near:
-            given["share"][last] *= min(1.0, (session.depart - (grid.start + last * step)) / step)
+            given["share"][last] *= min(1.0, (leaves - (grid.start + last * step)) / step)
         given["needed_kwh"][stand] = target
         given["stay"][stand] = 1.0
         if not (present and first == 0):
@@ -100,11 +103,16 @@ class V2gCharger(Device):
             given["arrive_kwh"][first] = energy
         given["full_kwh"][stand] = max(full or 0.0, energy)
         given["floor_kwh"][stand] = min(self.v2g_floor_soc * (session.capacity_kwh or 0.0), energy)
-        still_possible = max(0.0, (session.depart - grid.near_end) / timedelta(hours=1)) * self.charge_limit_kw
+        still_possible = max(0.0, (leaves - grid.near_end) / timedelta(hours=1)) * self.charge_limit_kw
         given["target_kwh"][end - 1] = max(0.0, target - still_possible * self.charge_efficiency)
         if self._is_known(session) and self.discharge_limit_kw > 0:
             given["two_way"][stand] = 1.0
         return end
+
+    def _planned_departure(self, session: Session, now: datetime) -> datetime:
+        """The announced departure less the margin; the announced one when the margin has begun."""
+        leaves = session.depart - timedelta(minutes=self.departure_margin_minutes)
+        return leaves if leaves > max(now, session.arrive) else session.depart
 
     @staticmethod
     def _is_known(session: Session) -> bool:
@@ -198,6 +206,12 @@ class V2gCharger(Device):
 
     def why_idle(self, conditions: Mapping[str, float]) -> tuple[str, str] | None:
         return None if conditions["share"] > 0 else ("无车", "no car plugged in")
+
+    def setpoint_kw(self, flows: Asked, conditions: Mapping[str, float]) -> float | None:
+        """The power while the car is there: a plan's step mean over the part of the step with a car."""
+        mean = flows.get("discharge_kw", 0.0) - flows.get("charge_kw", 0.0)
+        share = conditions["share"]
+        return mean / share if share > 0 else 0.0
 
     def asked(self, target_kw: float) -> dict[str, float]:
         return {"charge_kw": max(0.0, -target_kw), "discharge_kw": max(0.0, target_kw)}

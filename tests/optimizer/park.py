@@ -25,8 +25,8 @@ def park(**grid: float) -> tuple[AnyDevice, ...]:
         Battery(id="battery1", capacity_kwh=600, charge_limit_kw=250, discharge_limit_kw=250),
         ThermalStore(id="store", carrier="cold", capacity_kwh=500, charge_limit_kw=120, discharge_limit_kw=120),
         Chiller(id="chiller1", cooling_limit_kw=300, min_part_load=0.3),
-        V2gCharger(id="ev01", charge_limit_kw=20, discharge_limit_kw=20),
-        V2gCharger(id="ev02", charge_limit_kw=20),
+        V2gCharger(id="ev01", charge_limit_kw=20, discharge_limit_kw=20, departure_margin_minutes=0),
+        V2gCharger(id="ev02", charge_limit_kw=20, departure_margin_minutes=0),
     )
 
 

@@ -89,7 +89,9 @@ EXAMPLES = {
         CHILLER,
     ),
     "v2g_charger": _example(
-        V2gCharger(id="ev01", charge_limit_kw=20, discharge_limit_kw=20, wear_cost_per_kwh=0.1),
+        V2gCharger(
+            id="ev01", charge_limit_kw=20, discharge_limit_kw=20, wear_cost_per_kwh=0.1, departure_margin_minutes=0
+        ),
         GRID,
         LOAD,
         cars=(car("ev01", -1, 2, 12), car("ev01", 3, 6, 10)),
