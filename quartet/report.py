@@ -9,6 +9,8 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 
 from optimizer.devices.base import Device
+from quartet.chinese_font import font_face
+from quartet.comparison import bill_rows, measure_rows, money
 from quartet.documents import DemoSummary
 from quartet.figures import (
     Draw,
@@ -21,12 +23,8 @@ from quartet.figures import (
     svg_of,
     tracking_svg,
 )
-from quartet.show import CONTROLLERS, cost_lines, money, percent
 
-LINE_NAMES_ZH = {
-    "sharp": "尖峰电费", "peak": "高峰电费", "flat": "平段电费", "valley": "低谷电费", "deep": "深谷电费",
-    "demand": "需量电费", "export": "上网收入", "wear": "电池损耗", "total": "合计",
-}  # fmt: skip
+FONT_PLACE = "/* font */"
 TRACKED_KINDS = ("battery", "thermal_store", "chiller", "heat_pump")
 
 
@@ -46,29 +44,24 @@ class Fact:
     good: bool = False
 
 
-@dataclass(frozen=True)
-class CostLine:
-    zh: str
-    en: str
-    values: Sequence[str]
-
-
 def report_html(summary: DemoSummary, day: MeasuredDay) -> str:
     """The whole page."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string((files("quartet") / "templates" / "report.html").read_text(encoding="utf-8"))
-    return template.render(
+    page = template.render(
         summary=summary,
         site=day.site,
         cards=_cards(summary),
         pictures=_pictures(day),
-        lines=_lines(summary),
+        bill=bill_rows(summary),
+        measures=measure_rows(summary),
         facts=_facts(summary),
         footer={
             "zh": "由 quartet demo 生成：负荷、光伏、气温与车辆为真实记录，园区设备为仿真。",
             "en": "Made by quartet demo: loads, PV, weather and cars are recorded, the equipment is simulated.",
         },
     )
+    return page.replace(FONT_PLACE, font_face(page))
 
 
 def _cards(summary: DemoSummary) -> list[Fact]:
@@ -104,31 +97,14 @@ def _tracking(day: MeasuredDay, devices: Sequence[Device]) -> Picture:
     return Picture("指令与实测", "setpoint against measured [kW], > 0 feeds the bus", *tracking_svg(devices, day))
 
 
-def _lines(summary: DemoSummary) -> list[CostLine]:
-    costs = {name: getattr(summary.cost, name) for name in CONTROLLERS}
-    return [
-        CostLine(line_name_zh(line), line, [money(costs[name].get(line)) for name in CONTROLLERS])
-        for line in cost_lines(costs)
-    ]
-
-
-def line_name_zh(line: str) -> str:
-    """Chinese name of a line of the bill, e.g. of `energy_peak`."""
-    return LINE_NAMES_ZH.get(line.removeprefix("energy_"), "")
-
-
 def _facts(summary: DemoSummary) -> list[Fact]:
-    cycles, setpoints, carbon, used = summary.cycles, summary.setpoints, summary.carbon_kg, summary.pv_self_use
+    cycles, setpoints = summary.cycles, summary.setpoints
     return [
         Fact("控制周期", "control cycles", f"{cycles.count}: {cycles.optimal} optimal, {cycles.fallback} fallback"),
         Fact("周期耗时", "time of a cycle", f"p50 {summary.cycle_ms.p50:.0f} ms, p99 {summary.cycle_ms.p99:.0f} ms"),
         Fact("指令", "setpoints", f"{setpoints.sent:,} sent, {setpoints.applied:,} applied, "
              f"{setpoints.rejected} rejected, {setpoints.expired} expired"),
         Fact("消息", "messages", f"{summary.messages.taken_in:,} in, {summary.messages.dead_letters} dead letters"),
-        Fact("碳排放（引擎／规则／不动）", "carbon, engine / rules / idle",
-             f"{carbon.engine:,.0f} / {carbon.rules:,.0f} / {carbon.none:,.0f} kg CO2"),
-        Fact("光伏自用率（引擎／规则／不动）", "PV used in the park, engine / rules / idle",
-             f"{percent(used.engine)} / {percent(used.rules)} / {percent(used.none)}"),
         Fact("车辆", "cars", f"{summary.ev.sessions} sessions, {summary.ev.served_kwh:,.0f} kWh served, "
              f"{summary.ev.missed_kwh:,.1f} kWh missed"),
     ]  # fmt: skip

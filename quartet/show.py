@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optimizer.plan import PlanDocument
+from quartet.comparison import bill_rows, measure_rows, money
 from quartet.documents import DemoSummary
 from site_configs.loader import CheckDocument
 from site_configs.site import Site
@@ -21,7 +22,6 @@ from site_configs.site import Site
 BARS = " ▁▂▃▄▅▆▇█"
 BARS_WIDTH = 36
 PLAIN: Any = {"box": box.SIMPLE_HEAD, "title_justify": "left", "title_style": "bold"}
-CONTROLLERS = ("engine", "rules", "none")
 STATUS_STYLE = {"optimal": "green", "feasible": "yellow", "shifted": "yellow", "rules": "red"}
 
 
@@ -32,10 +32,6 @@ def bars(values: Sequence[float], width: int = 48) -> str:
     edges = [i * len(values) // width for i in range(width + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
     return "".join(BARS[round(max(0.0, mean) / top * (len(BARS) - 1))] for mean in means)
-
-
-def money(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.2f}"
 
 
 def show_plan(document: PlanDocument, site: Site) -> None:
@@ -167,7 +163,7 @@ def show_summary(summary: DemoSummary, out: Path) -> None:
     console.print(
         f"cycle p50 {summary.cycle_ms.p50:.0f} ms, p99 {summary.cycle_ms.p99:.0f} ms; {summary.wall_s:.0f} s in all"
     )
-    console.print(_cost_table(summary))
+    console.print(_comparison(summary))
     console.print(
         f"{summary.ev.sessions} cars, {summary.ev.served_kwh:,.0f} kWh served; "
         f"month's peak before the day {summary.peak_kw['before']:,.1f} kW"
@@ -175,32 +171,14 @@ def show_summary(summary: DemoSummary, out: Path) -> None:
     console.print(f"[bold]{out / 'report.html'}[/bold] shows the day in pictures; open it in a browser")
 
 
-def _cost_table(summary: DemoSummary) -> Table:
+def _comparison(summary: DemoSummary) -> Table:
     table = Table(title=f"cost of the day by line ({summary.currency})", **PLAIN)
     table.add_column("line")
     for heading in ("engine", "rules", "stores idle"):
         table.add_column(heading, justify="right")
-    costs = {name: getattr(summary.cost, name) for name in CONTROLLERS}
-    for line in cost_lines(costs):
-        table.add_row(
-            line, *(money(costs[name].get(line)) for name in CONTROLLERS), style="bold" if line == "total" else None
-        )
+    for row in bill_rows(summary):
+        table.add_row(row.en, *row.values, style="bold" if row.en == "total" else None)
     table.add_section()
-    table.add_row("carbon (kg CO2)", *(f"{getattr(summary.carbon_kg, name):,.0f}" for name in CONTROLLERS))
-    table.add_row("PV used in the park", *(percent(getattr(summary.pv_self_use, name)) for name in CONTROLLERS))
-    table.add_row("cars left short (kWh)", *(f"{getattr(summary.ev_missed_kwh, name):,.1f}" for name in CONTROLLERS))
-    table.add_row(
-        "left in stores (kWh)", *(f"{sum(getattr(summary.stored_kwh, name).values()):,.0f}" for name in CONTROLLERS)
-    )
-    table.add_row("month's peak (kW)", *(f"{summary.peak_kw[name]:,.1f}" for name in CONTROLLERS))
+    for row in measure_rows(summary):
+        table.add_row(row.en, *row.values)
     return table
-
-
-def cost_lines(costs: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Every line that any controller has, in the order of the bill, the total last."""
-    lines = list(dict.fromkeys(line for cost in costs.values() for line in cost if line != "total"))
-    return [*lines, "total"]
-
-
-def percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from datetime import date
 from html.parser import HTMLParser
+from io import BytesIO
 
 import numpy as np
 import pandas as pd
 import pytest
+from fontTools.ttLib import TTFont
 from matplotlib.figure import Figure
 
+from quartet.comparison import cost_lines, line_name_zh
 from quartet.documents import (
     Amounts,
     CycleCounts,
@@ -23,8 +27,8 @@ from quartet.documents import (
     Values,
 )
 from quartet.figures import BANDS, MeasuredDay, draw_import, draw_power, draw_stored, measured_kw, overview_png
-from quartet.report import line_name_zh, report_html
-from quartet.show import bars, cost_lines
+from quartet.report import report_html
+from quartet.show import bars
 from site_configs.loader import load_site
 
 N = 96
@@ -184,3 +188,11 @@ def test_cost_lines_keep_the_order_of_the_bill_with_the_total_last():
 @pytest.mark.parametrize("band", sorted(BANDS))
 def test_every_band_has_a_chinese_name(band):
     assert re.fullmatch(r"[一-鿿]+电费", line_name_zh(f"energy_{band}"))
+
+
+def test_page_brings_a_glyph_for_every_chinese_character_it_has(summary, day):
+    html = report_html(summary, day)
+    encoded = re.search(r"base64,([A-Za-z0-9+/=]+)", html).group(1)
+    with TTFont(BytesIO(base64.b64decode(encoded))) as font:
+        glyphs = set(font.getBestCmap())
+    assert {ord(character) for character in html if character >= "\u2e80"} <= glyphs
