@@ -31,10 +31,6 @@ class AckIntake:
     def revoke(self, partition: int) -> None:
         self._books.close(partition)
 
-    @property
-    def partitions(self) -> tuple[int, ...]:
-        return self._books.partitions
-
     def ingest(
         self, partition: int, offset: int, key: bytes | None, value: bytes | None, expected: int | None = None
     ) -> None:

@@ -35,10 +35,11 @@ def wait_for_broker(broker: str, timeout_s: float = 30.0) -> None:
 
 
 def ensure_topics(
-    broker: str, partitions: int = 6, replication: int = 1, topics: Iterable[Topic] = TOPICS
+    broker: str, partitions: int = 6, replication: int | None = None, topics: Iterable[Topic] = TOPICS
 ) -> dict[str, int]:
     """Creates the topics that are missing and gives the number of partitions of each.
 
+    Without `replication` every topic has three copies where there are three brokers or more, else one.
     Topics that exist are left as they are. The embedded broker has no topic administration: it makes a topic when it is
     first asked about it, with a number of partitions of its own.
 
@@ -52,7 +53,7 @@ def ensure_topics(
     if _embedded(cluster):
         counts = _ask_for(broker, wanted)
     else:
-        _create(admin, missing, partitions, replication)
+        _create(admin, missing, partitions, replication or (3 if len(cluster.brokers) >= 3 else 1))
         found = admin.list_topics(timeout=_TIMEOUT_S).topics
         counts = {topic.name: len(found[topic.name].partitions) for topic in wanted}
     if len(set(counts.values())) > 1:

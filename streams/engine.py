@@ -114,6 +114,7 @@ class Engine:
         self.progress = 0
         """Rises with everything done; a watchdog looks at it."""
         self._decisions = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._turn = 0
 
     @property
@@ -125,10 +126,6 @@ class Engine:
     def deciding(self) -> int:
         """Changes with every flush while a decision, which has a time limit of its own, is in hand; else it stands."""
         return self._turn if self._decisions else -1
-
-    @property
-    def partitions(self) -> tuple[int, ...]:
-        return self._books.partitions
 
     def assign(self, partition: int) -> None:
         """Starts afresh with a partition: what is unfinished will be read again."""
@@ -170,10 +167,12 @@ class Engine:
         for book, offset, _ in late:
             book.release(("late", offset))
 
-    async def idle(self) -> None:
-        """Returns when no cycle waits."""
-        while any(desk.queue for desk in self._desks.values()):
-            await asyncio.sleep(0.005)
+    async def stop(self) -> None:
+        """Gives up what is being answered; it will be read again."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     def _take(self, book: OffsetBook, offset: int, message: object) -> None:
         if isinstance(message, Reading):
@@ -265,6 +264,8 @@ class Engine:
         desk.queue.append(cycle)
         if desk.worker is None or desk.worker.done():
             desk.worker = asyncio.get_running_loop().create_task(self._work(desk))
+            self._tasks.add(desk.worker)
+            desk.worker.add_done_callback(self._tasks.discard)
 
     async def _work(self, desk: SiteDesk) -> None:
         try:

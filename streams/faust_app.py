@@ -140,8 +140,9 @@ async def _serve(
         watchdog.start()
         await _stopped_or_crashed(app, stop.asked)
         watchdog.end()
-        await face.commit()
+        await engine.stop()
         models.close()
+        await face.commit()
         for task in tasks:
             task.cancel()
         await asyncio.wait_for(app.stop(), stop_s)

@@ -84,7 +84,3 @@ class Books:
 
     def safe_offsets(self) -> dict[int, int]:
         return {number: book.safe for number, book in self._books.items() if book.safe is not None}
-
-    @property
-    def partitions(self) -> tuple[int, ...]:
-        return tuple(self._books)

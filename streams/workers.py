@@ -143,6 +143,7 @@ class WorkerPool:
 
         Raises:
             WorkerError: the job failed, took too long, or its process ended.
+            CancelledError: on the way out only; the worker has ended and is not replaced.
         """
         worker = await self._take(key)
         limit = limit_s(key in worker.served)
@@ -150,13 +151,21 @@ class WorkerPool:
         answer = loop.run_in_executor(self._threads, worker.exchange, job, attachment, on_part)
         try:
             result = await asyncio.wait_for(asyncio.shield(answer), limit)
-            worker.served.add(key)
-            return result
         except TimeoutError as error:
+            await self._put_another(worker, answer)
             raise WorkerError(f"no answer within {limit:g} s, the worker was ended") from error
-        finally:
-            fit = answer.done() and not worker.ended
-            await self._give_back(worker if fit else await self._replace(worker, answer))
+        except WorkerError:
+            if worker.ended:
+                await self._put_another(worker, answer)
+            else:
+                await self._give_back(worker)
+            raise
+        except asyncio.CancelledError:
+            worker.kill()
+            raise
+        worker.served.add(key)
+        await self._give_back(worker)
+        return result
 
     async def _take(self, key: str) -> Worker:
         async with self._freed:
@@ -170,7 +179,8 @@ class WorkerPool:
             self._idle.append(worker)
             self._freed.notify()
 
-    async def _replace(self, worker: Worker, answer: asyncio.Future[Any]) -> Worker:
+    async def _put_another(self, worker: Worker, answer: asyncio.Future[Any]) -> None:
+        """Ends a worker and puts a fresh one in its place."""
         worker.kill()
         await asyncio.wait([answer])
         answer.exception()
@@ -178,7 +188,7 @@ class WorkerPool:
         fresh = self._spawn()
         self._workers.append(fresh)
         await self._ready(fresh)
-        return fresh
+        await self._give_back(fresh)
 
     def _spawn(self) -> Worker:
         """Must be called in the main thread: the kernel ends a worker with the thread that started it."""

@@ -192,6 +192,19 @@ def test_nothing_is_written_for_a_partition_lost_while_planning(tmp_path):
     tell(run)
 
 
+def test_what_is_in_hand_when_the_engine_stops_is_not_written(tmp_path):
+    async def run():
+        story = Story(tmp_path / "l.db")
+        story.tell(tick(0), tick(1))
+        await asyncio.sleep(0)
+        await story.engine.stop()
+        assert story.planning.asked == [("light_park", at(0))]
+        assert story.answered == []
+        assert story.engine.safe_offsets() == {0: 0}
+
+    tell(run)
+
+
 def test_messages_of_a_partition_that_is_not_ours_are_left(tmp_path):
     async def run():
         story = Story(tmp_path / "l.db")

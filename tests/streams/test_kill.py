@@ -85,6 +85,11 @@ def kill_and_start(engine: EngineProcess) -> None:
     engine.start()
 
 
+def stop_and_start(engine: EngineProcess) -> None:
+    assert engine.terminate() == 0
+    engine.start()
+
+
 def _answered_at_least(ledger: Path, count: int) -> bool:
     return answered(ledger) >= count
 
@@ -131,11 +136,10 @@ def check_counts(counts: dict[str, int]) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
-def test_killed_twice_it_answers_every_interval_once(tmp_path):
+def test_killed_and_stopped_in_mid_run_it_answers_every_interval_once(tmp_path):
     path = tmp_path / "ledger.db"
     with EmbeddedBroker() as broker, running_engine(broker, path) as engine:
-        kill = partial(kill_and_start, engine)
-        feed_and_kill(broker, path, engine, {2: kill, 10: kill})
+        feed_and_kill(broker, path, engine, {2: partial(kill_and_start, engine), 10: partial(stop_and_start, engine)})
         acknowledge_all(broker, path, engine)
         assert engine.terminate() == 0
         check_counts(check(broker, path))

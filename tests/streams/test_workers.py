@@ -74,6 +74,21 @@ def test_a_worker_answers_remembers_and_is_replaced():
     asyncio.run(run())
 
 
+def test_on_the_way_out_a_job_is_given_up():
+    async def run():
+        async with WorkerPool(1, Errands()) as pool:
+            started = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            job = pool.run("a", "hang", seconds(60), on_part=lambda part: loop.call_soon_threadsafe(started.set))
+            task = asyncio.create_task(job)
+            await started.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(run())
+
+
 def test_a_site_goes_back_to_the_worker_that_knows_it():
     async def run():
         async with WorkerPool(2, Errands()) as pool:
