@@ -2,7 +2,7 @@
 
     e[t+1] = stay[t]·e[t] + arrive[t] + (η_c·charge[t] - discharge[t]/η_d)·Δt     (1)
     floor[t] ≤ e[t+1] ≤ full[t]                                                    (2)
-    e[t+1] ≥ target[t] - missed[t]  in the step of departure                       (3)
+    e[t+1] ≥ target[t] - missed[t]  at departure, and already the margin before it    (3)
     charge[t] = 0 or discharge[t] = 0                                              (4)
 
 `stay` is 0 where another car (or none) stands from step t on and `arrive` is what that car brings. A step in which the
@@ -14,7 +14,7 @@ less. (4) is not a row: it is checked in the answer and enforced where it is bro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -37,7 +37,7 @@ from optimizer.devices.base import (
     Slack,
 )
 from optimizer.situation import Session, Situation
-from optimizer.time_grid import Array, GridShape
+from optimizer.time_grid import Array, GridShape, TimeGrid
 
 
 class V2gCharger(Device):
@@ -78,41 +78,39 @@ class V2gCharger(Device):
         return given
 
     def _place(self, given: dict[str, Array], session: Session, situation: Situation, free_from: int) -> int:
-        grid = situation.grid
-        step = timedelta(minutes=grid.step_minutes)
-        first = max((session.arrive - grid.start) // step, free_from)
-        leaves = self._planned_departure(session, grid.start)
-        last = -((grid.start - leaves) // step) - 1
-        if last < first or first >= grid.near or last < 0:
+        """Writes one car into the conditions; the step from which the charger is free again."""
+        grid, step = situation.grid, timedelta(minutes=situation.grid.step_minutes)
+        first = max((session.arrive - grid.start) // step, free_from, 0)
+        end = min(-((grid.start - session.depart) // step), grid.near)
+        if end <= first:
             return free_from
         present = session.arrive <= grid.start
-        first, end = max(first, 0), min(last + 1, grid.near)
-        begins = grid.start + first * step
         energy = self._energy_at_arrival(session, situation, present)
-        full = session.capacity_kwh if self._is_known(session) else session.energy_needed_kwh
-        target = self._target(session)
         stand = slice(first, end)
-        given["share"][stand] = 1.0
-        given["share"][first] = min(1.0, (begins + step - max(session.arrive, begins)) / step)
-        if last < grid.near:
-            given["share"][last] *= min(1.0, (leaves - (grid.start + last * step)) / step)
-        given["needed_kwh"][stand] = target
+        given["share"][stand] = _shares(session, grid, first, end)
         given["stay"][stand] = 1.0
         if not (present and first == 0):
             given["stay"][first] = 0.0
             given["arrive_kwh"][first] = energy
+        known = self._is_known(session)
+        full = session.capacity_kwh if known else session.energy_needed_kwh
         given["full_kwh"][stand] = max(full or 0.0, energy)
         given["floor_kwh"][stand] = min(self.v2g_floor_soc * (session.capacity_kwh or 0.0), energy)
-        still_possible = max(0.0, (leaves - grid.near_end) / timedelta(hours=1)) * self.charge_limit_kw
-        given["target_kwh"][end - 1] = max(0.0, target - still_possible * self.charge_efficiency)
-        if self._is_known(session) and self.discharge_limit_kw > 0:
-            given["two_way"][stand] = 1.0
+        given["two_way"][stand] = float(known and self.discharge_limit_kw > 0)
+        given["needed_kwh"][stand] = self._target(session)
+        self._place_targets(given["target_kwh"], session, grid, energy, stand)
         return end
 
-    def _planned_departure(self, session: Session, now: datetime) -> datetime:
-        """The announced departure less the margin; the announced one when the margin has begun."""
-        leaves = session.depart - timedelta(minutes=self.departure_margin_minutes)
-        return leaves if leaves > max(now, session.arrive) else session.depart
+    def _place_targets(self, target_kwh: Array, session: Session, grid: TimeGrid, energy: float, stand: slice) -> None:
+        """What the car must hold at departure (or the horizon's end) and, where it can, already the margin before."""
+        target, gain_kw = self._target(session), self.charge_limit_kw * self.charge_efficiency
+        later = max(0.0, (session.depart - grid.near_end) / timedelta(hours=1))
+        target_kwh[stand.stop - 1] = max(0.0, target - gain_kw * later)
+        ready = session.depart - timedelta(minutes=self.departure_margin_minutes)
+        last = (ready - grid.start) // timedelta(minutes=grid.step_minutes) - 1
+        if stand.start <= last < stand.stop - 1:
+            hours = (last + 1) * grid.step_hours - max(0.0, (session.arrive - grid.start) / timedelta(hours=1))
+            target_kwh[last] = max(0.0, min(target, energy + gain_kw * hours))
 
     @staticmethod
     def _is_known(session: Session) -> bool:
@@ -218,6 +216,14 @@ class V2gCharger(Device):
 
     def bounds_kw(self) -> tuple[float, float]:
         return (-self.charge_limit_kw, self.discharge_limit_kw)
+
+
+def _shares(session: Session, grid: TimeGrid, first: int, end: int) -> Array:
+    """(end - first,) part of each step in which the car is there."""
+    starts = np.arange(first, end) * grid.step_hours
+    arrive, depart = ((at - grid.start) / timedelta(hours=1) for at in (session.arrive, session.depart))
+    there = np.minimum(depart, starts + grid.step_hours) - np.maximum(arrive, starts)
+    return np.asarray(np.clip(there / grid.step_hours, 0.0, 1.0))
 
 
 def step(

@@ -193,16 +193,23 @@ def test_two_cars_one_after_the_other_at_one_charger() -> None:
     assert energy[13:] == pytest.approx(np.zeros(12))
 
 
-def test_cars_are_ready_before_they_leave_and_get_full_power_while_they_are_there() -> None:
-    """12.5 minutes of the first quarter hour are left before the margin: the setpoint is the power, not the mean."""
-    leaves = START + timedelta(minutes=22, seconds=30)
-    car = Session("soon", "ev01", START - timedelta(hours=1), leaves, 3.0, 20.0, 60.0)
-    charger = V2gCharger(id="ev01", charge_limit_kw=20, departure_margin_minutes=10)
+def test_cars_are_ready_the_margin_before_they_leave() -> None:
+    car = Session("soon", "ev01", START - timedelta(hours=1), START + timedelta(minutes=70), 8.0, 20.0, 60.0)
+    charger = V2gCharger(id="ev01", charge_limit_kw=20, departure_margin_minutes=20)
     devices = (GridConnection(id="grid", import_limit_kw=900), Load(id="load"), charger)
     plan = plan_of(devices, replace(park_situation(near=8, tail_hours=()), sessions={"ev01": (car,)}))
-    share = 12.5 / 15
+    assert plan.states["ev01"]["energy_kwh"][3] == pytest.approx(28.0)
+    assert plan.limits_given_way == ()
+
+
+def test_a_partly_present_car_gets_its_power_not_the_mean() -> None:
+    """10 minutes of the first quarter hour are left: 3 kWh need 19 kW while the car is there."""
+    car = Session("soon", "ev01", START - timedelta(hours=1), START + timedelta(minutes=10), 3.0, 20.0, 60.0)
+    charger = V2gCharger(id="ev01", charge_limit_kw=20)
+    devices = (GridConnection(id="grid", import_limit_kw=900), Load(id="load"), charger)
+    plan = plan_of(devices, replace(park_situation(near=8, tail_hours=()), sessions={"ev01": (car,)}))
     assert plan.flow("ev01", "charge_kw") * 0.25 * 0.95 == pytest.approx([3.0, *[0.0] * 7])
-    assert plan.setpoints[0].target_kw == pytest.approx(-3.0 / 0.95 / 0.25 / share)
+    assert plan.setpoints[0].target_kw == pytest.approx(-3.0 / 0.95 / (10 / 60))
 
 
 def test_a_feeder_limit_holds_for_its_members_together() -> None:
