@@ -25,7 +25,7 @@ test: setup
 	@scripts/test.sh $(VENV)
 
 bench: setup
-	@for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python "$$script" || exit 1; done
+	@for script in $$(grep -l __main__ benchmarks/*.py); do echo "== $$script"; $(VENV)/bin/python "$$script" || exit 1; done
 
 clean:
 	rm -rf demo-output build .pytest_cache .mypy_cache .ruff_cache .hypothesis .kafka

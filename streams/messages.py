@@ -1,4 +1,4 @@
-"""Typed, versioned messages, one definition for every topic; newer minor versions are read, other majors refused."""
+"""Typed, versioned messages: one definition for every topic. Newer minor versions are read, other majors refused."""
 
 from __future__ import annotations
 
