@@ -1,4 +1,4 @@
-"""A real Kafka for the tests marked `kafka`."""
+"""A real Kafka of their own for tests that kill it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MISSING_PART = 3
 
 
 @dataclass(frozen=True)
-class RealKafka:
+class OwnKafka:
     """One broker of Apache Kafka on loopback."""
 
     folder: Path
@@ -28,7 +28,7 @@ class RealKafka:
 
 
 @pytest.fixture(scope="session")
-def real_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKafka]:
+def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnKafka]:
     """Skips where Java or Maven is missing; with CI=true that is a failure."""
     folder = tmp_path_factory.mktemp("kafka")
     up = subprocess.run([SCRIPT, "up", folder, "1", str(free_port())], capture_output=True, text=True, timeout=400)
@@ -36,7 +36,7 @@ def real_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKafka]:
         pytest.skip(up.stderr.strip().splitlines()[-1])
     assert up.returncode == 0, up.stderr
     try:
-        yield RealKafka(folder, up.stdout.strip())
+        yield OwnKafka(folder, up.stdout.strip())
     finally:
         subprocess.run([SCRIPT, "down", folder], check=True, timeout=60)
 

@@ -147,11 +147,11 @@ def test_killed_and_stopped_in_mid_run_it_answers_every_interval_once(tmp_path):
 
 @pytest.mark.kafka
 @pytest.mark.timeout(900)
-def test_on_a_real_kafka_with_engine_and_broker_killed(tmp_path, real_kafka):
+def test_on_a_real_kafka_with_engine_and_broker_killed(tmp_path, own_kafka):
     path = tmp_path / "ledger.db"
-    with running_engine(real_kafka.address, path) as engine:
+    with running_engine(own_kafka.address, path) as engine:
         kill = partial(kill_and_start, engine)
-        feed_and_kill(real_kafka.address, path, engine, {2: kill, 6: real_kafka.restart, 12: kill})
-        acknowledge_all(real_kafka.address, path, engine)
+        feed_and_kill(own_kafka.address, path, engine, {2: kill, 6: own_kafka.restart, 12: kill})
+        acknowledge_all(own_kafka.address, path, engine)
         assert engine.terminate() == 0
-        check_counts(check(real_kafka.address, path))
+        check_counts(check(own_kafka.address, path))
