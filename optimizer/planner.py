@@ -29,7 +29,7 @@ from optimizer.situation import Situation
 from optimizer.solver import Choice, OneOf, Solution, Status, ZeroOrAtLeast, is_kept, solve
 from optimizer.time_grid import Array, GridShape
 
-PART_LOAD_EXACT_STEPS = 16
+PART_LOAD_EXACT_STEPS = 8
 """Steps in which least part loads are exact; later ones are relaxed, for only the first step is ever executed."""
 GAVE_WAY_ABOVE = 1e-4
 
