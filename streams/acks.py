@@ -56,6 +56,10 @@ class AckIntake:
         for book, offset, _ in waiting:
             book.release(offset)
 
+    def next_offsets(self) -> dict[int, int | None]:
+        """By partition: the offset that is read next; None before the first message."""
+        return self._books.next_offsets()
+
     def safe_offsets(self) -> dict[int, int]:
         return self._books.safe_offsets()
 

@@ -137,6 +137,10 @@ class Engine:
         self._books.close(partition)
         self._desks = {site: desk for site, desk in self._desks.items() if desk.book.partition != partition}
 
+    def next_offsets(self) -> dict[int, int | None]:
+        """By partition: the offset that is read next; None before the first message."""
+        return self._books.next_offsets()
+
     def safe_offsets(self) -> dict[int, int]:
         """By partition: the offset to commit."""
         return self._books.safe_offsets()

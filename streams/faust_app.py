@@ -32,7 +32,7 @@ from streams.engine import Engine
 from streams.ledger import Ledger
 from streams.planning import FittedModels, PlanningDesk, PlanningHandler
 from streams.site_runtime import SiteRuntime, at_step
-from streams.watchdog import Positions, Watchdog
+from streams.watchdog import Positions, Todo, Watchdog
 from streams.workers import WorkerPool
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ class Intake(Protocol):
         self, partition: int, offset: int, key: bytes | None, value: bytes | None, expected: int | None = None
     ) -> None: ...
     def flush(self) -> None: ...
+    def next_offsets(self) -> dict[int, int | None]: ...
     def safe_offsets(self) -> dict[int, int]: ...
 
 
@@ -132,7 +133,7 @@ async def _serve(
         restore = {site.id: partial(SiteRuntime.restore, site, ledger, past[site.id]) for site in sites}
         engine = Engine(restore, ledger, PlanningDesk(pool, models, deadline_s), send, dead_letters, _fatal)
         face = Face(app, (engine, AckIntake(ledger, dead_letters)))
-        watchdog = Watchdog(broker, lambda: (face.progress, engine.deciding), lambda: face.positions, _fatal, stall_s)
+        watchdog = Watchdog(broker, lambda: (face.progress, engine.deciding), lambda: face.todo, _fatal, stall_s)
         tasks = [asyncio.create_task(_guarded(work)) for work in (dead_letters.run, face.keep_committing)]
         await app.start()
         if is_embedded(broker):
@@ -178,7 +179,7 @@ class Face:
         self._intakes = {intake.topic: intake for intake in intakes}
         self._earliest: dict[TP, int] = {}
         self._committed: dict[tuple[str, int], int] = {}
-        self.positions: Positions = {}
+        self._read_up_to: Positions = {}
         app.on_partitions_assigned.connect(self._assigned)
         app.on_partitions_revoked.connect(self._revoked)
         for intake in self._intakes.values():
@@ -187,6 +188,11 @@ class Face:
     @property
     def progress(self) -> Hashable:
         return tuple(intake.progress for intake in self._intakes.values())
+
+    @property
+    def todo(self) -> Todo:
+        """For the watchdog, which asks from another thread: how far each partition was read, and what waits."""
+        return Todo(self._read_up_to, sum(intake.backlog for intake in self._intakes.values()))
 
     def _agent(self, intake: Intake) -> Callable[[Any], Any]:
         async def take_in(stream: Any) -> None:
@@ -226,6 +232,17 @@ class Face:
             if tp.topic in self._intakes:
                 self._intakes[tp.topic].revoke(tp.partition)
 
+    def _positions(self) -> Positions:
+        places = [
+            (TP(topic, partition), offset)
+            for topic, intake in self._intakes.items()
+            for partition, offset in intake.next_offsets().items()
+        ]
+        return {
+            (tp.topic, tp.partition): self._begins_at(tp) or self._earliest.get(tp, 0) if offset is None else offset
+            for tp, offset in places
+        }
+
     async def keep_committing(self) -> None:
         """Works for ever."""
         while True:
@@ -242,7 +259,7 @@ class Face:
             for topic, intake in self._intakes.items()
             for partition, offset in intake.safe_offsets().items()
         }
-        self.positions = safe
+        self._read_up_to = self._positions() or self._read_up_to
         moved = {place: offset for place, offset in safe.items() if self._committed.get(place) != offset}
         if moved and await faust_private.commit(self._app, {TP(*place): offset for place, offset in moved.items()}):
             self._committed.update(moved)

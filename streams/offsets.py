@@ -82,5 +82,9 @@ class Books:
         """Whether the assignment that the book belongs to still holds."""
         return self._books.get(book.partition) is book
 
+    def next_offsets(self) -> dict[int, int | None]:
+        """By partition: the offset that is read next; None before the first message."""
+        return {number: book.next_offset for number, book in self._books.items()}
+
     def safe_offsets(self) -> dict[int, int]:
         return {number: book.safe for number, book in self._books.items() if book.safe is not None}

@@ -9,11 +9,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 Positions = Mapping[tuple[str, int], int]
-"""By topic and partition: the offset before which all is finished."""
+"""By topic and partition: the offset that is read next."""
+
+
+class Todo(NamedTuple):
+    """What there is to do."""
+
+    positions: Positions
+    waiting: int
+    """Messages and cycles that were taken in and are not finished."""
 
 
 class StallError(Exception):
@@ -45,14 +54,14 @@ class Watchdog(threading.Thread):
         self,
         broker: str,
         progress: Callable[[], Hashable],
-        positions: Callable[[], Positions],
+        todo: Callable[[], Todo],
         fatal: Callable[[BaseException], None],
         limit_s: float,
     ) -> None:
         super().__init__(name="watchdog", daemon=True)
         self._broker = broker
         self._progress = progress
-        self._positions = positions
+        self._todo = todo
         self._fatal = fatal
         self._clock = StallClock(limit_s)
         self._ended = threading.Event()
@@ -66,21 +75,22 @@ class Watchdog(threading.Thread):
                 continue
             behind = self._behind()
             if behind:
-                self._fatal(
-                    StallError(f"nothing has moved for {self._clock.limit_s:g} s, yet there is more in {behind}")
-                )
+                limit = self._clock.limit_s
+                self._fatal(StallError(f"nothing has moved for {limit:g} s, yet there is more: {', '.join(behind)}"))
                 return
             self._clock.restart(time.monotonic())
 
     def _behind(self) -> list[str]:
-        """Partitions with messages beyond what is finished; none when the broker cannot be asked."""
+        """What there is to do; nothing when the broker cannot be asked."""
+        positions, waiting = self._todo()
         consumer = Consumer({"bootstrap.servers": self._broker, "group.id": "quartet-watchdog", "log_level": 0})
         try:
-            return [
-                f"{topic}[{partition}]"
-                for (topic, partition), safe in self._positions().items()
-                if consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=2)[1] > safe
+            unread = [
+                f"messages in {topic}[{partition}]"
+                for (topic, partition), offset in positions.items()
+                if consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=2)[1] > offset
             ]
+            return [*unread, f"{waiting} unfinished"] if waiting else unread
         except KafkaException:
             return []
         finally:

@@ -8,7 +8,7 @@ from confluent_kafka import Producer
 
 from streams.broker import EmbeddedBroker
 from streams.topics import TELEMETRY
-from streams.watchdog import StallClock, StallError, Watchdog
+from streams.watchdog import StallClock, StallError, Todo, Watchdog
 
 
 def test_standing_still_is_counted_from_the_last_move():
@@ -34,12 +34,14 @@ def test_only_unread_messages_make_it_bite():
             errors.append(error)
             bitten.set()
 
-        read = Watchdog(broker, lambda: 0, lambda: {(TELEMETRY.name, 1): 1, (TELEMETRY.name, 2): 0}, fatal, 0.1)
+        read = Watchdog(
+            broker, lambda: 0, lambda: Todo({(TELEMETRY.name, 1): 1, (TELEMETRY.name, 2): 0}, 0), fatal, 0.1
+        )
         assert read._behind() == []
-        unread = Watchdog(broker, lambda: 0, lambda: {(TELEMETRY.name, 1): 0}, fatal, 0.1)
+        unread = Watchdog(broker, lambda: 0, lambda: Todo({(TELEMETRY.name, 1): 0}, 2), fatal, 0.1)
         unread.start()
         assert bitten.wait(10)
         unread.end()
         assert isinstance(errors[0], StallError)
-        assert f"{TELEMETRY.name}[1]" in str(errors[0])
+        assert f"there is more: messages in {TELEMETRY.name}[1], 2 unfinished" in str(errors[0])
     assert read._behind() == []
