@@ -296,7 +296,8 @@ class Engine:
                 return False
             stored = self._ledger.record(answer_of(desk, cycle, decision))
             _keep_plan(desk.runtime, stored, decision)
-        await self._publish(stored)
+        if not stored.sent:
+            await self._publish(stored)
         return True
 
     async def _decide(self, runtime: SiteRuntime, at: datetime) -> Decision:
