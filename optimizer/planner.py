@@ -26,9 +26,11 @@ from optimizer.compiled import CompiledModel, ParameterVector, Program
 from optimizer.devices.base import Carrier, Cost, Device, Ports
 from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, Plan, Setpoint, Text
 from optimizer.situation import Situation
-from optimizer.solver import Choice, OneOf, Solution, Status, ZeroOrAtLeast, is_kept, solve
+from optimizer.solver import Choice, OneOf, Solution, Status, WholeNumber, ZeroOrAtLeast, is_kept, solve
 from optimizer.time_grid import Array, GridShape
 
+ON_OFF_EXACT_STEPS = 32
+"""Steps in which on/off decisions are whole; later ones are relaxed."""
 PART_LOAD_EXACT_STEPS = 8
 """Steps in which least part loads are exact; later ones are relaxed, for only the first step is ever executed."""
 GAVE_WAY_ABOVE = 1e-4
@@ -77,6 +79,7 @@ def _choices(ports: Mapping[str, Ports], compiled: CompiledModel, shape: GridSha
     """Either-or conditions: one direction at a time in every near step, least part loads in the first hours."""
     found: list[Choice] = []
     exact = range(min(shape.near, PART_LOAD_EXACT_STEPS))
+    near_decisions = range(min(shape.near, ON_OFF_EXACT_STEPS))
     for device, port in ports.items():
         for a, b in port.exclusive:
             family = f"{device}.direction"
@@ -84,6 +87,9 @@ def _choices(ports: Mapping[str, Ports], compiled: CompiledModel, shape: GridSha
         for part in port.semicontinuous:
             family = f"{device}.part_load"
             found += [ZeroOrAtLeast(compiled.column(part.variable[t]), part.minimum, family) for t in exact]
+        for decision in port.decisions:
+            family = f"{device}.on_off"
+            found += [WholeNumber(compiled.column(decision[t]), family) for t in near_decisions]
     return tuple(found)
 
 
@@ -106,7 +112,7 @@ def solve_exactly(program: Program, choices: tuple[Choice, ...], deadline_s: flo
     """
     until = time.perf_counter() + deadline_s
     answer = _enforce(program, choices, until)
-    strict = tuple(choice for choice in choices if isinstance(choice, OneOf))
+    strict = tuple(choice for choice in choices if not isinstance(choice, ZeroOrAtLeast))
     if answer.solution.status is not Status.INFEASIBLE or len(strict) == len(choices):
         return answer
     loose = _enforce(program, strict, until)
@@ -115,7 +121,7 @@ def solve_exactly(program: Program, choices: tuple[Choice, ...], deadline_s: flo
 
 def _enforce(program: Program, choices: tuple[Choice, ...], until: float) -> Answer:
     """Adds what the last answer broke: first the broken steps alone, then whole families, so it ends soon."""
-    enforced = tuple(choice for choice in choices if _pays_to_break(program, choice))
+    enforced = tuple(choice for choice in choices if _surely_broken(program, choice))
     for solves in count(1):
         solution = solve(program, enforced, time_limit_s=max(0.05, until - time.perf_counter()))
         if not solution.usable:
@@ -133,9 +139,11 @@ def _enforce(program: Program, choices: tuple[Choice, ...], until: float) -> Ans
     raise AssertionError("unreachable: every round adds a family or returns")
 
 
-def _pays_to_break(program: Program, choice: Choice) -> bool:
-    """Both directions at once earn money by themselves, as where the export price is above the import price."""
-    return isinstance(choice, OneOf) and program.cost[choice.first] + program.cost[choice.second] < 0
+def _surely_broken(program: Program, choice: Choice) -> bool:
+    """On/off decisions, and both directions at once where that earns money, as with export above import price."""
+    if isinstance(choice, OneOf):
+        return bool(program.cost[choice.first] + program.cost[choice.second] < 0)
+    return isinstance(choice, WholeNumber)
 
 
 class Planner:

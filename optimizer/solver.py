@@ -13,6 +13,7 @@ from enum import Enum
 
 import highspy
 import numpy as np
+from numpy.typing import NDArray
 
 from optimizer.compiled import INFINITY, Program
 from optimizer.time_grid import Array
@@ -55,7 +56,16 @@ class ZeroOrAtLeast:
     """The device and condition it belongs to, over all steps."""
 
 
-Choice = OneOf | ZeroOrAtLeast
+@dataclass(frozen=True)
+class WholeNumber:
+    """A column that takes whole numbers only: an on/off decision."""
+
+    column: int
+    family: str
+    """The device and condition it belongs to, over all steps."""
+
+
+Choice = OneOf | ZeroOrAtLeast | WholeNumber
 
 
 @dataclass(frozen=True)
@@ -78,28 +88,38 @@ def is_kept(choice: Choice, x: Array) -> bool:
     """Whether an answer keeps an either-or condition."""
     if isinstance(choice, OneOf):
         return min(float(x[choice.first]), float(x[choice.second])) <= ABOVE_ZERO
+    if isinstance(choice, WholeNumber):
+        return abs(float(x[choice.column]) - round(float(x[choice.column]))) <= ABOVE_ZERO
     return not ABOVE_ZERO < float(x[choice.column]) < choice.minimum - ABOVE_ZERO
 
 
 def solve(program: Program, choices: tuple[Choice, ...] = (), *, time_limit_s: float = 10.0) -> Solution:
     """Solves the program with the given either-or conditions; shadow prices are those of the decided program."""
-    if not choices:
-        return _run(program, _CONTINUOUS, time_limit_s)
     columns = len(program.cost)
-    extended = _with_choices(program, choices)
-    decided = _run(extended, slice(columns, None), time_limit_s)
-    if not decided.usable:
+    switches = tuple(choice for choice in choices if not isinstance(choice, WholeNumber))
+    extended = _with_switches(program, switches)
+    whole = np.zeros(len(extended.cost), dtype=bool)
+    whole[columns:] = True
+    whole[[choice.column for choice in choices if isinstance(choice, WholeNumber)]] = True
+    decided = _run(extended, whole, time_limit_s)
+    if not (decided.usable and whole.any()):
         return decided
     lower, upper = extended.lower.copy(), extended.upper.copy()
-    lower[columns:] = upper[columns:] = np.round(decided.x[columns:])
-    fixed = _run(replace(extended, lower=lower, upper=upper), _CONTINUOUS, time_limit_s)
-    chosen = fixed if fixed.status is Status.OPTIMAL else decided
-    duals = fixed.row_dual[: len(program.row_lower)]
-    return replace(chosen, status=decided.status, x=chosen.x[:columns], row_dual=duals, gap=decided.gap)
+    lower[whole] = upper[whole] = np.round(decided.x[whole])
+    fixed = _run(replace(extended, lower=lower, upper=upper), np.zeros_like(whole), time_limit_s)
+    settled = fixed.status is Status.OPTIMAL
+    x = (fixed if settled else decided).x[:columns]
+    duals = fixed.row_dual[: len(program.row_lower)] if settled else np.zeros(len(program.row_lower))
+    return replace(decided, x=x, row_dual=duals, objective=fixed.objective if settled else decided.objective)
 
 
-def _with_choices(program: Program, choices: tuple[Choice, ...]) -> Program:
+Switched = OneOf | ZeroOrAtLeast
+
+
+def _with_switches(program: Program, choices: tuple[Switched, ...]) -> Program:
     """The program with one binary column and two rows per choice; big-M is the column's own upper bound."""
+    if not choices:
+        return program
     columns = len(program.cost)
     rows = [row for n, choice in enumerate(choices) for row in _choice_rows(choice, columns + n, program.upper)]
     count = len(choices)
@@ -123,7 +143,7 @@ class _Row:
     upper: float
 
 
-def _choice_rows(choice: Choice, switch: int, upper: Array) -> tuple[_Row, _Row]:
+def _choice_rows(choice: Switched, switch: int, upper: Array) -> tuple[_Row, _Row]:
     """With the switch u: `a <= A u` and `b <= B (1 - u)`, or `x <= X u` and `x >= minimum u`."""
     if isinstance(choice, OneOf):
         first, second = choice.first, choice.second
@@ -146,12 +166,8 @@ class _QuietHighs(highspy.Highs):
         self.setOptionValue("output_flag", False)
 
 
-_CONTINUOUS = slice(0, 0)
-
-
-def _run(program: Program, binaries: slice, time_limit_s: float) -> Solution:
-    integrality = np.zeros(len(program.cost), dtype=np.int32)
-    integrality[binaries] = int(highspy.HighsVarType.kInteger)
+def _run(program: Program, whole: NDArray[np.bool_], time_limit_s: float) -> Solution:
+    integrality = np.where(whole, int(highspy.HighsVarType.kInteger), 0).astype(np.int32)
     highs = _QuietHighs()
     highs.setOptionValue("parallel", "off")
     highs.setOptionValue("time_limit", time_limit_s)
@@ -168,7 +184,7 @@ def _run(program: Program, binaries: slice, time_limit_s: float) -> Solution:
     if passed == highspy.HighsStatus.kError:
         raise ValueError("the solver refused the program: a coefficient or bound is out of its range")
     highs.run()
-    return _read(highs, bool(integrality.any()))
+    return _read(highs, bool(whole.any()))
 
 
 def _read(highs: highspy.Highs, is_mip: bool) -> Solution:

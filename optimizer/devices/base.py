@@ -70,6 +70,8 @@ class Ports:
     exclusive: tuple[tuple[Any, Any], ...] = ()
     """Pairs of step variables of which only one may be above 0 in a step."""
     semicontinuous: tuple[Semicontinuous, ...] = ()
+    decisions: tuple[Any, ...] = ()
+    """On/off variables indexed by step, between 0 and 1: whole numbers in the near hours, relaxed later."""
     slacks: tuple[Slack, ...] = ()
     stored_value: Any = None
     """The row whose shadow price is the worth of the device's stored energy, indexed by step; None without a store."""
