@@ -23,14 +23,12 @@ import pyomo.environ as pyo
 from optimizer import reasons
 from optimizer.balance import BusFlow, FeederLimit, add_balances, add_feeder_limits, add_generation_limits, bus_flows
 from optimizer.compiled import CompiledModel, ParameterVector, Program
-from optimizer.devices.base import Carrier, Cost, Device, Ports
+from optimizer.devices.base import ON_OFF_EXACT_STEPS, Carrier, Cost, Device, Ports
 from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, Plan, Setpoint, Text
 from optimizer.situation import Situation
 from optimizer.solver import Choice, OneOf, Solution, Status, WholeNumber, ZeroOrAtLeast, is_kept, solve
 from optimizer.time_grid import Array, GridShape
 
-ON_OFF_EXACT_STEPS = 32
-"""Steps in which on/off decisions are whole; later ones are relaxed."""
 PART_LOAD_EXACT_STEPS = 8
 """Steps in which least part loads are exact; later ones are relaxed, for only the first step is ever executed."""
 GAVE_WAY_ABOVE = 1e-4
@@ -204,11 +202,7 @@ class _Reading:
             FlowSeries(f.device, f.carrier, f.direction, f.quantity, np.maximum(self._values(f.variable, near), 0.0))
             for f in self.model.flows
         )
-        states = {
-            device: {name: self._values(variable, near + 1) for name, variable in port.states.items()}
-            for device, port in self.model.ports.items()
-            if port.states
-        }
+        states = {device.id: found for device in self.devices if (found := self._states(device, flows))}
         shadow_prices = self._shadow_prices()
         return Plan(
             site=situation.site,
@@ -227,6 +221,23 @@ class _Reading:
             gap=self.answer.solution.gap,
             solves=self.answer.solves,
         )
+
+    def _states(self, device: Device, flows: tuple[FlowSeries, ...]) -> dict[str, Array]:
+        """(near + 1,) values by name: variables as solved, the others as the physical step leaves them."""
+        near, state = self.situation.grid.near, device.start(self.situation)
+        planned = self.model.ports[device.id].states
+        found = {name: self._values(variable, near + 1) for name, variable in planned.items()}
+        derived = {name: np.full(near + 1, value) for name, value in state.items() if name not in planned}
+        if not derived:
+            return found
+        own = {flow.quantity: flow.kw for flow in flows if flow.device == device.id}
+        for t in range(near):
+            asked = {quantity: float(kw[t]) for quantity, kw in own.items()}
+            here = {name: float(values[t]) for name, values in self.conditions[device.id].items()}
+            state = device.step(asked, state, here, self.situation.grid.step_hours).state
+            for name in derived:
+                derived[name][t + 1] = state[name]
+        return found | derived
 
     def _values(self, variable: Any, count: int) -> Array:
         columns = [self.model.compiled.column(variable[t]) for t in range(count)]
