@@ -138,10 +138,8 @@ def _enforce(program: Program, choices: tuple[Choice, ...], until: float) -> Ans
 
 
 def _surely_broken(program: Program, choice: Choice) -> bool:
-    """On/off decisions, and both directions at once where that earns money, as with export above import price."""
-    if isinstance(choice, OneOf):
-        return bool(program.cost[choice.first] + program.cost[choice.second] < 0)
-    return isinstance(choice, WholeNumber)
+    """Both directions at once where that earns money, as with export above import price."""
+    return isinstance(choice, OneOf) and bool(program.cost[choice.first] + program.cost[choice.second] < 0)
 
 
 class Planner:
