@@ -26,14 +26,20 @@ from optimizer.compiled import CompiledModel, ParameterVector, Program
 from optimizer.devices.base import Carrier, Cost, Device, Ports
 from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, Plan, Setpoint, Text
 from optimizer.situation import Situation
-from optimizer.solver import Choice, OneOf, Solution, Status, WholeNumber, ZeroOrAtLeast, is_kept, solve
+from optimizer.solver import MIP_GAP, Choice, OneOf, Solution, Status, WholeNumber, ZeroOrAtLeast, is_kept, solve
 from optimizer.time_grid import Array, GridShape
 
-ON_OFF_EXACT_STEPS = 32
-"""Steps in which on/off decisions are whole; later ones are relaxed."""
-PART_LOAD_EXACT_STEPS = 8
-"""Steps in which least part loads are exact; later ones are relaxed, for only the first step is ever executed."""
 GAVE_WAY_ABOVE = 1e-4
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """In how many steps from now discrete conditions are exact; later they are relaxed, and never executed so."""
+
+    part_load_steps: int = 8
+    """Least part loads of machines that may cycle."""
+    on_off_steps: int = 32
+    """On/off decisions."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,9 @@ class Model:
     choices: tuple[Choice, ...]
 
 
-def build(devices: Sequence[Device], feeders: Sequence[FeederLimit], shape: GridShape) -> Model:
+def build(
+    devices: Sequence[Device], feeders: Sequence[FeederLimit], shape: GridShape, exactness: Exactness | None = None
+) -> Model:
     """The whole site as rows: devices offer flows, balances add them up."""
     model = pyo.ConcreteModel()
     model.device = pyo.Block([device.id for device in devices])
@@ -72,14 +80,17 @@ def build(devices: Sequence[Device], feeders: Sequence[FeederLimit], shape: Grid
     costs = tuple(cost for port in ports.values() for cost in port.costs)
     parameters = ParameterVector({device.id: model.device[device.id] for device in devices})
     compiled = CompiledModel(parameters, model, costs)
-    return Model(shape, model, ports, flows, balances, costs, compiled, _choices(ports, compiled, shape))
+    choices = _choices(ports, compiled, shape, exactness or Exactness())
+    return Model(shape, model, ports, flows, balances, costs, compiled, choices)
 
 
-def _choices(ports: Mapping[str, Ports], compiled: CompiledModel, shape: GridShape) -> tuple[Choice, ...]:
+def _choices(
+    ports: Mapping[str, Ports], compiled: CompiledModel, shape: GridShape, exactness: Exactness
+) -> tuple[Choice, ...]:
     """Either-or conditions: one direction at a time in every near step, least part loads in the first hours."""
     found: list[Choice] = []
-    exact = range(min(shape.near, PART_LOAD_EXACT_STEPS))
-    near_decisions = range(min(shape.near, ON_OFF_EXACT_STEPS))
+    exact = range(min(shape.near, exactness.part_load_steps))
+    near_decisions = range(min(shape.near, exactness.on_off_steps))
     for device, port in ports.items():
         for a, b in port.exclusive:
             family = f"{device}.direction"
@@ -105,25 +116,25 @@ class Answer:
     """True when machines have to run below their least part load, because nothing else is feasible."""
 
 
-def solve_exactly(program: Program, choices: tuple[Choice, ...], deadline_s: float) -> Answer:
+def solve_exactly(program: Program, choices: tuple[Choice, ...], deadline_s: float, gap: float = MIP_GAP) -> Answer:
     """Linear first; either-or conditions that the answer breaks are enforced, until none is broken.
 
     Where minimum part loads leave no answer at all, they are given up (machines then cycle) before anything else.
     """
     until = time.perf_counter() + deadline_s
-    answer = _enforce(program, choices, until)
+    answer = _enforce(program, choices, until, gap)
     strict = tuple(choice for choice in choices if not isinstance(choice, ZeroOrAtLeast))
     if answer.solution.status is not Status.INFEASIBLE or len(strict) == len(choices):
         return answer
-    loose = _enforce(program, strict, until)
+    loose = _enforce(program, strict, until, gap)
     return replace(loose, solves=answer.solves + loose.solves, cycling=True)
 
 
-def _enforce(program: Program, choices: tuple[Choice, ...], until: float) -> Answer:
+def _enforce(program: Program, choices: tuple[Choice, ...], until: float, gap: float) -> Answer:
     """Adds what the last answer broke: first the broken steps alone, then whole families, so it ends soon."""
     enforced = tuple(choice for choice in choices if _surely_broken(program, choice))
     for solves in count(1):
-        solution = solve(program, enforced, time_limit_s=max(0.05, until - time.perf_counter()))
+        solution = solve(program, enforced, time_limit_s=max(0.05, until - time.perf_counter()), gap=gap)
         if not solution.usable:
             return Answer(solution, solves, enforced)
         broken = tuple(choice for choice in choices if not is_kept(choice, solution.x))
