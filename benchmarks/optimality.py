@@ -14,10 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from itertools import count, pairwise
 
 import numpy as np
 from figures import Figure, main
+
 from optimizer.balance import FeederLimit
 from optimizer.devices import AnyDevice
 from optimizer.devices.battery import Battery
@@ -293,7 +294,7 @@ def _tail(first: int, total: int) -> tuple[tuple[float, ...], list[tuple[int, in
     """Hours and index ranges of one-hour steps from `first` to the end, always as many."""
     number = max(0, total - 96) // 4 + 1
     cuts = [min(total, first + 4 * i) for i in range(number + 1)]
-    edges = list(zip(cuts[:-1], cuts[1:], strict=True))
+    edges = list(pairwise(cuts))
     return tuple((b - a) / 4 for a, b in edges), edges
 
 
