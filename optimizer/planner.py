@@ -27,6 +27,7 @@ from optimizer.devices.base import Carrier, Cost, Device, Ports
 from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, Plan, Setpoint, Text
 from optimizer.situation import Situation
 from optimizer.solver import MIP_GAP, Choice, OneOf, Solution, Status, WholeNumber, ZeroOrAtLeast, is_kept, solve
+from optimizer.stability import nearest
 from optimizer.time_grid import Array, GridShape
 
 GAVE_WAY_ABOVE = 1e-4
@@ -168,8 +169,8 @@ class Planner:
         """Why the model was built, each time it was."""
         self._model: Model | None = None
 
-    def plan(self, situation: Situation, deadline_s: float = 10.0) -> Plan | NoPlan:
-        """The best plan for the situation, or why there is none.
+    def plan(self, situation: Situation, deadline_s: float = 10.0, *, last_plan: Plan | None = None) -> Plan | NoPlan:
+        """The best plan for the situation, or why there is none; of equally good ones the nearest to the last plan.
 
         Raises:
             ValueError: a series is missing, of wrong length or not finite (named).
@@ -182,9 +183,13 @@ class Planner:
         program = model.compiled.program(parameters)
         updated = time.perf_counter()
         answer = solve_exactly(program, model.choices, deadline_s)
-        solved = time.perf_counter()
         if not answer.solution.usable:
             return NoPlan(f"{answer.solution.status.value}: {answer.solution.detail}")
+        left_s = max(0.05, deadline_s - (time.perf_counter() - updated))
+        wanted = _of_last_plan(model, situation, last_plan)
+        choices = answer.enforced if answer.cycling else model.choices
+        answer = replace(answer, solution=nearest(program, choices, answer.solution, wanted, left_s))
+        solved = time.perf_counter()
         reading = _Reading(self.devices, model, situation, conditions, parameters, answer)
         took = {"update": (updated - began) * 1e3, "solve": (solved - updated) * 1e3}
         return replace(reading.plan(), time_ms=took)
@@ -196,6 +201,23 @@ class Planner:
             self.rebuilds.append(why)
             self._model = build(self.devices, self.feeders, shape)
         return self._model
+
+
+def _of_last_plan(model: Model, situation: Situation, last: Plan | None) -> dict[int, float]:
+    """What the last plan had for the flows of the stores, by column; empty where it does not reach."""
+    if last is None or last.grid.step_minutes != situation.grid.step_minutes:
+        return {}
+    offset = round((situation.grid.start - last.grid.start) / timedelta(minutes=last.grid.step_minutes))
+    if not 0 <= offset < last.grid.near:
+        return {}
+    steps = range(min(situation.grid.near, last.grid.near - offset))
+    planned = {(flow.device, flow.quantity): flow.kw for flow in last.flows}
+    return {
+        model.compiled.column(flow.variable[t]): float(planned[flow.device, flow.quantity][t + offset])
+        for flow in model.flows
+        if model.ports[flow.device].stored_value is not None and (flow.device, flow.quantity) in planned
+        for t in steps
+    }
 
 
 @dataclass(frozen=True)
