@@ -26,12 +26,21 @@ from optimizer.compiled import CompiledModel, ParameterVector, Program
 from optimizer.devices.base import ON_OFF_EXACT_STEPS, Carrier, Cost, Device, Ports
 from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, Plan, Setpoint, Text
 from optimizer.situation import Situation
-from optimizer.solver import Choice, OneOf, Solution, Status, WholeNumber, ZeroOrAtLeast, is_kept, solve
+from optimizer.solver import MIP_GAP, Choice, OneOf, Solution, Status, WholeNumber, ZeroOrAtLeast, is_kept, solve
+from optimizer.stability import nearest
 from optimizer.time_grid import Array, GridShape
 
-PART_LOAD_EXACT_STEPS = 8
-"""Steps in which least part loads are exact; later ones are relaxed, for only the first step is ever executed."""
 GAVE_WAY_ABOVE = 1e-4
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """In how many steps from now discrete conditions are exact; later they are relaxed, and never executed so."""
+
+    part_load_steps: int = 8
+    """Least part loads of machines that may cycle."""
+    on_off_steps: int = ON_OFF_EXACT_STEPS
+    """On/off decisions."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,9 @@ class Model:
     choices: tuple[Choice, ...]
 
 
-def build(devices: Sequence[Device], feeders: Sequence[FeederLimit], shape: GridShape) -> Model:
+def build(
+    devices: Sequence[Device], feeders: Sequence[FeederLimit], shape: GridShape, exactness: Exactness | None = None
+) -> Model:
     """The whole site as rows: devices offer flows, balances add them up."""
     model = pyo.ConcreteModel()
     model.device = pyo.Block([device.id for device in devices])
@@ -70,14 +81,17 @@ def build(devices: Sequence[Device], feeders: Sequence[FeederLimit], shape: Grid
     costs = tuple(cost for port in ports.values() for cost in port.costs)
     parameters = ParameterVector({device.id: model.device[device.id] for device in devices})
     compiled = CompiledModel(parameters, model, costs)
-    return Model(shape, model, ports, flows, balances, costs, compiled, _choices(ports, compiled, shape))
+    choices = _choices(ports, compiled, shape, exactness or Exactness())
+    return Model(shape, model, ports, flows, balances, costs, compiled, choices)
 
 
-def _choices(ports: Mapping[str, Ports], compiled: CompiledModel, shape: GridShape) -> tuple[Choice, ...]:
+def _choices(
+    ports: Mapping[str, Ports], compiled: CompiledModel, shape: GridShape, exactness: Exactness
+) -> tuple[Choice, ...]:
     """Either-or conditions: one direction at a time in every near step, least part loads in the first hours."""
     found: list[Choice] = []
-    exact = range(min(shape.near, PART_LOAD_EXACT_STEPS))
-    near_decisions = range(min(shape.near, ON_OFF_EXACT_STEPS))
+    exact = range(min(shape.near, exactness.part_load_steps))
+    near_decisions = range(min(shape.near, exactness.on_off_steps))
     for device, port in ports.items():
         for a, b in port.exclusive:
             family = f"{device}.direction"
@@ -103,25 +117,25 @@ class Answer:
     """True when machines have to run below their least part load, because nothing else is feasible."""
 
 
-def solve_exactly(program: Program, choices: tuple[Choice, ...], deadline_s: float) -> Answer:
+def solve_exactly(program: Program, choices: tuple[Choice, ...], deadline_s: float, gap: float = MIP_GAP) -> Answer:
     """Linear first; either-or conditions that the answer breaks are enforced, until none is broken.
 
     Where minimum part loads leave no answer at all, they are given up (machines then cycle) before anything else.
     """
     until = time.perf_counter() + deadline_s
-    answer = _enforce(program, choices, until)
+    answer = _enforce(program, choices, until, gap)
     strict = tuple(choice for choice in choices if not isinstance(choice, ZeroOrAtLeast))
     if answer.solution.status is not Status.INFEASIBLE or len(strict) == len(choices):
         return answer
-    loose = _enforce(program, strict, until)
+    loose = _enforce(program, strict, until, gap)
     return replace(loose, solves=answer.solves + loose.solves, cycling=True)
 
 
-def _enforce(program: Program, choices: tuple[Choice, ...], until: float) -> Answer:
+def _enforce(program: Program, choices: tuple[Choice, ...], until: float, gap: float) -> Answer:
     """Adds what the last answer broke: first the broken steps alone, then whole families, so it ends soon."""
     enforced = tuple(choice for choice in choices if _surely_broken(program, choice))
     for solves in count(1):
-        solution = solve(program, enforced, time_limit_s=max(0.05, until - time.perf_counter()))
+        solution = solve(program, enforced, time_limit_s=max(0.05, until - time.perf_counter()), gap=gap)
         if not solution.usable:
             return Answer(solution, solves, enforced)
         broken = tuple(choice for choice in choices if not is_kept(choice, solution.x))
@@ -153,8 +167,8 @@ class Planner:
         """Why the model was built, each time it was."""
         self._model: Model | None = None
 
-    def plan(self, situation: Situation, deadline_s: float = 10.0) -> Plan | NoPlan:
-        """The best plan for the situation, or why there is none.
+    def plan(self, situation: Situation, deadline_s: float = 10.0, *, last_plan: Plan | None = None) -> Plan | NoPlan:
+        """The best plan for the situation, or why there is none; of equally good ones the nearest to the last plan.
 
         Raises:
             ValueError: a series is missing, of wrong length or not finite (named).
@@ -167,9 +181,13 @@ class Planner:
         program = model.compiled.program(parameters)
         updated = time.perf_counter()
         answer = solve_exactly(program, model.choices, deadline_s)
-        solved = time.perf_counter()
         if not answer.solution.usable:
             return NoPlan(f"{answer.solution.status.value}: {answer.solution.detail}")
+        left_s = max(0.05, deadline_s - (time.perf_counter() - updated))
+        wanted = _of_last_plan(model, situation, last_plan)
+        choices = answer.enforced if answer.cycling else model.choices
+        answer = replace(answer, solution=nearest(program, choices, answer.solution, wanted, left_s))
+        solved = time.perf_counter()
         reading = _Reading(self.devices, model, situation, conditions, parameters, answer)
         took = {"update": (updated - began) * 1e3, "solve": (solved - updated) * 1e3}
         return replace(reading.plan(), time_ms=took)
@@ -181,6 +199,23 @@ class Planner:
             self.rebuilds.append(why)
             self._model = build(self.devices, self.feeders, shape)
         return self._model
+
+
+def _of_last_plan(model: Model, situation: Situation, last: Plan | None) -> dict[int, float]:
+    """What the last plan had for the flows of the stores, by column; empty where it does not reach."""
+    if last is None or last.grid.step_minutes != situation.grid.step_minutes:
+        return {}
+    offset = round((situation.grid.start - last.grid.start) / timedelta(minutes=last.grid.step_minutes))
+    if not 0 <= offset < last.grid.near:
+        return {}
+    steps = range(min(situation.grid.near, last.grid.near - offset))
+    planned = {(flow.device, flow.quantity): flow.kw for flow in last.flows}
+    return {
+        model.compiled.column(flow.variable[t]): float(planned[flow.device, flow.quantity][t + offset])
+        for flow in model.flows
+        if model.ports[flow.device].stored_value is not None and (flow.device, flow.quantity) in planned
+        for t in steps
+    }
 
 
 @dataclass(frozen=True)

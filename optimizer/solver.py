@@ -93,7 +93,9 @@ def is_kept(choice: Choice, x: Array) -> bool:
     return not ABOVE_ZERO < float(x[choice.column]) < choice.minimum - ABOVE_ZERO
 
 
-def solve(program: Program, choices: tuple[Choice, ...] = (), *, time_limit_s: float = 10.0) -> Solution:
+def solve(
+    program: Program, choices: tuple[Choice, ...] = (), *, time_limit_s: float = 10.0, gap: float = MIP_GAP
+) -> Solution:
     """Solves the program with the given either-or conditions; shadow prices are those of the decided program."""
     columns = len(program.cost)
     switches = tuple(choice for choice in choices if not isinstance(choice, WholeNumber))
@@ -101,12 +103,12 @@ def solve(program: Program, choices: tuple[Choice, ...] = (), *, time_limit_s: f
     whole = np.zeros(len(extended.cost), dtype=bool)
     whole[columns:] = True
     whole[[choice.column for choice in choices if isinstance(choice, WholeNumber)]] = True
-    decided = _run(extended, whole, time_limit_s)
+    decided = _run(extended, whole, time_limit_s, gap)
     if not (decided.usable and whole.any()):
         return decided
     lower, upper = extended.lower.copy(), extended.upper.copy()
     lower[whole] = upper[whole] = np.round(decided.x[whole])
-    fixed = _run(replace(extended, lower=lower, upper=upper), np.zeros_like(whole), time_limit_s)
+    fixed = _run(replace(extended, lower=lower, upper=upper), np.zeros_like(whole), time_limit_s, gap)
     settled = fixed.status is Status.OPTIMAL
     x = (fixed if settled else decided).x[:columns]
     duals = fixed.row_dual[: len(program.row_lower)] if settled else np.zeros(len(program.row_lower))
@@ -166,7 +168,7 @@ class _QuietHighs(highspy.Highs):
         self.setOptionValue("output_flag", False)
 
 
-def _run(program: Program, whole: NDArray[np.bool_], time_limit_s: float) -> Solution:
+def _run(program: Program, whole: NDArray[np.bool_], time_limit_s: float, gap: float) -> Solution:
     integrality = np.where(whole, int(highspy.HighsVarType.kInteger), 0).astype(np.int32)
     highs = _QuietHighs()
     highs.setOptionValue("parallel", "off")
@@ -174,7 +176,7 @@ def _run(program: Program, whole: NDArray[np.bool_], time_limit_s: float) -> Sol
     highs.setOptionValue("primal_feasibility_tolerance", FEASIBILITY)
     highs.setOptionValue("dual_feasibility_tolerance", FEASIBILITY)
     highs.setOptionValue("mip_feasibility_tolerance", FEASIBILITY)
-    highs.setOptionValue("mip_rel_gap", MIP_GAP)
+    highs.setOptionValue("mip_rel_gap", gap)
     passed = highs.passModel(
         len(program.cost), len(program.row_lower), len(program.value),
         int(highspy.MatrixFormat.kRowwise), int(highspy.ObjSense.kMinimize), program.offset,

@@ -74,7 +74,7 @@ class DayRuns:
 def summary_of(day: Day, runs: DayRuns, ledger: Ledger, wall_s: Callable[[], float]) -> DemoSummary:
     """The whole summary."""
     measured = {name: flows(run.plant, run.records) for name, run in runs.by_name.items()}
-    costs = {name: _cost(day, run, measured[name]) for name, run in runs.by_name.items()}
+    costs = {name: _cost(day, run) for name, run in runs.by_name.items()}
     cars = {name: served_cars(run.plant, run.records) for name, run in runs.by_name.items()}
     return DemoSummary(
         site=day.site.id,
@@ -100,8 +100,10 @@ def _ev(cars: ServedCars) -> EvCounts:
     return EvCounts(sessions=cars.sessions, served_kwh=cars.served_kwh, missed_kwh=cars.missed_kwh)
 
 
-def _cost(day: Day, run: DayRecord | Run, measured: pd.DataFrame) -> DayCost:
-    return day_cost(day.site, day.tariff, measured, day.period, day.peak_before_kw, wear(run.plant, run.records))
+def _cost(day: Day, run: DayRecord | Run) -> DayCost:
+    """On the minutes, because demand is the highest of the sliding quarter hours (RULES 1.3)."""
+    by_minute = flows(run.plant, run.records, minutes=1)
+    return day_cost(day.site, day.tariff, by_minute, day.period, day.peak_before_kw, wear(run.plant, run.records))
 
 
 def _energies(measured: pd.DataFrame) -> dict[str, float]:

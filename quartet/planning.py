@@ -11,6 +11,7 @@ import pandas as pd
 
 from forecasting.forecast import Forecast
 from forecasting.site_forecaster import FittedSite
+from optimizer.devices.v2g_charger import V2gCharger
 from optimizer.errors import InputError, Problem
 from optimizer.plan import PlanDocument
 from optimizer.situation import Session
@@ -76,6 +77,9 @@ def assumptions(site: Site, known: History, state: SiteState, forecasts: Mapping
     for device in site.devices:
         if device.kind in STORES and "energy_kwh" not in state.devices.get(device.id, {}):
             yield f"{device.id}.energy_kwh is not recorded: the site file's initial state is taken"
+    for charger in state.sessions:
+        if f"{charger}.energy_kwh" not in known.frame:
+            yield f"{charger}.energy_kwh is not recorded: the car is taken as charged at once since it came"
     for name, forecast in forecasts.items():
         if "failed" in forecast.method:
             yield f"forecast of {name}: {forecast.method}"
@@ -103,7 +107,23 @@ def state_at(site: Site, history: History, at: datetime, month_start: datetime) 
         if session.depart > at:
             present[session.charger] = (*present.get(session.charger, ()), session)
     peak_kw = month_peak_kw(site, history.window(month_start, at))
-    return SiteState(site.id, at, last_states(history.frame), peak_kw, present)
+    states = {**_assumed_cars(site, present, at), **last_states(history.frame)}
+    return SiteState(site.id, at, states, peak_kw, present)
+
+
+def _assumed_cars(
+    site: Site, present: Mapping[str, tuple[Session, ...]], at: datetime
+) -> Mapping[str, Mapping[str, float]]:
+    """What the cars that stand there would hold, had they been charged at once since they came."""
+    chargers = [device for device in site.devices if device.kind == "v2g_charger" and device.id in present]
+    return {charger.id: {"energy_kwh": _charged_at_once(charger, present[charger.id][0], at)} for charger in chargers}
+
+
+def _charged_at_once(charger: V2gCharger, session: Session, at: datetime) -> float:
+    known = session.capacity_kwh is not None and session.energy_on_arrival_kwh is not None
+    hours = (at - session.arrive) / timedelta(hours=1)
+    gained = min(session.energy_needed_kwh, charger.charge_limit_kw * charger.charge_efficiency * hours)
+    return gained + (session.energy_on_arrival_kwh or 0.0 if known else 0.0)
 
 
 def last_states(frame: pd.DataFrame) -> Mapping[str, Mapping[str, float]]:

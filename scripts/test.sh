@@ -19,7 +19,8 @@ say "types"
 "$bin/mypy"
 
 say "real Kafka"
-if QUARTET_KAFKA=$(scripts/kafka.sh up "$brokers"); then
+port=$("$bin/python" -c "import random; print(random.randrange(20000, 30000))")
+if QUARTET_KAFKA=$(scripts/kafka.sh up "$brokers" 1 "$port"); then
   export QUARTET_KAFKA
   echo "Apache Kafka answers at $QUARTET_KAFKA"
 elif [ "${CI:-}" = true ]; then

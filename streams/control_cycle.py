@@ -46,7 +46,7 @@ def control_cycle(
     Raises:
         ValueError: the situation itself is broken (a series missing or not finite): no controller can answer it.
     """
-    outcome = planner.plan(situation, deadline_s)
+    outcome = planner.plan(situation, deadline_s, last_plan=last_plan)
     if isinstance(outcome, NoPlan):
         return fallback_cycle(site, situation, last_plan, outcome.reason)
     began = time.perf_counter()

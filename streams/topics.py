@@ -16,10 +16,8 @@ class Topic:
 
 
 TELEMETRY = Topic("quartet.telemetry.v1", "readings and ticks of the sites", 7)
-FORECASTS = Topic("quartet.forecasts.v1", "forecasts with their issue time", 35)
-PLANS = Topic("quartet.plans.v1", "plans as `quartet plan --json` prints them", 35)
 SETPOINTS = Topic("quartet.setpoints.v1", "setpoints for the gateways", 35)
 ACKS = Topic("quartet.acks.v1", "acknowledgements and read-back from the gateways", 35)
 DEAD_LETTERS = Topic("quartet.dead-letters.v1", "messages that could not be used, with the reason", 90)
 
-TOPICS = (TELEMETRY, FORECASTS, PLANS, SETPOINTS, ACKS, DEAD_LETTERS)
+TOPICS = (TELEMETRY, SETPOINTS, ACKS, DEAD_LETTERS)

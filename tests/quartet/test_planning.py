@@ -124,3 +124,22 @@ def test_a_history_without_a_needed_series_is_refused(tmp_path):
     write_history(tmp_path, read_history(sample_folder(SITE.id)).frame.drop(columns="cold_load.demand_kw"))
     with pytest.raises(InputError, match=r"cold_load\.demand_kw is needed: add it"):
         plan_once(SITE, tmp_path, AT)
+
+
+@pytest.mark.parametrize(("minutes", "gained"), [(30, 20 * 0.95 * 0.5), (240, 12.0)])
+def test_cars_not_measured_are_taken_as_charged_at_once(minutes, gained):
+    site = load_site("jiashan_park")
+    at = datetime(2026, 8, 26, 2, tzinfo=UTC)
+    came = at - timedelta(minutes=minutes)
+    cars = (
+        Session("known", "ev01", came, at + timedelta(hours=2), 12.0, 30.0, 60.0),
+        Session("unknown", "ev02", came, at + timedelta(hours=2), 12.0),
+    )
+    frame = pd.DataFrame({"load.demand_kw": [600.0]}, index=pd.DatetimeIndex([at - timedelta(minutes=15)], name="time"))
+    history = replace(read_history(sample_folder("jiashan_park")), frame=frame, sessions=cars)
+    state = state_at(site, history, at, at - timedelta(days=1))
+    assert state.devices["ev01"]["energy_kwh"] == pytest.approx(30.0 + gained)
+    assert state.devices["ev02"]["energy_kwh"] == pytest.approx(gained)
+    measured = history.frame.assign(**{"ev01.energy_kwh": [33.0]})
+    state = state_at(site, replace(history, frame=measured), at, at - timedelta(days=1))
+    assert state.devices["ev01"]["energy_kwh"] == 33.0

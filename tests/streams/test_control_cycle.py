@@ -20,8 +20,8 @@ from tests.optimizer.park import park, park_situation
 class Tampering(Planner):
     """A planner whose plans are broken."""
 
-    def plan(self, situation: Situation, deadline_s: float = 10.0) -> Plan | NoPlan:
-        plan = super().plan(situation, deadline_s)
+    def plan(self, situation: Situation, deadline_s: float = 10.0, *, last_plan: Plan | None = None) -> Plan | NoPlan:
+        plan = super().plan(situation, deadline_s, last_plan=last_plan)
         assert isinstance(plan, Plan)
         first = replace(plan.flows[0], kw=plan.flows[0].kw + 10.0)
         return replace(plan, flows=(first, *plan.flows[1:]))
@@ -30,7 +30,7 @@ class Tampering(Planner):
 class Helpless(Planner):
     """A planner that never finds a plan."""
 
-    def plan(self, situation: Situation, deadline_s: float = 10.0) -> Plan | NoPlan:
+    def plan(self, situation: Situation, deadline_s: float = 10.0, *, last_plan: Plan | None = None) -> Plan | NoPlan:
         return NoPlan("no answer: time limit reached")
 
 
