@@ -22,6 +22,7 @@ from optimizer.devices.load import Load
 from optimizer.devices.pv import Pv
 from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
+from optimizer.errors import InputError, Problem
 from optimizer.situation import Prices, Session, Situation
 from optimizer.time_grid import Array, TimeGrid
 
@@ -38,6 +39,8 @@ SLOT_ORDER: tuple[tuple[type[AnyDevice], ...], ...] = (
 )
 """Slots stand in this order, and within each group in the order of the site file."""
 MACHINES = (Chiller, HeatPump)
+WITHOUT_SLOT: tuple[type[AnyDevice], ...] = (Load, GridConnection)
+"""What the plant knows without a setpoint: demand from outside, and the meter."""
 CAR_CONDITIONS = ("share", "stay", "arrive_kwh", "full_kwh", "floor_kwh", "two_way")
 
 
@@ -47,6 +50,23 @@ def of_type(devices: Iterable[AnyDevice], *kinds: type[Kind]) -> list[Kind]:
 
 def in_slot_order(devices: tuple[AnyDevice, ...]) -> tuple[AnyDevice, ...]:
     return tuple(device for group in SLOT_ORDER for device in of_type(devices, *group))
+
+
+def refuse_unknown(truth: Truth) -> None:
+    """Refuses a site with devices that the simulated plant has no physics for.
+
+    Raises:
+        InputError: names every such device.
+    """
+    known = {kind for group in (*SLOT_ORDER, WITHOUT_SLOT) for kind in group}
+    message = "the simulated plant has no such device: simulate a site without it"
+    problems = [
+        Problem(truth.site.id, f"devices.{place} ({device.id})", device.kind, message)
+        for place, device in enumerate(truth.devices)
+        if type(device) not in known
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 def situation(truth: Truth, drivers: Drivers, states: Mapping[str, Mapping[str, float]]) -> Situation:

@@ -115,6 +115,8 @@ class Plant:
     """A site of known devices with the truth's parameters and its surroundings; nothing here changes while it runs."""
 
     def __init__(self, truth: Truth, drivers: Drivers) -> None:
+        """Raises InputError when the site has devices that the plant does not know."""
+        assembly.refuse_unknown(truth)
         self.truth = truth
         self.drivers = drivers
         self.devices = assembly.in_slot_order(truth.devices)

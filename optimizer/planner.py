@@ -23,7 +23,7 @@ import pyomo.environ as pyo
 from optimizer import reasons
 from optimizer.balance import BusFlow, FeederLimit, add_balances, add_feeder_limits, add_generation_limits, bus_flows
 from optimizer.compiled import CompiledModel, ParameterVector, Program
-from optimizer.devices.base import Carrier, Cost, Device, Ports
+from optimizer.devices.base import ON_OFF_EXACT_STEPS, Carrier, Cost, Device, Ports
 from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, Plan, Setpoint, Text
 from optimizer.situation import Situation
 from optimizer.solver import MIP_GAP, Choice, OneOf, Solution, Status, WholeNumber, ZeroOrAtLeast, is_kept, solve
@@ -39,7 +39,7 @@ class Exactness:
 
     part_load_steps: int = 8
     """Least part loads of machines that may cycle."""
-    on_off_steps: int = 32
+    on_off_steps: int = ON_OFF_EXACT_STEPS
     """On/off decisions."""
 
 
@@ -152,10 +152,8 @@ def _enforce(program: Program, choices: tuple[Choice, ...], until: float, gap: f
 
 
 def _surely_broken(program: Program, choice: Choice) -> bool:
-    """On/off decisions, and both directions at once where that earns money, as with export above import price."""
-    if isinstance(choice, OneOf):
-        return bool(program.cost[choice.first] + program.cost[choice.second] < 0)
-    return isinstance(choice, WholeNumber)
+    """Both directions at once where that earns money, as with export above import price."""
+    return isinstance(choice, OneOf) and bool(program.cost[choice.first] + program.cost[choice.second] < 0)
 
 
 class Planner:
@@ -237,11 +235,7 @@ class _Reading:
             FlowSeries(f.device, f.carrier, f.direction, f.quantity, np.maximum(self._values(f.variable, near), 0.0))
             for f in self.model.flows
         )
-        states = {
-            device: {name: self._values(variable, near + 1) for name, variable in port.states.items()}
-            for device, port in self.model.ports.items()
-            if port.states
-        }
+        states = {device.id: found for device in self.devices if (found := self._states(device, flows))}
         shadow_prices = self._shadow_prices()
         return Plan(
             site=situation.site,
@@ -260,6 +254,23 @@ class _Reading:
             gap=self.answer.solution.gap,
             solves=self.answer.solves,
         )
+
+    def _states(self, device: Device, flows: tuple[FlowSeries, ...]) -> dict[str, Array]:
+        """(near + 1,) values by name: variables as solved, the others as the physical step leaves them."""
+        near, state = self.situation.grid.near, device.start(self.situation)
+        planned = self.model.ports[device.id].states
+        found = {name: self._values(variable, near + 1) for name, variable in planned.items()}
+        derived = {name: np.full(near + 1, value) for name, value in state.items() if name not in planned}
+        if not derived:
+            return found
+        own = {flow.quantity: flow.kw for flow in flows if flow.device == device.id}
+        for t in range(near):
+            asked = {quantity: float(kw[t]) for quantity, kw in own.items()}
+            here = {name: float(values[t]) for name, values in self.conditions[device.id].items()}
+            state = device.step(asked, state, here, self.situation.grid.step_hours).state
+            for name in derived:
+                derived[name][t + 1] = state[name]
+        return found | derived
 
     def _values(self, variable: Any, count: int) -> Array:
         columns = [self.model.compiled.column(variable[t]) for t in range(count)]

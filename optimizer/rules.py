@@ -69,7 +69,7 @@ def roll_out(
 ) -> Plan:
     """Executes decisions step by step over the near horizon; the flows that result, as a plan without setpoints."""
     near, hours = situation.grid.near, situation.grid.step_hours
-    ordered = sorted(devices, key=lambda device: device.rule_order)
+    ordered = sorted(devices, key=lambda device: (device.rule_order, device.rule_rank))
     conditions = {device.id: device.conditions(situation) for device in devices}
     state = {device.id: device.start(situation) for device in devices}
     words = _price_words(situation.prices.import_per_kwh[:near])
@@ -151,9 +151,9 @@ def _price_words(prices: Array) -> list[Literal["cheap", "normal", "dear"]]:
 def _producible(devices: Sequence[Device]) -> dict[str, float]:
     total: dict[str, float] = {}
     for device in devices:
-        if device.rule_order == _CONVERTER_ORDER and device.main_quantity:
-            carrier = device.buses()[device.main_quantity][0]
-            total[carrier] = total.get(carrier, 0.0) + device.bounds_kw()[1]
+        if device.rule_order == _CONVERTER_ORDER:
+            for carrier, kw in device.producible_kw().items():
+                total[carrier] = total.get(carrier, 0.0) + kw
     return total
 
 

@@ -6,8 +6,12 @@ from typing import Annotated
 
 from pydantic import Field
 
+from optimizer.devices.backup_generator import BackupGenerator
 from optimizer.devices.battery import Battery
 from optimizer.devices.chiller import Chiller
+from optimizer.devices.chp import Chp
+from optimizer.devices.gas_boiler import GasBoiler
+from optimizer.devices.gas_supply import GasSupply
 from optimizer.devices.grid_connection import GridConnection
 from optimizer.devices.heat_pump import HeatPump
 from optimizer.devices.load import Load
@@ -15,8 +19,33 @@ from optimizer.devices.pv import Pv
 from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
 
-DEVICES = (Battery, Chiller, GridConnection, HeatPump, Load, Pv, ThermalStore, V2gCharger)
+DEVICES = (
+    BackupGenerator,
+    Battery,
+    Chiller,
+    Chp,
+    GasBoiler,
+    GasSupply,
+    GridConnection,
+    HeatPump,
+    Load,
+    Pv,
+    ThermalStore,
+    V2gCharger,
+)
 
 AnyDevice = Annotated[
-    Battery | Chiller | GridConnection | HeatPump | Load | Pv | ThermalStore | V2gCharger, Field(discriminator="kind")
+    BackupGenerator
+    | Battery
+    | Chiller
+    | Chp
+    | GasBoiler
+    | GasSupply
+    | GridConnection
+    | HeatPump
+    | Load
+    | Pv
+    | ThermalStore
+    | V2gCharger,
+    Field(discriminator="kind"),
 ]

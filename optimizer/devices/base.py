@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from optimizer.situation import Situation
@@ -24,6 +25,9 @@ NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Efficiency = Annotated[float, Field(gt=0, le=1)]
 DeviceId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+
+ON_OFF_EXACT_STEPS = 32
+"""Steps in which on/off decisions are whole; later ones are relaxed, for only the first step is ever executed."""
 
 PhysicalState = dict[str, float]
 Asked = Mapping[str, float]
@@ -64,14 +68,15 @@ class Ports:
     """Variables indexed by step (or by the near steps only), by quantity; `Device.buses` says where they connect."""
     costs: tuple[Cost, ...] = ()
     states: Mapping[str, Any] = field(default_factory=dict)
-    """Variables indexed 0..n (one more than the steps), by name of the state."""
+    """Variables indexed 0..n (one more than the steps), by name of the state. States that follow from the flows alone
+    need no variable: the planner reads them off the physical step."""
     scalars: Mapping[str, Any] = field(default_factory=dict)
     """Variables of the whole horizon, e.g. `peak_kw`."""
     exclusive: tuple[tuple[Any, Any], ...] = ()
     """Pairs of step variables of which only one may be above 0 in a step."""
     semicontinuous: tuple[Semicontinuous, ...] = ()
     decisions: tuple[Any, ...] = ()
-    """On/off variables indexed by step, between 0 and 1: whole numbers in the near hours, relaxed later."""
+    """On/off variables indexed by step, between 0 and 1: whole in the first `ON_OFF_EXACT_STEPS`, relaxed later."""
     slacks: tuple[Slack, ...] = ()
     stored_value: Any = None
     """The row whose shadow price is the worth of the device's stored energy, indexed by step; None without a store."""
@@ -115,7 +120,10 @@ class Device(BaseModel):
     """Name shown to English readers; the id when empty."""
 
     rule_order: ClassVar[int]
-    """Place in the rule-based controller's pass: fixed flows 0, cars 1, stores 2, converters 3, batteries 4, grid 5."""
+    """Place in the rule-based controller's pass: fixed flows 0, cars 1, stores 2, converters 3, batteries 4, grid 5,
+    fuel supply 6."""
+    rule_rank: ClassVar[int] = 0
+    """Place among devices of the same order: cold 0, then heat from CHP 1, heat pump 2, boiler 3, last generators 4."""
     main_quantity: ClassVar[str | None] = None
     """Flow whose sign and size the setpoint carries; None for devices that take no setpoint."""
 
@@ -171,6 +179,12 @@ class Device(BaseModel):
         """The value to be sent for these flows; differs from `target_kw` where a limit is sent, not a power."""
         return self.target_kw(flows)
 
+    def producible_kw(self) -> dict[Carrier, float]:
+        """What a machine can deliver at most, by carrier; stores look at it when they decide by rules."""
+        if self.main_quantity is None:
+            return {}
+        return {self.buses()[self.main_quantity][0]: self.bounds_kw()[1]}
+
     def why_idle(self, conditions: Mapping[str, float]) -> tuple[str, str] | None:
         """Chinese and English reason for doing nothing that no price explains; None when there is none."""
         return None
@@ -186,3 +200,8 @@ class Device(BaseModel):
     def bounds_kw(self) -> tuple[float, float]:
         """Least and greatest setpoint the device itself accepts."""
         return (0.0, 0.0)
+
+
+def whole_steps(situation: Situation) -> Array:
+    """(n,) 1 in steps whose on/off decisions are whole; 0 later, where a plan is a mean over running and standing."""
+    return (np.arange(situation.grid.shape.steps) < min(situation.grid.near, ON_OFF_EXACT_STEPS)).astype(float)

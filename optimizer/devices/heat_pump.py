@@ -53,6 +53,7 @@ class HeatPump(Device):
     """Least steady heating power as a share of the largest [-]."""
 
     rule_order: ClassVar[int] = 3
+    rule_rank: ClassVar[int] = 2
     main_quantity: ClassVar[str | None] = "heat_kw"
 
     def buses(self) -> dict[str, tuple[Carrier, Direction]]:

@@ -98,7 +98,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "path", "message"),
     [
-        ("kind: pv,", "kind: wind,", "devices.3 (pv1)", "unknown kind wind: known are 'battery'"),
+        ("kind: pv,", "kind: wind,", "devices.3 (pv1)", "unknown kind wind: known are 'backup_generator', 'battery'"),
         ("kind: pv, ", "", "devices.3 (pv1)", "has no kind"),
         ("class: two_part_1_10kv", "class: two_part_500kv", "tariff.class", "known are two_part_1_10kv"),
         ("demand_mode: actual", "demand_mode: contract", "tariff.contract_demand_kw", "is required when demand_mode"),
@@ -127,6 +127,24 @@ def test_cold_that_nothing_produces(tmp_path: Path) -> None:
     found = findings(tmp_path, "\n".join(lines[:first] + lines[last:]))
     message = "takes cold, but no device produces it: add one that feeds cold"
     assert found == [("devices.2 (cold_load)", "cold", message), ("devices.6 (cold_store)", "cold", message)]
+
+
+BOILER = "  - {id: boiler1, kind: gas_boiler, heat_limit_kw: 100}\n"
+GAS = "  - {id: gas, kind: gas_supply, supply_limit_kw: 500, price_per_nm3: 3.77}\n"
+ENGINE = "  - {id: chp1, kind: chp, power_limit_kw: 100}\n"
+HEAT_LOAD = "  - {id: heat_load, kind: load, carrier: heat}\n"
+
+
+def test_gas_that_nothing_supplies_and_heat_that_burners_make(tmp_path: Path) -> None:
+    before = "  - id: chiller1\n"
+    found = findings(tmp_path, changed((before, BOILER + ENGINE + before)))
+    message = "takes gas, but no device produces it: add one that feeds gas"
+    assert [(path.split()[-1], value, what) for path, value, what in found] == [
+        ("(boiler1)", "gas", message),
+        ("(chp1)", "gas", message),
+    ]
+    for burner in (BOILER, ENGINE):
+        assert findings(tmp_path, changed((before, GAS + burner + HEAT_LOAD + before))) == []
 
 
 def test_no_grid_connection(tmp_path: Path) -> None:

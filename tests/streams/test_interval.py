@@ -87,8 +87,12 @@ def test_floor_is_the_interval_that_holds_the_time(time, minutes):
     assert start.timestamp() % (minutes * 60) == 0
 
 
-def test_states_are_energies_and_temperatures():
-    assert [is_state(name) for name in ("b.energy_kwh", "tank.top_c", "load.demand_kw", "weather.ghi_w_per_m2")] == [
+def test_states_are_energies_temperatures_and_hours():
+    assert [
+        is_state(name)
+        for name in ("b.energy_kwh", "tank.top_c", "chp.on_hours", "load.demand_kw", "weather.ghi_w_per_m2")
+    ] == [
+        True,
         True,
         True,
         False,

@@ -10,8 +10,12 @@ import numpy as np
 from optimizer.devices import (
     DEVICES,
     AnyDevice,
+    BackupGenerator,
     Battery,
     Chiller,
+    Chp,
+    GasBoiler,
+    GasSupply,
     GridConnection,
     HeatPump,
     Load,
@@ -29,12 +33,15 @@ HOURLY = {
     "cold_load.demand_kw": (60.0, 50.0, 70.0, 90.0, 80.0, 60.0),
     "heat_load.demand_kw": (50.0, 60.0, 70.0, 60.0, 50.0, 40.0),
     "pv1.available_kw": (0.0, 40.0, 90.0, 120.0, 60.0, 0.0),
+    "generator1.allowed": (0.0, 1.0, 1.0, 0.0, 0.0, 0.0),
     "weather.temperature_c": (26.0, 27.0, 30.0, 33.0, 31.0, 28.0),
 }
 GRID = GridConnection(id="grid", import_limit_kw=600.0, export_limit_kw=300.0)
 LOAD = Load(id="load", carrier="power")
 COLD_LOAD = Load(id="cold_load", carrier="cold")
 HEAT_LOAD = Load(id="heat_load", carrier="heat")
+GAS = GasSupply(id="gas", supply_limit_kw=500.0, price_per_nm3=3.77)
+BOILER = GasBoiler(id="boiler1", heat_limit_kw=120.0, min_part_load=0.0)
 CHILLER = Chiller(id="chiller1", cooling_limit_kw=160.0, min_part_load=0.0)
 
 
@@ -68,6 +75,9 @@ def _example(device: AnyDevice, *others: AnyDevice, cars: tuple[Session, ...] = 
 
 
 EXAMPLES = {
+    "backup_generator": _example(
+        BackupGenerator(id="generator1", power_limit_kw=60, fuel_cost_per_kwh=0.6, carbon_price_per_kg=0.06), GRID, LOAD
+    ),
     "battery": _example(
         Battery(id="battery1", capacity_kwh=200, charge_limit_kw=80, discharge_limit_kw=100), GRID, LOAD
     ),
@@ -76,6 +86,22 @@ EXAMPLES = {
         GRID,
         LOAD,
         COLD_LOAD,
+    ),
+    "chp": _example(
+        Chp(id="chp1", power_limit_kw=40, min_up_hours=2, min_down_hours=1, start_cost=5, ramp_kw_per_min=10),
+        GRID,
+        LOAD,
+        HEAT_LOAD,
+        GAS,
+        BOILER,
+    ),
+    "gas_boiler": _example(GasBoiler(id="boiler1", heat_limit_kw=100), GRID, LOAD, HEAT_LOAD, GAS),
+    "gas_supply": _example(
+        GasSupply(id="gas", supply_limit_kw=200, price_per_nm3=3.77, carbon_price_per_kg=0.06),
+        GRID,
+        LOAD,
+        HEAT_LOAD,
+        BOILER,
     ),
     "grid_connection": _example(GRID, LOAD, Pv(id="pv1", capacity_kw=150)),
     "heat_pump": _example(HeatPump(id="heat_pump1", heat_limit_kw=100), GRID, LOAD, HEAT_LOAD),

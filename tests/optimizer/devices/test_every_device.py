@@ -106,9 +106,9 @@ def test_inputs_fill_exactly_the_parameters(kind: str) -> None:
     inputs = {d.id: d.inputs(situation, d.conditions(situation)) for d in example.devices}
     vector = model.compiled.parameters.values(inputs)
     assert np.isfinite(vector).all()
-    del inputs[example.device.id]
-    with pytest.raises(ValueError, match="missing"):
-        model.compiled.parameters.values(inputs)
+    if inputs.pop(example.device.id):
+        with pytest.raises(ValueError, match="missing"):
+            model.compiled.parameters.values(inputs)
 
 
 @pytest.mark.parametrize("kind", KINDS)
