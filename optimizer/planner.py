@@ -133,7 +133,7 @@ def solve_exactly(program: Program, choices: tuple[Choice, ...], deadline_s: flo
 
 def _enforce(program: Program, choices: tuple[Choice, ...], until: float, gap: float) -> Answer:
     """Adds what the last answer broke: first the broken steps alone, then whole families, so it ends soon."""
-    enforced = tuple(choice for choice in choices if _surely_broken(program, choice))
+    enforced: tuple[Choice, ...] = ()
     for solves in count(1):
         solution = solve(program, enforced, time_limit_s=max(0.05, until - time.perf_counter()), gap=gap)
         if not solution.usable:
@@ -149,11 +149,6 @@ def _enforce(program: Program, choices: tuple[Choice, ...], until: float, gap: f
         wanted = added | set(enforced)
         enforced = tuple(choice for choice in choices if choice in wanted)
     raise AssertionError("unreachable: every round adds a family or returns")
-
-
-def _surely_broken(program: Program, choice: Choice) -> bool:
-    """Both directions at once where that earns money, as with export above import price."""
-    return isinstance(choice, OneOf) and bool(program.cost[choice.first] + program.cost[choice.second] < 0)
 
 
 class Planner:

@@ -11,9 +11,9 @@ import pytest
 from optimizer.balance import FeederLimit
 from optimizer.devices import AnyDevice, Battery, GridConnection, Load, Pv, V2gCharger
 from optimizer.plan import Plan
-from optimizer.planner import NoPlan, Planner, build
+from optimizer.planner import NoPlan, Planner, build, solve_exactly
 from optimizer.situation import Session, Situation
-from optimizer.solver import OneOf, solve
+from optimizer.solver import solve
 from optimizer.verify import verify
 from tests.optimizer.park import FEEDERS, START, park, park_situation
 
@@ -39,10 +39,10 @@ def test_the_cost_table_sums_to_what_was_minimised() -> None:
     model = build(park(), (), situation.grid.shape)
     inputs = {d.id: d.inputs(situation, d.conditions(situation)) for d in park()}
     program = model.compiled.program(model.compiled.parameters.values(inputs))
-    enforced = tuple(c for c in model.choices if isinstance(c, OneOf) and program.cost[[c.first, c.second]].sum() < 0)
+    answer = solve_exactly(program, model.choices, 60.0)
     plan = plan_of(park(), situation)
-    assert plan.solves == 1
-    assert plan.total_cost == pytest.approx(solve(program, enforced).objective, rel=1e-9)
+    assert plan.solves == answer.solves
+    assert plan.total_cost == pytest.approx(answer.solution.objective, rel=1e-9)
     near = situation.grid.near
     energy = float((plan.flow("grid", "import_kw") * situation.prices.import_per_kwh[:near]).sum() * 0.25)
     assert plan.cost["energy"] == pytest.approx(energy)
