@@ -64,7 +64,7 @@ def _fitted(site: Site, known: History, at: datetime) -> FittedSite:
                 for name in missing
             ]
         )
-    return fit_site(site, known.frame, at)
+    return fit_site(site, known.frame, at, known.sessions)
 
 
 def assumptions(site: Site, known: History, state: SiteState, forecasts: Mapping[str, Forecast]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from optimizer.devices.battery import Battery
 from optimizer.devices.chiller import Chiller
+from optimizer.devices.expected_cars import ExpectedCars
 from optimizer.devices.grid_connection import GridConnection
 from optimizer.devices.heat_pump import HeatPump
 from optimizer.devices.load import Load
@@ -15,8 +16,9 @@ from optimizer.devices.pv import Pv
 from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
 
-DEVICES = (Battery, Chiller, GridConnection, HeatPump, Load, Pv, ThermalStore, V2gCharger)
+DEVICES = (Battery, Chiller, ExpectedCars, GridConnection, HeatPump, Load, Pv, ThermalStore, V2gCharger)
 
 AnyDevice = Annotated[
-    Battery | Chiller | GridConnection | HeatPump | Load | Pv | ThermalStore | V2gCharger, Field(discriminator="kind")
+    Battery | Chiller | ExpectedCars | GridConnection | HeatPump | Load | Pv | ThermalStore | V2gCharger,
+    Field(discriminator="kind"),
 ]

@@ -131,7 +131,7 @@ def test_cold_that_nothing_produces(tmp_path: Path) -> None:
 
 def test_no_grid_connection(tmp_path: Path) -> None:
     text = "\n".join(line for line in PARK.splitlines() if "kind: grid_connection" not in line)
-    assert ("devices", "18 devices", "a site needs exactly one grid_connection: add it") in findings(tmp_path, text)
+    assert ("devices", "19 devices", "a site needs exactly one grid_connection: add it") in findings(tmp_path, text)
 
 
 def test_syntax_errors_carry_their_line(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from optimizer.devices import (
     AnyDevice,
     Battery,
     Chiller,
+    ExpectedCars,
     GridConnection,
     HeatPump,
     Load,
@@ -29,6 +30,9 @@ HOURLY = {
     "cold_load.demand_kw": (60.0, 50.0, 70.0, 90.0, 80.0, 60.0),
     "heat_load.demand_kw": (50.0, 60.0, 70.0, 60.0, 50.0, 40.0),
     "pv1.available_kw": (0.0, 40.0, 90.0, 120.0, 60.0, 0.0),
+    "ev.arriving_kw": (0.0, 20.0, 10.0, 10.0, 0.0, 0.0),
+    "ev.leaving_kw": (0.0, 0.0, 0.0, 10.0, 10.0, 20.0),
+    "ev.occupied_pct": (0.0, 60.0, 80.0, 100.0, 60.0, 40.0),
     "weather.temperature_c": (26.0, 27.0, 30.0, 33.0, 31.0, 28.0),
 }
 GRID = GridConnection(id="grid", import_limit_kw=600.0, export_limit_kw=300.0)
@@ -77,6 +81,7 @@ EXAMPLES = {
         LOAD,
         COLD_LOAD,
     ),
+    "expected_cars": _example(ExpectedCars(id="ev", chargers=("ev01", "ev02"), charge_limit_kw=40), GRID, LOAD),
     "grid_connection": _example(GRID, LOAD, Pv(id="pv1", capacity_kw=150)),
     "heat_pump": _example(HeatPump(id="heat_pump1", heat_limit_kw=100), GRID, LOAD, HEAT_LOAD),
     "load": _example(LOAD, GRID),
