@@ -50,7 +50,7 @@ def series_kinds(site: Site) -> dict[str, SeriesKind]:
             if device.kind == "pv":
                 kinds[name] = Pv(device.capacity_kw)
             else:
-                kinds[name] = Demand() if name.endswith(".demand_kw") else Temperature()
+                kinds[name] = Temperature() if name.startswith("weather.") else Demand()
     return kinds
 
 

@@ -8,10 +8,10 @@
 
 b is the energy that cars already come still need, b[0] = 0: a car that stands at a charger now is that charger's own
 and not counted here. Need is open until its car leaves (3). f is what stays open even at full power: more than that is
-not asked for, so only limits shared with others make cars leave with less; that is paid once per kWh (2). A car that is
-not here cannot be charged now (5); the device therefore takes no setpoint. Needs are means over past days: the plan
-keeps room for the usual cars, neither for none nor for all at once. What is open at the end of the horizon is paid at
-its lowest price.
+not asked for, so only limits shared with others make cars leave with less; that is paid once per kWh, and the coarse
+steps of the tail share one `missed` (2). A car that is not here cannot be charged now (5); the device therefore takes
+no setpoint. Needs are means over past days: the plan keeps room for the usual cars, neither for none nor for all at
+once. What is open at the end of the horizon is paid at its lowest price.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ class ExpectedCars(Device):
         block.terminal_price_per_kwh = pyo.Param(mutable=True, initialize=0.0)
         block.charge_kw = pyo.Var(steps, bounds=lambda b, t: (0, b.charge_max_kw[t]))  # (5)
         block.backlog_kwh = pyo.Var(range(shape.steps + 1), bounds=(0, None))
-        block.missed_kwh = pyo.Var(steps, bounds=(0, None))
+        missable = range(min(shape.near + 1, shape.steps))
+        block.missed_kwh = pyo.Var(missable, bounds=(0, None))
 
         @block.Constraint()
         def nobody_waits_at_start(b: Any) -> Any:
@@ -98,14 +99,14 @@ class ExpectedCars(Device):
 
         @block.Constraint(steps)
         def served_before_leaving(b: Any, t: int) -> Any:  # (2)
-            return b.backlog_kwh[t + 1] - b.missed_kwh[t] <= b.open_kwh[t]
+            return b.backlog_kwh[t + 1] - b.missed_kwh[min(t, shape.near)] <= b.open_kwh[t]
 
-        @block.Constraint(steps[1:])
+        @block.Constraint(missable[1:])
         def missed_stays_missed(b: Any, t: int) -> Any:  # (2)
             return b.missed_kwh[t] >= b.missed_kwh[t - 1]
 
-        newly = [block.missed_kwh[t] - (block.missed_kwh[t - 1] if t else 0.0) for t in steps]
-        missed = [Cost("unserved", self.missed_price_per_kwh * newly[t], t) for t in steps]
+        newly = [block.missed_kwh[t] - (block.missed_kwh[t - 1] if t else 0.0) for t in missable]
+        missed = [Cost("unserved", self.missed_price_per_kwh * newly[t], t) for t in missable]
         left = Cost("terminal", block.terminal_price_per_kwh * block.backlog_kwh[shape.steps])
         return Ports(
             flows={"charge_kw": block.charge_kw},

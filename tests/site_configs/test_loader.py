@@ -98,7 +98,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "path", "message"),
     [
-        ("kind: pv,", "kind: wind,", "devices.3 (pv1)", "unknown kind wind: known are 'battery'"),
+        ("kind: pv,", "kind: wind,", "devices.3 (pv1)", "unknown kind wind: known are 'absorption_chiller'"),
         ("kind: pv, ", "", "devices.3 (pv1)", "has no kind"),
         ("class: two_part_1_10kv", "class: two_part_500kv", "tariff.class", "known are two_part_1_10kv"),
         ("demand_mode: actual", "demand_mode: contract", "tariff.contract_demand_kw", "is required when demand_mode"),
@@ -109,6 +109,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ("export_limit_kw: 1200}", "export_limit_kw: 1200}\n  - {id: grid2, kind: grid_connection, import_limit_kw: 9}",
          "devices.1 (grid2)", "exactly one grid_connection: remove this one"),
         ("members: [ev01, ev02,", "members: [ev02, ev02,", "feeders.0.members.1 (car_park)", "is listed twice"),
+        ("    chargers: [ev01,", "    chargers: [ev99,", "devices.19.chargers.0 (ev)", "is not a device of this site"),
         ("members: [ev01,", "members: [cold_store,", "feeders.0.members.0 (car_park)", "has no power flow"),
         ("id: pv1,", "id: weather,", "devices.3.id", "is reserved"),
         ("holidays: CN", "holidays: UK", "holidays", "must be 'CN' or 'none'"),

@@ -9,16 +9,19 @@ import numpy as np
 
 from optimizer.devices import (
     DEVICES,
+    AbsorptionChiller,
     AnyDevice,
     Battery,
     Chiller,
     ExpectedCars,
+    FlexibleLoad,
     GridConnection,
     HeatPump,
     Load,
     Pv,
     ThermalStore,
     V2gCharger,
+    WasteHeat,
 )
 from optimizer.situation import Prices, Session, Situation
 from optimizer.time_grid import Array, TimeGrid
@@ -33,6 +36,8 @@ HOURLY = {
     "ev.arriving_kw": (0.0, 20.0, 10.0, 10.0, 0.0, 0.0),
     "ev.leaving_kw": (0.0, 0.0, 0.0, 10.0, 10.0, 20.0),
     "ev.occupied_pct": (0.0, 60.0, 80.0, 100.0, 60.0, 40.0),
+    "flexible.demand_kw": (40.0, 30.0, 60.0, 50.0, 30.0, 40.0),
+    "furnace.available_kw": (20.0, 90.0, 150.0, 120.0, 0.0, 60.0),
     "weather.temperature_c": (26.0, 27.0, 30.0, 33.0, 31.0, 28.0),
 }
 GRID = GridConnection(id="grid", import_limit_kw=600.0, export_limit_kw=300.0)
@@ -40,6 +45,8 @@ LOAD = Load(id="load", carrier="power")
 COLD_LOAD = Load(id="cold_load", carrier="cold")
 HEAT_LOAD = Load(id="heat_load", carrier="heat")
 CHILLER = Chiller(id="chiller1", cooling_limit_kw=160.0, min_part_load=0.0)
+FURNACE = WasteHeat(id="furnace", heat_limit_kw=140.0)
+HEAT_PUMP = HeatPump(id="heat_pump1", heat_limit_kw=200.0, min_part_load=0.0)
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,14 @@ def _example(device: AnyDevice, *others: AnyDevice, cars: tuple[Session, ...] = 
 
 
 EXAMPLES = {
+    "absorption_chiller": _example(
+        AbsorptionChiller(id="absorber", cooling_limit_kw=60, min_part_load=0.0),
+        GRID,
+        LOAD,
+        COLD_LOAD,
+        CHILLER,
+        FURNACE,
+    ),
     "battery": _example(
         Battery(id="battery1", capacity_kwh=200, charge_limit_kw=80, discharge_limit_kw=100), GRID, LOAD
     ),
@@ -82,6 +97,18 @@ EXAMPLES = {
         COLD_LOAD,
     ),
     "expected_cars": _example(ExpectedCars(id="ev", chargers=("ev01", "ev02"), charge_limit_kw=40), GRID, LOAD),
+    "flexible_load": _example(
+        FlexibleLoad(
+            id="flexible",
+            power_limit_kw=80,
+            shift_hours=1,
+            shiftable_share=0.5,
+            curtailable_share=0.2,
+            curtailment_price_per_kwh=1.0,
+        ),
+        GRID,
+        LOAD,
+    ),
     "grid_connection": _example(GRID, LOAD, Pv(id="pv1", capacity_kw=150)),
     "heat_pump": _example(HeatPump(id="heat_pump1", heat_limit_kw=100), GRID, LOAD, HEAT_LOAD),
     "load": _example(LOAD, GRID),
@@ -101,6 +128,7 @@ EXAMPLES = {
         LOAD,
         cars=(car("ev01", -1, 2, 12), car("ev01", 3, 6, 10)),
     ),
+    "waste_heat": _example(FURNACE, GRID, LOAD, HEAT_LOAD, HEAT_PUMP),
 }
 assert set(EXAMPLES) == {kind.model_fields["kind"].default for kind in DEVICES}
 

@@ -20,6 +20,7 @@ from tests.optimizer.devices.examples import EXAMPLES, Example, car, situation_o
 CARS = ExpectedCars(id="ev", chargers=("ev01", "ev02"), charge_limit_kw=40, charge_efficiency=0.8)
 GRID = GridConnection(id="grid", import_limit_kw=600.0)
 EXAMPLE = Example(CARS, (GRID, Load(id="load")), {})
+PLANNER = Planner("tiny", EXAMPLE.devices)
 
 
 def day(
@@ -33,7 +34,7 @@ def day(
 
 def planned(situation: Situation, *devices: AnyDevice) -> Plan:
     site = devices or EXAMPLE.devices
-    plan = Planner("tiny", site).plan(situation)
+    plan = (Planner("tiny", site) if devices else PLANNER).plan(situation)
     assert isinstance(plan, Plan)
     assert verify(site, (), situation, plan) == ()
     return plan
