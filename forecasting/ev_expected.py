@@ -1,14 +1,16 @@
-"""Cars that have not come yet: the charging power to expect from them.
+"""Cars that have not come yet: what they will need, when they come, when they leave, how many chargers they take.
 
-Each past stay is spread evenly between arrival and departure, because the power of cars that may be moved in time is
-the planner's own choice. Per day type this gives the mean power by slot; for the running day only stays that began
-later in the day than now count: the others are plugged in (or did not come) and the site reports them itself.
+Per day type the mean over past days, by slot of arrival. A forecast counts only stays that begin in the slot of its
+origin or later. A car that came before stands at its charger and the site reports it with what it still needs, or it
+has left, or it did not come: in all three cases nothing of it may be expected again, so nothing needs to be subtracted
+and nothing is counted twice. All series of a group are sums over the same stays, so need never leaves before it came.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -21,29 +23,48 @@ WINDOW_DAYS = 56
 CAUTION_DAYS = 2
 """Empty days added to each type's past: an unknown fleet is started low and trusted as its days add up."""
 
+Quantity = Literal["arriving_kw", "leaving_kw", "occupied_pct"]
+
 
 @dataclass(frozen=True)
 class ExpectedCars:
-    """Mean charging power of cars not yet here [kW]; fitted on past sessions, not on a measured column."""
+    """One series of the cars not yet here at a group of chargers; fitted on past sessions, not on a measured column."""
 
+    quantity: Quantity
+    """`arriving_kw` and `leaving_kw`: energy need that comes and that must be served, per hour [kW]; `occupied_pct`:
+    chargers taken [%]."""
+    chargers: tuple[str, ...]
+    """The group; stays at other chargers are not counted."""
     lowest: float = 0.0
     highest: float = np.inf
     measured: bool = False
 
     def fit(self, past: Measured, context: FitContext) -> FittedCars:
-        """The power by day type, arrival and slot over the last eight weeks; zero without sessions."""
+        """The series by day type, arrival and slot over the last eight weeks; zero without sessions."""
         clock, days = context.clock, context.days
-        sessions = _usable(context.sessions, context)
+        sessions = [session for session in _usable(context.sessions, context) if session.charger in self.chargers]
         today = int(clock.days_and_slots(np.array([context.origin]))[0][0])
         first = min((_local_day(s, clock) for s in sessions), default=today)
         span = np.arange(max(first, today - WINDOW_DAYS, days.first), today)
-        powers = np.zeros((len(span), clock.steps_per_day, 2 * clock.steps_per_day))
+        values = np.zeros((len(span), clock.steps_per_day, 2 * clock.steps_per_day))
+        energy = np.zeros(len(span))
         for session in sessions:
             if span.size and (row := _local_day(session, clock) - span[0]) >= 0 and row < len(span):
-                _spread(session, powers[row], clock)
+                self._add(session, values[row], clock)
+                energy[row] += session.energy_kwh
         off = days.is_off(span)
-        tables = np.stack([_mean_from_arrival_on(powers[off == kind]) for kind in (False, True)])
-        return FittedCars(clock, days, tables, _energy_range(powers.sum(axis=(1, 2)), off), len(sessions))
+        tables = np.stack([_mean_from_arrival_on(values[off == kind]) for kind in (False, True)])
+        return FittedCars(clock, days, tables, _energy_range(energy, off), len(sessions))
+
+    def _add(self, session: PastSession, by_arrival: Array, clock: LocalClock) -> None:
+        """Adds a stay to row `arrival slot` of (slots, 2 days' slots)."""
+        shares = _shares(session, by_arrival.shape[1], clock)
+        slots = np.flatnonzero(shares)
+        row = by_arrival[slots[0]]
+        if self.quantity == "occupied_pct":
+            row += 100.0 * shares / len(self.chargers)
+        else:
+            row[slots[0 if self.quantity == "arriving_kw" else -1]] += session.energy_kwh * 60 / clock.step_minutes
 
 
 @dataclass(frozen=True)
@@ -51,7 +72,7 @@ class FittedCars:
     clock: LocalClock
     days: DayTable
     tables: Array
-    """`tables[off, a, s]`: power in slot s, counted over two days, of cars that come in slot a or later [kW]."""
+    """`tables[off, a, s]`: the series in slot s, counted over two days, for cars that come in slot a or later."""
     energy_range: Array
     """`energy_range[level, off]`: the day's energy at each level over its mean [-]; the middle one is 1."""
     sessions: int
@@ -65,7 +86,7 @@ class FittedCars:
         return Outcome(paths, "mean of past sessions" if self.sessions else "zero (no past sessions)")
 
     def _by_day(self, first: int, last: int, slot_now: int) -> Array:
-        """(days, slots) expected power from the origin's day on; on that day only cars that come from now on."""
+        """(days, slots) the series from the origin's day on; on that day only cars that come from now on."""
         span = np.arange(first, last + 1)
         arrivals = np.where(span == first, slot_now, 0)
         from_day = self.tables[self.days.is_off(span).astype(np.int64), arrivals]
@@ -89,20 +110,21 @@ def _local_day(session: PastSession, clock: LocalClock) -> int:
     return int(clock.days_and_slots(_step(session, clock))[0][0])
 
 
-def _spread(session: PastSession, by_arrival: Array, clock: LocalClock) -> None:
-    """Adds a stay's even power to row `arrival slot` of (slots, 2 days' slots); what lies beyond them is left out."""
+def _shares(session: PastSession, slots: int, clock: LocalClock) -> Array:
+    """(slots,) part of each slot, from the local midnight before the arrival on, in which the car is there.
+
+    A car that stays beyond the last slot counts as leaving there.
+    """
     step = _step(session, clock)
     slot = int(clock.days_and_slots(step)[1][0])
     seconds = clock.step_minutes * 60
-    edges = (int(step[0]) - slot + np.arange(by_arrival.shape[1] + 1)) * float(seconds)
-    inside = np.clip(edges, session.arrive.timestamp(), session.depart.timestamp())
-    hours = (session.depart - session.arrive).total_seconds() / 3600
-    by_arrival[slot] += session.energy_kwh / hours * np.diff(inside) / seconds
+    edges = (int(step[0]) - slot + np.arange(slots + 1)) * float(seconds)
+    return np.asarray(np.diff(np.clip(edges, session.arrive.timestamp(), session.depart.timestamp())) / seconds)
 
 
-def _mean_from_arrival_on(powers: Array) -> Array:
+def _mean_from_arrival_on(values: Array) -> Array:
     """(slots, 2 days' slots) mean over (n days, ...) of cars arriving in each slot or later."""
-    mean = powers.sum(axis=0) / (len(powers) + CAUTION_DAYS)
+    mean = values.sum(axis=0) / (len(values) + CAUTION_DAYS)
     return np.flip(np.cumsum(np.flip(mean, axis=0), axis=0), axis=0)
 
 

@@ -18,7 +18,8 @@ class PastSession(NamedTuple):
     arrive: datetime
     depart: datetime
     energy_kwh: float
-    """Energy it took on balance."""
+    """Energy it needed."""
+    charger: str
 
 
 @dataclass(frozen=True)

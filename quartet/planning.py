@@ -11,6 +11,8 @@ import pandas as pd
 
 from forecasting.forecast import Forecast
 from forecasting.site_forecaster import FittedSite
+from optimizer.devices.flexible_load import FlexibleLoad
+from optimizer.devices.load import Load
 from optimizer.devices.v2g_charger import V2gCharger
 from optimizer.errors import InputError, Problem
 from optimizer.plan import PlanDocument
@@ -65,7 +67,7 @@ def _fitted(site: Site, known: History, at: datetime) -> FittedSite:
                 for name in missing
             ]
         )
-    return fit_site(site, known.frame, at)
+    return fit_site(site, known.frame, at, known.sessions)
 
 
 def assumptions(site: Site, known: History, state: SiteState, forecasts: Mapping[str, Forecast]) -> Iterator[str]:
@@ -145,7 +147,7 @@ def month_peak_kw(site: Site, month: pd.DataFrame) -> float:
 
 
 def _loads_less_pv(site: Site, month: pd.DataFrame) -> pd.Series:
-    loads = [f"{d.id}.demand_kw" for d in site.devices if d.kind == "load" and d.carrier == "power"]
+    loads = [f"{d.id}.demand_kw" for d in site.devices if isinstance(d, Load | FlexibleLoad) and d.carrier == "power"]
     pv = [f"{d.id}.available_kw" for d in site.devices if d.kind == "pv"]
     return _sum(month, loads) - _sum(month, pv)
 

@@ -219,6 +219,16 @@ def _feeder_members(draft: _Draft) -> Iterator[Finding]:
                 yield path, member, "is listed twice: keep one"
 
 
+def _grouped_chargers(draft: _Draft) -> Iterator[Finding]:
+    """Chargers that another device names are devices of the site."""
+    known = draft.device_ids
+    for part in draft.parts:
+        for position, charger in enumerate(getattr(part.device, "chargers", ())):
+            if charger not in known:
+                path = f"devices.{part.place}.chargers.{position} ({part.device.id})"
+                yield path, charger, "is not a device of this site: correct the id or remove it"
+
+
 def _carriers_are_fed(draft: _Draft) -> Iterator[Finding]:
     """Power comes from the grid; every other carrier needs a device that makes it. A store only gives back."""
     if len(draft.parts) < len(draft.devices):
@@ -291,6 +301,7 @@ CROSS_CHECKS: tuple[Callable[[_Draft], Iterator[Finding]], ...] = (
     _unique_ids,
     _one_grid_connection,
     _feeder_members,
+    _grouped_chargers,
     _carriers_are_fed,
     _minimum_below_maximum,
     _tariff_exists,

@@ -22,6 +22,7 @@ import faust
 import pandas as pd
 from faust.types import TP
 
+from optimizer.situation import Session
 from site_configs.history import read_history
 from site_configs.site import Site
 from streams import faust_private
@@ -106,15 +107,17 @@ def run_engine(
         asyncio.run(_serve(sites, past, broker, ledger, workers, deadline_s, fit_wait_s, worker_id, stop_s, stall_s))
 
 
-def _recorded(site: Site, folder: Path | None) -> pd.DataFrame:
+def _recorded(site: Site, folder: Path | None) -> tuple[pd.DataFrame, tuple[Session, ...]]:
+    """The recorded past at the site's step, and the stays of cars in it."""
     if folder is None:
-        return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC", name="time"))
-    return at_step(read_history(folder, zone=site.timezone).frame, site.step_minutes)
+        return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC", name="time")), ()
+    history = read_history(folder, zone=site.timezone)
+    return at_step(history.frame, site.step_minutes), history.sessions
 
 
 async def _serve(
     sites: Sequence[Site],
-    past: Mapping[str, pd.DataFrame],
+    past: Mapping[str, tuple[pd.DataFrame, tuple[Session, ...]]],
     broker: str,
     ledger: Ledger,
     workers: int,
@@ -130,7 +133,7 @@ async def _serve(
     models = FittedModels(ledger, fit_wait_s)
     async with WorkerPool(workers, PlanningHandler()) as pool:
         dead_letters = DeadLetterDesk(ledger, send)
-        restore = {site.id: partial(SiteRuntime.restore, site, ledger, past[site.id]) for site in sites}
+        restore = {site.id: partial(SiteRuntime.restore, site, ledger, *past[site.id]) for site in sites}
         engine = Engine(restore, ledger, PlanningDesk(pool, models, deadline_s), send, dead_letters, _fatal)
         face = Face(app, (engine, AckIntake(ledger, dead_letters)))
         watchdog = Watchdog(broker, lambda: (face.progress, engine.deciding), lambda: face.todo, _fatal, stall_s)

@@ -144,6 +144,15 @@ class Ledger:
         rows = self._db.execute("SELECT charger, max(interval), car FROM cars WHERE site = ? GROUP BY charger", (site,))
         return {charger: None if car is None else CarAtCharger.model_validate_json(car) for charger, _, car in rows}
 
+    def cars_since(self, site: str, since: datetime) -> list[tuple[str, CarAtCharger]]:
+        """Charger and car, as last reported, of every car that was plugged in from `since` on."""
+        rows = self._db.execute(
+            "SELECT charger, car, max(interval) FROM cars WHERE site = ? AND interval >= ? AND car IS NOT NULL "
+            "GROUP BY charger, json_extract(car, '$.session_id') ORDER BY max(interval), charger",
+            (site, _text(since)),
+        )
+        return [(charger, CarAtCharger.model_validate_json(car)) for charger, car, _ in rows]
+
     def peak_kw(self, site: str, since: datetime) -> float:
         """Highest mean import of a metered quarter hour from `since` (the billing period's start) on; 0 without."""
         row = self._one(

@@ -20,7 +20,7 @@ from forecasting.forecast import Forecast
 from forecasting.site_forecaster import FittedSite
 from optimizer.plan import Plan
 from optimizer.planner import Planner
-from optimizer.situation import Situation
+from optimizer.situation import Session, Situation
 from site_configs.prices import grid_for
 from site_configs.site import Site
 from site_configs.tariff import load_tariff, local_midnight
@@ -101,6 +101,7 @@ class FitJob:
     site: Site
     history: pd.DataFrame
     at: datetime
+    sessions: tuple[Session, ...]
 
 
 class FittingHandler:
@@ -110,7 +111,7 @@ class FittingHandler:
         raise NotImplementedError("fits need no attachment")
 
     def handle(self, job: FitJob, emit: Emit) -> StoredModel:
-        fitted = fit_site(job.site, job.history, job.at)
+        fitted = fit_site(job.site, job.history, job.at, job.sessions)
         return StoredModel(
             model_id=f"{job.site.id}:{job.at:%Y%m%dT%H%MZ}:model",
             site=job.site.id,
@@ -158,7 +159,8 @@ class FittedModels:
     def _begin(self, runtime: SiteRuntime, at: datetime) -> None:
         site = runtime.site
         self._tried[site.id] = at.astimezone(site.zone).date()
-        job = FitJob(site, runtime.whole(at).reindex(columns=list(series_kinds(site))), at)
+        history = runtime.whole(at).reindex(columns=list(series_kinds(site)))
+        job = FitJob(site, history, at, runtime.past_sessions(at))
         self._fits[site.id] = asyncio.get_running_loop().create_task(self._fit(job))
 
     async def _fit(self, job: FitJob) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import get_args
 
 import pandas as pd
 
 from forecasting.demand import Demand
+from forecasting.ev_expected import ExpectedCars, Quantity
 from forecasting.forecast import Forecast
-from forecasting.kinds import FitContext, FittedSeries, SeriesKind
+from forecasting.kinds import FitContext, FittedSeries, PastSession, SeriesKind
 from forecasting.measured import Measured
 from forecasting.pv import Pv
 from forecasting.site_forecaster import FittedSite, SiteForecaster
 from forecasting.weather import Temperature
+from optimizer.situation import Session
 from site_configs.calendar import Calendar
 from site_configs.prices import grid_for
 from site_configs.site import Site
@@ -38,14 +41,16 @@ class YardstickOnly:
 
 
 def series_kinds(site: Site) -> dict[str, SeriesKind]:
-    """By series name: how each series that the site's devices need is forecast."""
+    """By series name: how each series that the site's devices use is forecast."""
     kinds: dict[str, SeriesKind] = {}
     for device in site.devices:
+        if device.kind == "expected_cars":
+            kinds |= {f"{device.id}.{name}": ExpectedCars(name, device.chargers) for name in get_args(Quantity)}
         for name in device.required_series():
             if device.kind == "pv":
                 kinds[name] = Pv(device.capacity_kw)
             else:
-                kinds[name] = Demand() if name.endswith(".demand_kw") else Temperature()
+                kinds[name] = Temperature() if name.startswith("weather.") else Demand()
     return kinds
 
 
@@ -65,11 +70,11 @@ def site_forecaster(site: Site) -> SiteForecaster:
     return SiteForecaster(series_kinds(site), day_type_of(site), site.zone, site.step_minutes)
 
 
-def fit_site(site: Site, history: pd.DataFrame, at: datetime) -> FittedSite:
-    """Models of all series as of `at`, good for every plan until `REFIT_SLACK` later."""
+def fit_site(site: Site, history: pd.DataFrame, at: datetime, sessions: Sequence[Session] = ()) -> FittedSite:
+    """Models of all series as of `at`, good for every plan until `REFIT_SLACK` later; `sessions` are past stays."""
     later = at + REFIT_SLACK
     horizon_end = max(billing_month(later, site.zone)[1], grid_for(site, later).end)
-    return site_forecaster(site).fit(_with_all(site, history), at, horizon_end)
+    return site_forecaster(site).fit(_with_all(site, history), at, horizon_end, _past(sessions))
 
 
 def yardstick_forecasts(site: Site, recent: pd.DataFrame, at: datetime, reason: str) -> Mapping[str, Forecast]:
@@ -84,3 +89,7 @@ def yardstick_forecasts(site: Site, recent: pd.DataFrame, at: datetime, reason: 
 
 def _with_all(site: Site, history: pd.DataFrame) -> pd.DataFrame:
     return history.reindex(columns=list(series_kinds(site)))
+
+
+def _past(sessions: Sequence[Session]) -> tuple[PastSession, ...]:
+    return tuple(PastSession(s.arrive, s.depart, s.energy_needed_kwh, s.charger) for s in sessions)

@@ -34,6 +34,8 @@ class SiteRuntime:
     ledger: LedgerStore
     history: pd.DataFrame
     """Recorded past at the site's step, UTC index; rows from the first answered interval on are never looked at."""
+    recorded_sessions: tuple[Session, ...] = ()
+    """Recorded stays of cars; those not over at the first answered interval are never looked at."""
     last_plan: Plan | None = None
     _live: dict[datetime, dict[str, float]] = field(default_factory=dict)
     _seen: dict[str, tuple[datetime, float]] = field(default_factory=dict)
@@ -43,9 +45,11 @@ class SiteRuntime:
     """Start of the first interval ever controlled: from there on the ledger speaks, before it the history."""
 
     @classmethod
-    def restore(cls, site: Site, ledger: LedgerStore, history: pd.DataFrame) -> SiteRuntime:
+    def restore(
+        cls, site: Site, ledger: LedgerStore, history: pd.DataFrame, recorded_sessions: tuple[Session, ...] = ()
+    ) -> SiteRuntime:
         """As it was when the last answer was written."""
-        runtime = cls(site, ledger, history, _began=ledger.first_answered(site.id))
+        runtime = cls(site, ledger, history, recorded_sessions, _began=ledger.first_answered(site.id))
         runtime._seen = ledger.last_values(site.id)
         runtime._cars = ledger.last_cars(site.id)
         last = ledger.last_answered(site.id)
@@ -109,6 +113,13 @@ class SiteRuntime:
         """As `recent`, from the beginning of the recorded history on; for fitting."""
         since = self.history.index[0].to_pydatetime() if len(self.history) else self._began or at
         return self._joined(self.ledger.recent(self.site.id, since).combine_first(self._live_frame()), since, at)
+
+    def past_sessions(self, at: datetime) -> tuple[Session, ...]:
+        """Stays that were over at `at`, recorded or reported while the site was controlled."""
+        began = self._began or at
+        recorded = tuple(session for session in self.recorded_sessions if session.depart <= min(began, at))
+        reported = (_session(*stay) for stay in self.ledger.cars_since(self.site.id, began))
+        return (*recorded, *(session for session in reported if session.depart <= at))
 
     def peak_kw(self, at: datetime) -> float:
         """Highest metered quarter-hour import of the billing month that holds `at`, before `at`."""

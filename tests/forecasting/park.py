@@ -24,7 +24,7 @@ SPECS: dict[str, SeriesKind] = {
     "load.demand_kw": Demand(),
     "pv1.available_kw": Pv(CAPACITY_KW),
     "weather.temperature_c": Temperature(),
-    "ev.expected_kw": ExpectedCars(),
+    "ev.arriving_kw": ExpectedCars("arriving_kw", ("ev01", "ev02")),
 }
 
 
@@ -68,7 +68,7 @@ def past_sessions(days: int = 20) -> list[PastSession]:
     morning = ISSUED + timedelta(hours=8)
     starts = [morning - timedelta(days=k) for k in range(1, days + 1)]
     return [
-        PastSession(start, start + timedelta(hours=4), 40.0)
+        PastSession(start, start + timedelta(hours=4), 40.0, "ev01")
         for start in starts
         if day_type(start.astimezone(ZONE).date()) == "workday"
     ]

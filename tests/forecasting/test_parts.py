@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import get_args
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from forecasting.day_types import DayTable, LocalClock
 from forecasting.demand import hand_over
-from forecasting.ev_expected import ExpectedCars
+from forecasting.ev_expected import ExpectedCars, Quantity
 from forecasting.kinds import FitContext, PastSession
 from forecasting.measured import Measured, measured
 from forecasting.profile import TypeProfiles
@@ -126,37 +127,59 @@ def test_temperature_is_yesterday_moved_by_a_fading_anomaly() -> None:
     assert path[6] == pytest.approx(25 + 3.0 * np.exp(-1))
 
 
-def test_cars_not_yet_here_count_only_from_now_on() -> None:
+GROUP = ("ev01", "ev02")
+
+
+def cars(quantity: Quantity, sessions: list[PastSession], first: int, end: int) -> np.ndarray:
+    """The middle path from slot `first` to slot `end` after ISSUED, fitted at ISSUED."""
     origin = QUARTERS.first_step(ISSUED)
-    fitted = ExpectedCars().fit(nothing_since(origin), context(sessions=past_sessions()))
-    nothing = nothing_since(origin)
-    whole_day = fitted.issue(nothing, origin, origin + 96).quantiles[0.5]
-    workdays = len(past_sessions())
-    assert whole_day.sum() / 4 == pytest.approx(40.0 * workdays / (workdays + 2))  # two empty days of caution
-    assert whole_day[32] == pytest.approx(10.0 * workdays / (workdays + 2))
-    assert np.all(whole_day[:32] == 0.0)
-    after_nine = fitted.issue(nothing, origin + 36, origin + 96).quantiles[0.5]
-    assert np.all(after_nine == 0.0)
-    saturday = fitted.issue(nothing, origin + 3 * 96, origin + 4 * 96).quantiles[0.5]
-    assert np.all(saturday == 0.0)
+    fitted = ExpectedCars(quantity, GROUP).fit(nothing_since(origin), context(sessions=sessions))
+    return fitted.issue(nothing_since(origin + first), origin + first, origin + end).quantiles[0.5]
+
+
+def test_cars_not_yet_here_count_only_from_now_on() -> None:
+    sessions = past_sessions()
+    seen = len(sessions) / (len(sessions) + 2)  # two empty days of caution
+    came, left, taken = (cars(quantity, sessions, 0, 96) for quantity in get_args(Quantity))
+    assert np.flatnonzero(came).tolist() == [32]  # 8:00
+    assert np.flatnonzero(left).tolist() == [47]  # ready at 12:00
+    assert came.sum() / 4 == left.sum() / 4 == pytest.approx(40.0 * seen)
+    assert taken[32:48] == pytest.approx(np.full(16, 50.0 * seen))  # one of two chargers
+    assert taken.sum() == pytest.approx(taken[32:48].sum())
+    for quantity in get_args(Quantity):
+        assert cars(quantity, sessions, 32, 96).any()
+        assert not cars(quantity, sessions, 33, 96).any()  # at 8:15 the car is there, or it does not come
+        assert not cars(quantity, sessions, 3 * 96, 4 * 96).any()  # Saturday
+
+
+def test_need_never_leaves_before_it_came() -> None:
+    rng = np.random.default_rng(3)
+    starts = [ISSUED - timedelta(minutes=int(m)) for m in rng.integers(1500, 30 * 1440, 60)]
+    stays = rng.integers(5, 3500, 60)  # up to more than two days
+    sessions = [PastSession(s, s + timedelta(minutes=int(m)), 20.0, "ev02") for s, m in zip(starts, stays, strict=True)]
+    for first in (0, 37, 95):
+        came, left = (cars(quantity, sessions, first, 6 * 96) for quantity in get_args(Quantity)[:2])
+        assert np.all(np.cumsum(came) >= np.cumsum(left) - 1e-9)
+
+
+def test_other_chargers_are_another_group() -> None:
+    elsewhere = [session._replace(charger="ev09") for session in past_sessions()]
+    assert not cars("arriving_kw", elsewhere, 0, 96).any()
 
 
 def test_no_sessions_means_no_cars() -> None:
     origin = QUARTERS.first_step(ISSUED)
-    outcome = ExpectedCars().fit(nothing_since(origin), context()).issue(nothing_since(origin), origin, origin + 200)
+    kind, nothing = ExpectedCars("leaving_kw", GROUP), nothing_since(origin)
+    outcome = kind.fit(nothing, context()).issue(nothing, origin, origin + 200)
     assert outcome.method == "zero (no past sessions)"
     assert all(np.all(path == 0.0) for path in outcome.quantiles.values())
 
 
 def test_a_stay_over_midnight_reaches_the_next_day() -> None:
     arrive = ISSUED - timedelta(days=1, hours=2)  # 22:00 local, Monday
-    origin = QUARTERS.first_step(ISSUED)
-    sessions = [PastSession(arrive, arrive + timedelta(hours=4), 30.0)]
-    path = (
-        ExpectedCars()
-        .fit(nothing_since(origin), context(sessions=sessions))
-        .issue(nothing_since(origin), origin, origin + 2 * 96)
-        .quantiles[0.5]
-    )
-    assert path[88:104].sum() / 4 == pytest.approx(30.0 / (2 + 2))  # Monday and Tuesday in the past, two of caution
-    assert np.all(path[:88] == 0.0)
+    sessions = [PastSession(arrive, arrive + timedelta(hours=4), 30.0, "ev01")]
+    came, left, taken = (cars(quantity, sessions, 0, 2 * 96) for quantity in get_args(Quantity))
+    day = 30.0 / (2 + 2)  # Monday and Tuesday in the past, two of caution
+    assert came[88] / 4 == pytest.approx(day)
+    assert left[103] / 4 == pytest.approx(day)
+    assert np.flatnonzero(taken[:120]).tolist() == list(range(88, 104))

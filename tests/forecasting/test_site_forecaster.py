@@ -120,7 +120,7 @@ def test_one_day_of_history_gives_a_named_yardstick(forecaster: SiteForecaster, 
     assert load.method == "same slot yesterday (model failed: 1.0 days of history, 21 needed)"
     np.testing.assert_allclose(load.median[:96], day["load.demand_kw"], atol=0.001)
     assert site.provenance.failures["load.demand_kw"] == "1.0 days of history, 21 needed"
-    assert forecasts["ev.expected_kw"].median.max() == 0.0
+    assert forecasts["ev.arriving_kw"].median.max() == 0.0
 
 
 def test_no_history_at_all_still_gives_a_forecast(forecaster: SiteForecaster, park: pd.DataFrame) -> None:

@@ -98,7 +98,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "path", "message"),
     [
-        ("kind: pv,", "kind: wind,", "devices.3 (pv1)", "unknown kind wind: known are 'backup_generator', 'battery'"),
+        ("kind: pv,", "kind: wind,", "devices.3 (pv1)", "unknown kind wind: known are 'absorption_chiller'"),
         ("kind: pv, ", "", "devices.3 (pv1)", "has no kind"),
         ("class: two_part_1_10kv", "class: two_part_500kv", "tariff.class", "known are two_part_1_10kv"),
         ("demand_mode: actual", "demand_mode: contract", "tariff.contract_demand_kw", "is required when demand_mode"),
@@ -109,6 +109,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ("export_limit_kw: 1200}", "export_limit_kw: 1200}\n  - {id: grid2, kind: grid_connection, import_limit_kw: 9}",
          "devices.1 (grid2)", "exactly one grid_connection: remove this one"),
         ("members: [ev01, ev02,", "members: [ev02, ev02,", "feeders.0.members.1 (car_park)", "is listed twice"),
+        ("    chargers: [ev01,", "    chargers: [ev99,", "devices.19.chargers.0 (ev)", "is not a device of this site"),
         ("members: [ev01,", "members: [cold_store,", "feeders.0.members.0 (car_park)", "has no power flow"),
         ("id: pv1,", "id: weather,", "devices.3.id", "is reserved"),
         ("holidays: CN", "holidays: UK", "holidays", "must be 'CN' or 'none'"),
@@ -149,7 +150,7 @@ def test_gas_that_nothing_supplies_and_heat_that_burners_make(tmp_path: Path) ->
 
 def test_no_grid_connection(tmp_path: Path) -> None:
     text = "\n".join(line for line in PARK.splitlines() if "kind: grid_connection" not in line)
-    assert ("devices", "18 devices", "a site needs exactly one grid_connection: add it") in findings(tmp_path, text)
+    assert ("devices", "19 devices", "a site needs exactly one grid_connection: add it") in findings(tmp_path, text)
 
 
 def test_syntax_errors_carry_their_line(tmp_path: Path) -> None:

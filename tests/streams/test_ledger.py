@@ -134,6 +134,8 @@ def test_last_values_and_cars(ledger):
     ledger.record(answer(2))
     assert ledger.last_values("light_park")["battery1.energy_kwh"] == (at(1), 502)
     assert ledger.last_cars("light_park") == {"ev01": car()}
+    assert ledger.cars_since("light_park", at(0)) == [("ev01", car())]
+    assert ledger.cars_since("light_park", at(9)) == []
 
 
 def test_the_closing_tick_of_an_interval_is_known(ledger):

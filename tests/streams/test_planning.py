@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from optimizer.devices import ExpectedCars
+from optimizer.situation import Session
 from streams import planning
 from streams.ledger import Ledger
 from streams.planning import FitJob, FittedModels, FittingHandler, PlanJob, PlanningDesk, PlanningHandler, fall_back
 from streams.records import StoredModel
-from streams.site_forecasts import series_kinds
+from streams.site_forecasts import fit_site, series_kinds
 from streams.site_runtime import SiteRuntime
 from streams.workers import WorkerError
 from tests.streams.story import EMPTY, STEP, at, light_park
@@ -53,6 +55,21 @@ def test_the_series_of_a_site_are_those_its_devices_need():
     assert set(series_kinds(light_park())) == {"load.demand_kw", "pv1.available_kw"}
 
 
+def test_cars_are_expected_from_past_stays():
+    site = light_park()
+    cars = ExpectedCars(id="ev", chargers=("ev01",), charge_limit_kw=20)
+    site = site.model_copy(update={"devices": (*site.devices, cars)})
+    stays = tuple(
+        Session(f"s{day}", "ev01", at(-96 * day), at(-96 * day + 8), 12.0) for day in range(1, 8)
+    )  # every day at 16:00Z, local midnight, for two hours
+    fitted = fit_site(site, past(12), at(-4), stays)
+    issued = fitted.issue(past(12), at(-4), at(96))
+    came, left = issued["ev.arriving_kw"].median, issued["ev.leaving_kw"].median
+    assert came[at(0)] > 0
+    assert came.sum() == left.sum() == pytest.approx(came[at(0)])
+    assert issued["ev.occupied_pct"].median[at(8)] == 0
+
+
 def test_a_worker_plans_with_yardsticks_until_a_model_is_fitted(runtime):
     handler, parts = PlanningHandler(), []
     decision = handler.handle(job_of(runtime), parts.append)
@@ -64,7 +81,7 @@ def test_a_worker_plans_with_yardsticks_until_a_model_is_fitted(runtime):
 
 
 def test_a_fitted_model_is_used_after_it_was_attached(runtime):
-    job = FitJob(runtime.site, past(12), at(0))
+    job = FitJob(runtime.site, past(12), at(0), ())
     model = FittingHandler().handle(job, lambda part: None)
     assert json.loads(model.provenance)["fitted_at"].startswith("2026-08-25 16:00")
     handler = PlanningHandler()

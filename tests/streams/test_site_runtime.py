@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from optimizer.situation import Session
 from streams.interval import close_interval
 from streams.ledger import Ledger
 from streams.messages import CarAtCharger
@@ -68,6 +69,19 @@ def test_the_car_and_its_energy_leave_together(ledger):
     assert "ev01" not in runtime.state_at(at(3)).devices
     runtime.absorb(closed(1, present=None))
     assert runtime.state_at(at(2)).sessions == {}
+
+
+def test_stays_are_past_when_they_are_over_recorded_before_the_start_and_reported_after_it(ledger):
+    recorded = tuple(
+        Session(name, "ev01", at(arrive), at(depart), 12.0)
+        for name, arrive, depart in (("before", -8, -4), ("standing at the start", -2, 4), ("never seen", 5, 6))
+    )
+    runtime = SiteRuntime.restore(light_park(), ledger, EMPTY, recorded)
+    assert [session.session_id for session in runtime.past_sessions(at(-4))] == ["before"]
+    ledger.record(answer(1))
+    runtime.begin(at(0))
+    assert [session.session_id for session in runtime.past_sessions(at(20))] == ["before", car().session_id]
+    assert [session.session_id for session in runtime.past_sessions(at(19))] == ["before"]
 
 
 def test_energy_of_an_earlier_car_is_not_taken_for_that_of_the_next(ledger):

@@ -9,11 +9,14 @@ import numpy as np
 
 from optimizer.devices import (
     DEVICES,
+    AbsorptionChiller,
     AnyDevice,
     BackupGenerator,
     Battery,
     Chiller,
     Chp,
+    ExpectedCars,
+    FlexibleLoad,
     GasBoiler,
     GasSupply,
     GridConnection,
@@ -22,6 +25,7 @@ from optimizer.devices import (
     Pv,
     ThermalStore,
     V2gCharger,
+    WasteHeat,
 )
 from optimizer.situation import Prices, Session, Situation
 from optimizer.time_grid import Array, TimeGrid
@@ -34,6 +38,11 @@ HOURLY = {
     "heat_load.demand_kw": (50.0, 60.0, 70.0, 60.0, 50.0, 40.0),
     "pv1.available_kw": (0.0, 40.0, 90.0, 120.0, 60.0, 0.0),
     "generator1.allowed": (0.0, 1.0, 1.0, 0.0, 0.0, 0.0),
+    "ev.arriving_kw": (0.0, 20.0, 10.0, 10.0, 0.0, 0.0),
+    "ev.leaving_kw": (0.0, 0.0, 0.0, 10.0, 10.0, 20.0),
+    "ev.occupied_pct": (0.0, 60.0, 80.0, 100.0, 60.0, 40.0),
+    "flexible.demand_kw": (40.0, 30.0, 60.0, 50.0, 30.0, 40.0),
+    "furnace.available_kw": (20.0, 90.0, 150.0, 120.0, 0.0, 60.0),
     "weather.temperature_c": (26.0, 27.0, 30.0, 33.0, 31.0, 28.0),
 }
 GRID = GridConnection(id="grid", import_limit_kw=600.0, export_limit_kw=300.0)
@@ -43,6 +52,8 @@ HEAT_LOAD = Load(id="heat_load", carrier="heat")
 GAS = GasSupply(id="gas", supply_limit_kw=500.0, price_per_nm3=3.77)
 BOILER = GasBoiler(id="boiler1", heat_limit_kw=120.0, min_part_load=0.0)
 CHILLER = Chiller(id="chiller1", cooling_limit_kw=160.0, min_part_load=0.0)
+FURNACE = WasteHeat(id="furnace", heat_limit_kw=140.0)
+HEAT_PUMP = HeatPump(id="heat_pump1", heat_limit_kw=200.0, min_part_load=0.0)
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,14 @@ EXAMPLES = {
     "backup_generator": _example(
         BackupGenerator(id="generator1", power_limit_kw=60, fuel_cost_per_kwh=0.6, carbon_price_per_kg=0.06), GRID, LOAD
     ),
+    "absorption_chiller": _example(
+        AbsorptionChiller(id="absorber", cooling_limit_kw=60, min_part_load=0.0),
+        GRID,
+        LOAD,
+        COLD_LOAD,
+        CHILLER,
+        FURNACE,
+    ),
     "battery": _example(
         Battery(id="battery1", capacity_kwh=200, charge_limit_kw=80, discharge_limit_kw=100), GRID, LOAD
     ),
@@ -103,6 +122,19 @@ EXAMPLES = {
         HEAT_LOAD,
         BOILER,
     ),
+    "expected_cars": _example(ExpectedCars(id="ev", chargers=("ev01", "ev02"), charge_limit_kw=40), GRID, LOAD),
+    "flexible_load": _example(
+        FlexibleLoad(
+            id="flexible",
+            power_limit_kw=80,
+            shift_hours=1,
+            shiftable_share=0.5,
+            curtailable_share=0.2,
+            curtailment_price_per_kwh=1.0,
+        ),
+        GRID,
+        LOAD,
+    ),
     "grid_connection": _example(GRID, LOAD, Pv(id="pv1", capacity_kw=150)),
     "heat_pump": _example(HeatPump(id="heat_pump1", heat_limit_kw=100), GRID, LOAD, HEAT_LOAD),
     "load": _example(LOAD, GRID),
@@ -122,6 +154,7 @@ EXAMPLES = {
         LOAD,
         cars=(car("ev01", -1, 2, 12), car("ev01", 3, 6, 10)),
     ),
+    "waste_heat": _example(FURNACE, GRID, LOAD, HEAT_LOAD, HEAT_PUMP),
 }
 assert set(EXAMPLES) == {kind.model_fields["kind"].default for kind in DEVICES}
 
