@@ -38,7 +38,7 @@ def situations(site: Site) -> Iterator[Situation]:
         until = tariff.billing_month(at)[1]
         cars = {d.id: () for d in site.devices if d.kind == "v2g_charger"}
         cars |= {s.charger: (s,) for s in history.sessions if s.arrive <= at < s.depart}
-        state = SiteState(site.id, at, {}, PEAK_KW, cars)
+        state = SiteState(site.id, at, {}, {"demand": PEAK_KW}, cars)
         forecasts = fitted.issue(history.frame.loc[: at - timedelta(minutes=1)], at, max(until, at + timedelta(days=1)))
         yield build_situation(site, tariff, state, forecasts)
 
@@ -69,9 +69,9 @@ def measure() -> Sequence[Figure]:
         for part, values in parts.items():
             values.append(plan.time_ms[part])
         solves.append(plan.solves)
-        alone.append(highs_alone_ms(planner, planner.model_for(situation.grid.shape), situation))
+        alone.append(highs_alone_ms(planner, planner.model_for(situation.shape), situation))
     how = f"{len(solves)} plans of {SITE}, 96 quarter hours and the tail to the month's end"
-    shape = planner.model_for(situation.grid.shape).compiled
+    shape = planner.model_for(situation.shape).compiled
     figures = [
         Figure("plan_first_s", first_s, "s", "with building the model"),
         Figure("plan_columns", len(shape.columns), "", "columns of the program"),

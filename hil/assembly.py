@@ -53,7 +53,7 @@ def situation(truth: Truth, drivers: Drivers, states: Mapping[str, Mapping[str, 
     """The surroundings in the devices' own terms: minutes as steps, prices left out (0)."""
     n = drivers.minutes
     none = np.zeros(n)
-    prices = Prices(none, none, ("flat",) * n, 0.0, (0,) * n, none)
+    prices = Prices(none, none, ("flat",) * n, (), (0,) * n, none)
     grid = TimeGrid(drivers.start, 1, n)
     return Situation(truth.site.id, drivers.start, grid, states, drivers.series, prices, drivers.sessions)
 
