@@ -129,13 +129,21 @@ class SeasonalPrice(BaseModel):
     """Price of one kW of the month's highest demand."""
 
 
+def _every_month(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [{"months": EVERY_MONTH, "price_per_kw": value}]
+
+
+DemandPrices = Annotated[tuple[SeasonalPrice, ...], BeforeValidator(_every_month)]
+"""A single price, or a list of prices by month."""
+
+
 class DemandCharge(BaseModel):
     """One demand line: what a kW of the month's highest demand costs, and when and how demand is measured."""
 
     model_config = STRICT
     id: ComponentName
     """Name of the line in bills and plans."""
-    price_per_kw: Annotated[Decimal, NOT_NEGATIVE] | tuple[SeasonalPrice, ...]
+    price_per_kw: DemandPrices
     """One price, or a list of prices by month; months that are not listed cost nothing [money/kW]."""
     measuring: Measuring = "block_15"
     """`block_15`, `block_30`, `block_60` (clock blocks) or `sliding_15`."""
@@ -154,10 +162,9 @@ class DemandCharge(BaseModel):
     def _one_window(self) -> DemandCharge:
         if self.bands and {"kinds", "hours"} & self.model_fields_set:
             raise ValueError("a window is given either by bands or by kinds and hours: remove one of them")
-        if isinstance(self.price_per_kw, tuple):
-            months = Counter(month for price in self.price_per_kw for month in price.months)
-            if twice := sorted(month for month, count in months.items() if count > 1):
-                raise ValueError(f"price_per_kw names months {twice} twice: each month has one price")
+        months = Counter(month for price in self.price_per_kw for month in price.months)
+        if twice := sorted(month for month, count in months.items() if count > 1):
+            raise ValueError(f"price_per_kw names months {twice} twice: each month has one price")
         return self
 
     @property
@@ -172,8 +179,6 @@ class DemandCharge(BaseModel):
         """Price of a kW in a calendar month; 0 where it is not billed."""
         if month not in self.months:
             return Decimal(0)
-        if isinstance(self.price_per_kw, Decimal):
-            return self.price_per_kw
         return next((price.price_per_kw for price in self.price_per_kw if month in price.months), Decimal(0))
 
 
