@@ -39,7 +39,7 @@ class YardstickOnly:
         raise ValueError(self.reason)
 
 
-MARKET_PRICE = YardstickOnly(-inf, inf, "prices of the market are continued as they were", measured=True)
+MARKET_PRICE = YardstickOnly(-inf, inf, "market prices have no model of their own", measured=True)
 
 
 def series_kinds(site: Site) -> dict[str, SeriesKind]:

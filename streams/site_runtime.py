@@ -115,7 +115,7 @@ class SiteRuntime:
     def peaks_kw(self, at: datetime) -> dict[str, float]:
         """By demand line: highest metered demand of the billing month that holds `at`, before `at`."""
         month = billing_month(at, self.site.zone)[0].astimezone(UTC)
-        parts = [self._recorded_imports(), self.ledger.imports_kw(self.site.id, month), self._live_imports()]
+        parts = [self._recorded_imports(month), self.ledger.imports_kw(self.site.id, month), self._live_imports()]
         imports = pd.concat([part for part in parts if len(part)]) if any(len(part) for part in parts) else parts[1]
         latest = imports[~imports.index.duplicated(keep="last")].sort_index()
         return peaks_so_far_kw(self.site, self._tariff, latest, at, self.site.step_minutes)
@@ -124,10 +124,10 @@ class SiteRuntime:
     def _tariff(self) -> Tariff:
         return load_tariff(self.site)
 
-    def _recorded_imports(self) -> pd.Series[float]:
+    def _recorded_imports(self, month: datetime) -> pd.Series[float]:
         if METER_IMPORT not in self.history:
             return pd.Series(dtype=float)
-        return self.history.loc[: self._cut(None), METER_IMPORT].dropna()
+        return self.history.loc[month : self._cut(None), METER_IMPORT].dropna()
 
     def _live_imports(self) -> pd.Series[float]:
         """Of intervals that are closed, whether or not they are in the ledger yet."""
