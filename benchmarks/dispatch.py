@@ -58,7 +58,9 @@ class Day:
         until = max(self.tariff.billing_month(at)[1], at + timedelta(days=1))
         cars = {s.charger: (s,) for s in self.history.sessions if s.arrive <= at < s.depart}
         forecasts = self.fitted.issue(self.history.frame.loc[: at - timedelta(minutes=1)], at, until)
-        return build_situation(self.site, self.tariff, SiteState(self.site.id, at, stores, PEAK_KW, cars), forecasts)
+        return build_situation(
+            self.site, self.tariff, SiteState(self.site.id, at, stores, {"demand": PEAK_KW}, cars), forecasts
+        )
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def _direction_changes(told_kw: Sequence[float]) -> int:
 
 def highs_alone_ms(planner: Planner, situation: Situation) -> float:
     """HiGHS on the program that the plan ended with: cold, with presolve, same conditions, same gap."""
-    model = planner.model_for(situation.grid.shape)
+    model = planner.model_for(situation.shape)
     inputs = {d.id: d.inputs(situation, d.conditions(situation)) for d in planner.devices}
     program = model.compiled.program(model.compiled.parameters.values(inputs))
     enforced = solve_exactly(program, model.choices, 60.0).enforced
@@ -115,7 +117,7 @@ def measure() -> Sequence[Figure]:
     day = Day.recorded()
     planner = planner_for(day.site)
     steady, free = run_day(day, planner, steady=True), run_day(day, planner, steady=False)
-    shape = planner.model_for(day.situation(0, {}).grid.shape).compiled
+    shape = planner.model_for(day.situation(0, {}).shape).compiled
     how = f"{CYCLES - 1} plans of {SITE}, 96 quarter hours and the tail to the month's end"
     figures = [
         Figure("plan_first_s", steady.first_s, "s", "with building the model"),

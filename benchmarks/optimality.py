@@ -31,7 +31,7 @@ from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
 from optimizer.plan import Plan
 from optimizer.planner import Exactness, Planner, build, solve_exactly
-from optimizer.situation import Prices, Session, Situation
+from optimizer.situation import DemandLine, Prices, Session, Situation
 from optimizer.solver import solve
 from optimizer.time_grid import Array, TimeGrid
 from optimizer.verify import verify
@@ -76,6 +76,11 @@ def random_park(seed: int) -> Park:
     cars = [device.id for device in devices if device.kind == "v2g_charger"]
     feeders = (FeederLimit("cars", float(rng.uniform(15, 60)), tuple(cars)),) if cars else ()
     return Park(tuple(devices), feeders, _situation(rng, cars))
+
+
+def demand_lines(steps: int, price_per_kw: float) -> tuple[DemandLine, ...]:
+    """One charge on the demand of every hour."""
+    return (DemandLine("demand", price_per_kw, price_per_kw, inside=np.ones(steps)),)
 
 
 def _maybe(rng: np.random.Generator, share: float, *devices: AnyDevice) -> tuple[AnyDevice, ...]:
@@ -133,7 +138,12 @@ def _situation(rng: np.random.Generator, chargers: Sequence[str]) -> Situation:
         state={"grid": {"peak_kw": float(rng.uniform(0, 400))}},
         series=series,
         prices=Prices(
-            price, export, ("flat",) * STEPS, float(rng.choice([0.0, 48.0])), (0,) * STEPS, np.full(STEPS, 0.5)
+            price,
+            export,
+            ("flat",) * STEPS,
+            demand_lines(STEPS, float(rng.choice([0.0, 48.0]))),
+            (0,) * STEPS,
+            np.full(STEPS, 0.5),
         ),
         sessions={charger: (_car(rng, charger),) for charger in chargers},
     )
@@ -155,7 +165,7 @@ def relative_gap(seed: int) -> float:
     """Linear-first against the full MILP: their objectives' distance, relative."""
     park = random_park(seed)
     exact = Exactness(part_load_steps=STEPS, on_off_steps=STEPS)
-    model = build(park.devices, park.feeders, park.situation.grid.shape, exact)
+    model = build(park.devices, park.feeders, park.situation.shape, exact)
     inputs = {d.id: d.inputs(park.situation, d.conditions(park.situation)) for d in park.devices}
     program = model.compiled.program(model.compiled.parameters.values(inputs))
     ours = solve_exactly(program, model.choices, 120.0, GAP)
@@ -281,7 +291,7 @@ def _loop_plan(
         series={"load.demand_kw": average(net)},
         prices=Prices(
             np.where(np.arange(steps) < near + sum(b > a for a, b in edges), average(price), float(price.min())),
-            np.zeros(steps), ("flat",) * steps, 40.0, (0,) * steps, np.zeros(steps),
+            np.zeros(steps), ("flat",) * steps, demand_lines(steps, 40.0), (0,) * steps, np.zeros(steps),
         ),
     )  # fmt: skip
     plan = planner.plan(situation, 120.0)

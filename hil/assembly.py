@@ -16,6 +16,7 @@ from optimizer.devices import AnyDevice
 from optimizer.devices.base import Carrier
 from optimizer.devices.battery import Battery
 from optimizer.devices.chiller import Chiller
+from optimizer.devices.expected_cars import ExpectedCars
 from optimizer.devices.grid_connection import GridConnection
 from optimizer.devices.heat_pump import HeatPump
 from optimizer.devices.load import Load
@@ -39,8 +40,8 @@ SLOT_ORDER: tuple[tuple[type[AnyDevice], ...], ...] = (
 )
 """Slots stand in this order, and within each group in the order of the site file."""
 MACHINES = (Chiller, HeatPump)
-WITHOUT_SLOT: tuple[type[AnyDevice], ...] = (Load, GridConnection)
-"""What the plant knows without a setpoint: demand from outside, and the meter."""
+WITHOUT_SLOT: tuple[type[AnyDevice], ...] = (Load, GridConnection, ExpectedCars)
+"""What the plant knows without a setpoint: demand from outside, the meter, and cars of which only plans speak."""
 CAR_CONDITIONS = ("share", "stay", "arrive_kwh", "full_kwh", "floor_kwh", "two_way")
 
 
@@ -73,7 +74,7 @@ def situation(truth: Truth, drivers: Drivers, states: Mapping[str, Mapping[str, 
     """The surroundings in the devices' own terms: minutes as steps, prices left out (0)."""
     n = drivers.minutes
     none = np.zeros(n)
-    prices = Prices(none, none, ("flat",) * n, 0.0, (0,) * n, none)
+    prices = Prices(none, none, ("flat",) * n, (), (0,) * n, none)
     grid = TimeGrid(drivers.start, 1, n)
     return Situation(truth.site.id, drivers.start, grid, states, drivers.series, prices, drivers.sessions)
 

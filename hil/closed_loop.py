@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-import numpy as np
+import pandas as pd
 
 from hil.plant import HeldSetpoint, Plant, PlantState, Records, offer, run_minutes
 from hil.recorded import lead_in, recorded_plant, sessions_by_charger
@@ -23,6 +23,9 @@ from optimizer.plan import SETPOINT_LIFE_STEPS
 from optimizer.rules import rule_plan
 from optimizer.situation import Situation
 from optimizer.time_grid import Array, TimeGrid
+from settlement.bill import market_columns
+from settlement.demand import peaks_so_far_kw
+from site_configs.demand import demand_meters
 from site_configs.history import History
 from site_configs.prices import prices_for
 from site_configs.site import Site
@@ -54,8 +57,8 @@ class Run:
 
     plant: Plant
     records: Records
-    peak_kw: float
-    """Highest quarter-hour import, the peak before the run included [kW]."""
+    peaks_kw: Mapping[str, float]
+    """By demand line: highest demand of the month at the end, the peaks before the run included [kW]."""
 
 
 def run_closed_loop(
@@ -66,12 +69,12 @@ def run_closed_loop(
     controller: Baseline | Controller,
     *,
     seed: int,
-    peak_kw: float = 0.0,
+    peaks_kw: Mapping[str, float] | None = None,
     truth: Truth | None = None,
 ) -> Run:
     """Runs `quarters` quarter hours from `start` with a decision before each.
 
-    `peak_kw` is the month's peak before `start`; `seed` draws truth and minutes as the bench does.
+    `peaks_kw` are the month's peaks before `start` by demand line; `seed` draws truth and minutes as the bench does.
 
     Raises:
         InputError: the history does not cover the run.
@@ -80,16 +83,43 @@ def run_closed_loop(
     decide = baseline(site, history, controller) if isinstance(controller, str) else controller
     state, _ = lead_in(plant)
     parts = []
-    month = billing_month(start, site.zone)[0]
+    peaks = RunningPeaks(site, load_tariff(site), peaks_kw or {})
     for _ in range(quarters):
-        if billing_month(state.at, site.zone)[0] != month:
-            month, peak_kw = billing_month(state.at, site.zone)[0], 0.0
-        decision = decide(site_state(plant, state, peak_kw))
+        decision = decide(site_state(plant, state, peaks.at(state.at)))
         state, _ = offer(plant, state, setpoints_of(plant, state.at, decision))
+        began = state.at
         state, records = run_minutes(plant, state, 15)
-        peak_kw = max(peak_kw, float(records.get("meter.import_kw").mean()))
+        peaks.add(began, float(records.get("meter.import_kw").mean()))
         parts.append(records)
-    return Run(plant, Records.joined(parts), peak_kw)
+    return Run(plant, Records.joined(parts), peaks.at(state.at))
+
+
+class RunningPeaks:
+    """The billing month's highest demand by line, kept up quarter hour by quarter hour."""
+
+    LONGEST_BLOCK = timedelta(minutes=60)
+
+    def __init__(self, site: Site, tariff: Tariff, before: Mapping[str, float]) -> None:
+        self._site, self._tariff = site, tariff
+        self._peaks = {meter.id: before.get(meter.id, 0.0) for meter in demand_meters(site, tariff)}
+        self._month: datetime | None = None
+        self._recent: dict[datetime, float] = {}
+
+    def add(self, start: datetime, import_kw: float) -> None:
+        """Takes in the mean import of the quarter hour that began at `start`."""
+        self._recent = {at: kw for at, kw in self._recent.items() if at >= start - self.LONGEST_BLOCK}
+        self._recent[start] = import_kw
+
+    def at(self, moment: datetime) -> dict[str, float]:
+        """The peaks so far of the month that holds `moment`."""
+        month = self._tariff.billing_month(moment)[0]
+        if self._month not in (None, month):
+            self._peaks = dict.fromkeys(self._peaks, 0.0)
+        self._month = month
+        imports = pd.Series(list(self._recent.values()), pd.DatetimeIndex(list(self._recent), tz=UTC), dtype=float)
+        latest = peaks_so_far_kw(self._site, self._tariff, imports, moment, 15)
+        self._peaks = {line: max(peak, latest[line]) for line, peak in self._peaks.items()}
+        return dict(self._peaks)
 
 
 def setpoints_of(plant: Plant, at: datetime, decision: Decision) -> dict[str, HeldSetpoint]:
@@ -103,7 +133,7 @@ def setpoints_of(plant: Plant, at: datetime, decision: Decision) -> dict[str, He
     }
 
 
-def site_state(plant: Plant, state: PlantState, peak_kw: float) -> SiteState:
+def site_state(plant: Plant, state: PlantState, peaks_kw: Mapping[str, float]) -> SiteState:
     """What the site reports at a moment, without meter error: energies, and the cars that stand there."""
     at = state.at
     energies = {
@@ -112,7 +142,7 @@ def site_state(plant: Plant, state: PlantState, peak_kw: float) -> SiteState:
     }
     cars = {charger: car_at(sessions, at) for charger, sessions in plant.drivers.sessions.items()}
     standing = {charger: (car,) for charger, car in cars.items() if car is not None}
-    return SiteState(plant.truth.site.id, at, energies, peak_kw, standing)
+    return SiteState(plant.truth.site.id, at, energies, peaks_kw, standing)
 
 
 def baseline(site: Site, history: History, name: Baseline) -> Controller:
@@ -137,35 +167,38 @@ def recorded_situation(site: Site, tariff: Tariff, history: History, state: Site
     grid = TimeGrid(state.at, site.step_minutes, int((end - state.at) / timedelta(minutes=site.step_minutes)))
     needed = {name for device in site.devices for name in device.required_series()}
     series: dict[str, Array] = {name: _on(grid, history, name) for name in needed}
-    connection = next(device.id for device in site.devices if device.kind == "grid_connection")
+    market = {name: _on(grid, history, name) for name in market_columns(site, tariff)}
     return Situation(
         site=site.id,
         issued_at=state.at,
         grid=grid,
-        state={**state.devices, connection: {"peak_kw": state.peak_kw}},
+        state=state.with_peaks(site),
         series=series,
-        prices=prices_for(site, tariff, grid),
+        prices=prices_for(site, tariff, grid, market),
         sessions=sessions_by_charger(history.sessions, site.devices, state.at, end),
     )
 
 
-def peak_before(site: Site, history: History, day: datetime, controller: Baseline = "rules") -> float:
-    """Highest quarter-hour import of the billing month before `day` under a baseline [kW]; 0 on the month's first day.
+def peak_before(site: Site, history: History, day: datetime, controller: Baseline = "rules") -> dict[str, float]:
+    """By demand line: highest demand of the billing month before `day` under a baseline [kW]; 0 on its first day.
 
     Rolled out day by day with the site file's own devices on recorded quarter hours: quick, and the same start for
     every controller that is compared. Days before the record begins are left out.
     """
     tariff = load_tariff(site)
     first = max(billing_month(day, site.zone)[0].astimezone(UTC), history.frame.index[0].to_pydatetime())
-    state = SiteState(site.id, first, {}, 0.0)
+    state = SiteState(site.id, first, {}, {meter.id: 0.0 for meter in demand_meters(site, tariff)})
     while state.at < day:
         end = min(state.at + BASELINE_HORIZON, day.astimezone(UTC))
         situation = recorded_situation(site, tariff, history, state, end)
         plan = rule_plan(site.devices, situation, storing=controller == "rules")
         left = {name: {key: float(v[-1]) for key, v in values.items()} for name, values in plan.states.items()}
-        imports = np.concatenate([flow.kw for flow in plan.flows if flow.quantity == "import_kw"])
-        state = replace(state, at=end, devices=left, peak_kw=max(state.peak_kw, float(imports.max())))
-    return state.peak_kw
+        (kw,) = [flow.kw for flow in plan.flows if flow.quantity == "import_kw"]
+        imports = pd.Series(kw, pd.DatetimeIndex(situation.grid.near_times))
+        rose = peaks_so_far_kw(site, tariff, imports, end, site.step_minutes)
+        peaks = {line: max(peak, rose[line]) for line, peak in state.peaks_kw.items()}
+        state = replace(state, at=end, devices=left, peaks_kw=peaks)
+    return dict(state.peaks_kw)
 
 
 def _on(grid: TimeGrid, history: History, name: str) -> Array:

@@ -169,7 +169,7 @@ class Planner:
             ValueError: a series is missing, of wrong length or not finite (named).
         """
         began = time.perf_counter()
-        model = self.model_for(situation.grid.shape)
+        model = self.model_for(situation.shape)
         conditions = {device.id: device.conditions(situation) for device in self.devices}
         inputs = {device.id: device.inputs(situation, conditions[device.id]) for device in self.devices}
         parameters = model.compiled.parameters.values(inputs)
@@ -190,7 +190,7 @@ class Planner:
     def model_for(self, shape: GridShape) -> Model:
         """The built model for this number of steps; built now when there is none."""
         if self._model is None or self._model.shape != shape:
-            why = "first plan" if self._model is None else f"grid {self._model.shape} became {shape}"
+            why = "first plan" if self._model is None else f"{self._model.shape} became {shape}"
             self.rebuilds.append(why)
             self._model = build(self.devices, self.feeders, shape)
         return self._model
@@ -292,11 +292,17 @@ class _Reading:
         return table
 
     def _grid_limit(self) -> float | None:
-        """The month's peak as planned: import below it costs no demand charge."""
-        if self.situation.prices.demand_per_kw <= 0:
+        """The least planned peak of the demand lines that apply now: import below it costs no demand charge.
+
+        Where a demand is the mean of several steps, the first step's own import may be above the peak.
+        """
+        applying = {f"peak_kw.{d.id}" for d in self.situation.prices.demand if d.price_per_kw > 0 and d.inside[0] > 0}
+        peaks = [v for port in self.model.ports.values() for name, v in port.scalars.items() if name in applying]
+        if not peaks:
             return None
-        peaks = [port.scalars["peak_kw"] for port in self.model.ports.values() if "peak_kw" in port.scalars]
-        return max((float(self.answer.solution.x[self.model.compiled.column(peak)]) for peak in peaks), default=None)
+        least = min(float(self.answer.solution.x[self.model.compiled.column(peak)]) for peak in peaks)
+        imports = [flow.variable for flow in self.model.flows if flow.quantity == "import_kw"]
+        return max(least, sum(float(self._values(variable, 1)[0]) for variable in imports))
 
     def _limits_given_way(self) -> list[GivenWay]:
         found = []

@@ -73,7 +73,7 @@ def roll_out(
     conditions = {device.id: device.conditions(situation) for device in devices}
     state = {device.id: device.start(situation) for device in devices}
     words = _price_words(situation.prices.import_per_kwh[:near])
-    limit = _import_limit(devices, situation, conditions)
+    limit = _import_limits(devices, situation, conditions)
     flows = {(device.id, quantity): np.zeros(near) for device in devices for quantity in device.buses()}
     states = {(d.id, name): np.full(near + 1, value) for d in devices for name, value in state[d.id].items()}
     for t in range(near):
@@ -85,7 +85,7 @@ def roll_out(
                 price=words[t],
                 deficit_kw=deficit,
                 producible_kw=_producible(devices),
-                import_room_kw=limit - deficit["power"],
+                import_room_kw=float(limit[t]) - deficit["power"],
                 export_allowed=_export_limit(devices) > 0,
                 storing=storing,
             )
@@ -161,10 +161,11 @@ def _export_limit(devices: Sequence[Device]) -> float:
     return sum(-device.bounds_kw()[0] for device in devices if device.rule_order == _GRID_ORDER)
 
 
-def _import_limit(
+def _import_limits(
     devices: Sequence[Device], situation: Situation, conditions: Mapping[str, Mapping[str, Array]]
-) -> float:
-    """What import may reach without a new peak: the running peak, or what the fixed flows alone will need."""
+) -> Array:
+    """(near,) what import may reach without a new peak of any demand line that applies in the step: the line's running
+    peak or free demand, or what the fixed flows alone will need inside its window."""
     near = situation.grid.near
     fixed = np.zeros(near)
     for device in devices:
@@ -173,9 +174,14 @@ def _import_limit(
             fixed = fixed + here["demand_kw"][:near]
         if "available_kw" in here:
             fixed = fixed - here["available_kw"][:near]
-    running = [float(state["peak_kw"]) for state in situation.state.values() if "peak_kw" in state]
-    allowed = min(d.bounds_kw()[1] for d in devices if d.rule_order == _GRID_ORDER)
-    return min(allowed, max([float(fixed.max()), *running]))
+    connections = [device for device in devices if device.rule_order == _GRID_ORDER]
+    limits = np.full(near, min(device.bounds_kw()[1] for device in connections))
+    for line in situation.prices.demand:
+        applies = (line.inside[:near] > 0) & (line.price_per_kw > 0)
+        running = max(situation.peak_so_far_kw(device.id, line.id) for device in connections)
+        needed = float(fixed[applies].max(initial=0.0))
+        limits[applies] = np.minimum(limits[applies], max(running, line.free_kw, needed))
+    return limits
 
 
 def _as_plan(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
 
-from optimizer.time_grid import Array, TimeGrid, require_series
+from optimizer.time_grid import Array, GridShape, LineShape, TimeGrid, require_series
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,38 @@ class Session:
 
 
 @dataclass(frozen=True)
+class DemandLine:
+    """One demand charge: a price on the highest demand of a billing period within a window of time.
+
+    fee(D) = price · max(0, D - free_kw)
+    """
+
+    id: str
+    price_per_kw: float
+    """For the running billing period [money/kW]; 0 where nothing is charged in it."""
+    next_price_per_kw: float
+    """For the period after it."""
+    inside: Array
+    """(n,) 1 for steps of which any part lies in the line's window, else 0."""
+    free_kw: float = 0.0
+    """Demand up to which nothing is owed beyond what is paid anyway, e.g. 105 % of a contract demand [kW]."""
+    averaged_steps: int = 1
+    """Near steps whose mean is one measured demand."""
+    block: tuple[int, ...] | None = None
+    """(near,) number of the clock block each near step lies in; None: the interval slides, every run of
+    `averaged_steps` steps counts."""
+
+
+@dataclass(frozen=True)
 class Prices:
     """The tariff as the model sees it, one value per step of the grid; money in the site's currency."""
 
     import_per_kwh: Array
     export_per_kwh: Array
     band: tuple[str, ...]
-    """(n,) name of the tariff band (sharp, peak, flat, valley, deep) of each step."""
-    demand_per_kw: float
-    """Price of one kW of the billing period's highest demand; 0 where no demand line is billed."""
+    """(n,) name of the tariff band (sharp, peak, flat, valley, deep ...) of each step."""
+    demand: tuple[DemandLine, ...]
+    """Demand charges, always the same lines in the same order for one site; empty where none depends on the plan."""
     billing_period: tuple[int, ...]
     """(n,) 0 for steps of the running billing period, 1 for those after its end."""
     carbon_kg_per_kwh: Array
@@ -53,12 +76,23 @@ class Situation:
     issued_at: datetime
     grid: TimeGrid
     state: Mapping[str, Mapping[str, float]]
-    """By device id: `energy_kwh` of stores, `peak_kw` of the grid connection in the running billing period ..."""
+    """By device id: `energy_kwh` of stores; of the grid connection `peak_kw.<line>`, the highest demand of the running
+    billing period by demand line. A plain `peak_kw` stands for every line without a value of its own."""
     series: Mapping[str, Array]
     """By `<device id>.<quantity>_<unit>`: (n,) forecast (or known) values on the grid."""
     prices: Prices
     sessions: Mapping[str, tuple[Session, ...]] = field(default_factory=dict)
     """By charger id: cars plugged in or announced, in order of arrival."""
+
+    @property
+    def shape(self) -> GridShape:
+        """What the model of this situation is built for."""
+        lines = tuple(LineShape(line.id, line.averaged_steps) for line in self.prices.demand)
+        return replace(self.grid.shape, demand=lines)
+
+    def peak_so_far_kw(self, device: str, line: str) -> float:
+        """Highest demand of the running billing period in a demand line's window; 0 when nothing is known."""
+        return self.start_of(device, f"peak_kw.{line}", self.start_of(device, "peak_kw", 0.0))
 
     def need(self, name: str) -> Array:
         """The series `name` on the grid; raises ValueError when missing, of wrong length or not finite."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,12 +17,21 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
+class LineShape(NamedTuple):
+    """A demand line as the model's rows see it."""
+
+    id: str
+    averaged_steps: int
+    """Near steps whose mean is one measured demand; 1 when a step is as long as the measuring interval or longer."""
+
+
 @dataclass(frozen=True)
 class GridShape:
-    """What a built model depends on: how many steps there are, not when or how long they are."""
+    """What a built model depends on: how many steps and which demand lines, not when, how long or how dear they are."""
 
     near: int
     tail: int
+    demand: tuple[LineShape, ...] = ()
 
     @property
     def steps(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -50,8 +50,13 @@ class Day:
     date: date
     period: tuple[datetime, datetime]
     """From the local midnight on, UTC."""
-    peak_before_kw: float
-    """Highest quarter-hour import of the billing month before the day, the same for all controllers."""
+    peaks_before_kw: Mapping[str, float]
+    """By demand line: highest demand of the billing month before the day, the same for all controllers."""
+
+    @property
+    def peak_before_kw(self) -> float:
+        """The highest of them."""
+        return max(self.peaks_before_kw.values(), default=0.0)
 
     @property
     def quarters(self) -> int:
@@ -103,7 +108,7 @@ def _ev(cars: ServedCars) -> EvCounts:
 def _cost(day: Day, run: DayRecord | Run) -> DayCost:
     """On the minutes, because demand is the highest of the sliding quarter hours (RULES 1.3)."""
     by_minute = flows(run.plant, run.records, minutes=1)
-    return day_cost(day.site, day.tariff, by_minute, day.period, day.peak_before_kw, wear(run.plant, run.records))
+    return day_cost(day.site, day.tariff, by_minute, day.period, day.peaks_before_kw, wear(run.plant, run.records))
 
 
 def _energies(measured: pd.DataFrame) -> dict[str, float]:

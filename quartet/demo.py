@@ -105,8 +105,8 @@ def _run(day: Day, history: History, folder: Path, given: str | None, show: Show
     ):
         started += _start_parts(day.site, broker, bench.port, folder)
         show("baselines: rules and idle stores", 0)
-        rules = run_closed_loop(day.site, history, start, quarters, "rules", seed=SEED, peak_kw=day.peak_before_kw)
-        none = run_closed_loop(day.site, history, start, quarters, "none", seed=SEED, peak_kw=day.peak_before_kw)
+        rules = run_closed_loop(day.site, history, start, quarters, "rules", seed=SEED, peaks_kw=day.peaks_before_kw)
+        none = run_closed_loop(day.site, history, start, quarters, "none", seed=SEED, peaks_kw=day.peaks_before_kw)
         engine = _control(bench, broker, quarters, show)
         _wait_for_acks(day.site, folder / LEDGER)
     return DayRuns(engine, rules, none)

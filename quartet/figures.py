@@ -198,6 +198,8 @@ def _shade_bands(axes: Axes, day: MeasuredDay) -> list[Legend]:
     seen = {}
     for band, run in groupby(range(len(day.band)), key=lambda i: day.band[i]):
         steps = list(run)
+        if band not in BANDS:  # a band of the site's own tariff has no colour
+            continue
         seen[band] = BANDS[band]
         axes.axvspan(day.hours[steps[0]], day.hours[steps[-1] + 1], color=BANDS[band].colour, linewidth=0, zorder=-10)
     return [legend for band, legend in BANDS.items() if band in seen and band != "flat"]

@@ -18,6 +18,7 @@ from optimizer.errors import InputError, Problem
 from optimizer.plan import PlanDocument
 from optimizer.situation import Session
 from quartet.arguments import refuse, require_on_step
+from settlement.demand import peaks_so_far_kw
 from site_configs.history import History, read_history
 from site_configs.prices import grid_for
 from site_configs.site import Site
@@ -30,8 +31,6 @@ from streams.site_state import SiteState, build_situation
 STEPS = (5, 15, 30, 60)
 STORES = ("battery", "thermal_store")
 METER_IMPORT = "meter.import_kw"
-DEMAND_BLOCK = timedelta(minutes=15)
-"""Demand is billed by quarter hours (RULES 1.3)."""
 
 
 def plan_once(
@@ -103,14 +102,14 @@ def known_before(history: History, at: datetime) -> History:
 
 
 def state_at(site: Site, history: History, at: datetime, month_start: datetime) -> SiteState:
-    """The last measured state of every device, the cars that stand at their chargers, the month's peak so far."""
+    """The last measured state of every device, the cars that stand at their chargers, the month's peaks so far."""
     present: dict[str, tuple[Session, ...]] = {}
     for session in history.sessions:
         if session.depart > at:
             present[session.charger] = (*present.get(session.charger, ()), session)
-    peak_kw = month_peak_kw(site, history.window(month_start, at))
+    peaks = month_peaks_kw(site, history, month_start, at)
     states = {**_assumed_cars(site, present, at), **last_states(history.frame)}
-    return SiteState(site.id, at, states, peak_kw, present)
+    return SiteState(site.id, at, states, peaks, present)
 
 
 def _assumed_cars(
@@ -139,11 +138,11 @@ def last_states(frame: pd.DataFrame) -> Mapping[str, Mapping[str, float]]:
     return states
 
 
-def month_peak_kw(site: Site, month: pd.DataFrame) -> float:
-    """Highest quarter-hour import in the rows of a month: metered, or loads less PV where there is no meter."""
-    imported = month[METER_IMPORT] if METER_IMPORT in month else _loads_less_pv(site, month)
-    means = imported.dropna().resample(DEMAND_BLOCK).mean().dropna()
-    return max(0.0, float(means.max())) if len(means) else 0.0
+def month_peaks_kw(site: Site, history: History, month_start: datetime, at: datetime) -> dict[str, float]:
+    """By demand line: the month's highest demand before `at`: metered, or loads less PV where there is no meter."""
+    month = history.window(month_start, at)
+    imported = month[METER_IMPORT] if METER_IMPORT in month else _loads_less_pv(site, month).clip(lower=0.0)
+    return peaks_so_far_kw(site, load_tariff(site), imported, at, history.step_minutes)
 
 
 def _loads_less_pv(site: Site, month: pd.DataFrame) -> pd.Series:

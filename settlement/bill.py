@@ -2,7 +2,7 @@
 
 1. Meter intervals are split at every change of band, day or version and sorted by price (`settlement/energy.py`).
 2. Energy fees by band and component, each line rounded; floating components carry k(band), fixed ones do not.
-3. Basic charge by the user's choice (`settlement/demand.py`).
+3. Basic charge by the user's choice (`settlement/demand.py`), or what the site's own tariff charges for the month.
 4. Government funds apart: without band where they do not float, and outside the power-factor line.
 5. Power-factor adjustment, where reactive energy was metered.
 6. Export is a settlement of its own, never netted with the import.
@@ -10,20 +10,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
 import pandas as pd
 
-from settlement.demand import basic_charge
+from settlement.demand import basic_charge, billed_kw, by_line
 from settlement.energy import PricedEnergy, priced_energy
 from settlement.flows import Flows, flows_of
 from settlement.money import cents, quantity
 from settlement.power_factor import power_factor, power_factor_rate
-from site_configs.site import Site
-from site_configs.tariff import Tariff
+from site_configs.demand import BASIC_LINE, demand_rules
+from site_configs.prices import EXPORT_PRICE, IMPORT_PRICE
+from site_configs.site import Site, TariffChoice
+from site_configs.tariff import PublishedTariff, SiteTariff, Tariff
 from site_configs.tariff_table import FUNDS, Status
 
 REACTIVE = "reactive_kvar"
@@ -79,22 +81,28 @@ class Bill:
 
 
 def bill(
-    site: Site, tariff: Tariff, flows: pd.DataFrame, period: tuple[datetime, datetime], billed_demand_kw: float | None
+    site: Site,
+    tariff: Tariff,
+    flows: pd.DataFrame,
+    period: tuple[datetime, datetime],
+    billed_demand_kw: float | Mapping[str, float] | None,
 ) -> Bill:
-    """The bill of a period for flows with columns `import_kw`, `export_kw` and optionally `reactive_kvar`.
+    """The bill of a period for flows with columns `import_kw`, `export_kw` and optionally `reactive_kvar`; where prices
+    come from the data also `market.import_price_per_kwh` and `market.export_price_per_kwh`.
 
-    `billed_demand_kw` is the month's billed maximum demand; None leaves the basic charge out, as for a part of a month.
-    The load-factor rebate is looked at only when the period is a whole billing month.
+    `billed_demand_kw` is the month's billed maximum demand, by demand line where there are several (`demands_kw`); None
+    leaves the charges of a month out, as for a part of it. The load-factor rebate and tiers by the month's energy are
+    looked at only when the period is a whole billing month.
 
     Raises:
         ValueError: flows do not cover the period, or a basic charge is asked for more than one billing month.
     """
     start, end = period
     columns = ["import_kw", "export_kw", *([REACTIVE] if REACTIVE in flows else [])]
-    measured = flows_of(flows, start, end, columns)
+    measured = flows_of(flows, start, end, columns, market_columns(site, tariff))
     energies = priced_energy(tariff, measured)
-    energy, funds = list(_energy_lines(energies)), list(_funds_lines(energies))
-    basic = [] if billed_demand_kw is None else list(_basic_lines(site, tariff, measured, energies, billed_demand_kw))
+    energy, funds = [*_energy_lines(energies), *_market_lines(tariff, measured)], list(_funds_lines(energies))
+    basic = [] if billed_demand_kw is None else list(_month_lines(site, tariff, measured, energies, billed_demand_kw))
     adjusted = list(_power_factor_lines(site, measured, [*energy, *basic]))
     lines = (*energy, *basic, *funds, *adjusted)
     return Bill(site.id, start, end, site.currency, lines, tuple(_export_lines(site, measured)))
@@ -127,16 +135,45 @@ def _energy_line(energy: PricedEnergy, component: str, band: str, kwh: Decimal, 
     return BillLine(component, band, kwh, "kWh", price, cents(kwh * price), of.document, of.version, of.status)
 
 
-def _basic_lines(
-    site: Site, tariff: Tariff, flows: Flows, energies: Iterable[PricedEnergy], demand_kw: float
+def market_columns(site: Site, tariff: Tariff) -> tuple[str, ...]:
+    """Names of the price series that measured flows must carry for this site."""
+    wanted = ((IMPORT_PRICE, tariff.from_data), (EXPORT_PRICE, site.export.from_data))
+    return tuple(name for name, from_data in wanted if from_data)
+
+
+def _market_lines(tariff: Tariff, flows: Flows) -> Iterator[BillLine]:
+    """All energy at the price of its interval on one line; the price shown is the mean."""
+    if not tariff.from_data:
+        return
+    kwh, worth = quantity(flows.energy("import_kw")), quantity(flows.worth("import_kw", IMPORT_PRICE))
+    mean = quantity(worth / kwh) if kwh > 0 else Decimal(0)
+    yield BillLine("market", "", kwh, "kWh", mean, cents(worth), IMPORT_PRICE, None, None)
+
+
+def _month_lines(
+    site: Site,
+    tariff: Tariff,
+    flows: Flows,
+    energies: Iterable[PricedEnergy],
+    demand_kw: float | Mapping[str, float],
 ) -> Iterator[BillLine]:
+    """What is charged for the month as such: demand or capacity, a fixed charge, tiers."""
     month = tariff.billing_month(flows.start)
     if flows.end > month[1]:
         raise ValueError(f"a basic charge is of one billing month: {flows.start} to {flows.end} passes {month[1]}")
     whole = (flows.start, flows.end) == month
     month_kwh = sum((energy.kwh for energy in energies), Decimal(0)) if whole else None
+    if isinstance(tariff, SiteTariff):
+        yield from _own_month_lines(site, tariff, flows, month_kwh, demand_kw)
+    elif isinstance(tariff, PublishedTariff) and isinstance(site.tariff, TariffChoice):
+        yield from _basic_lines(site.tariff, tariff, flows, month_kwh, by_line(demand_kw, BASIC_LINE))
+
+
+def _basic_lines(
+    choice: TariffChoice, tariff: PublishedTariff, flows: Flows, month_kwh: Decimal | None, demand_kw: float
+) -> Iterator[BillLine]:
     prices = tariff.demand_price(tariff.local_date(flows.start))
-    for item in basic_charge(site.tariff, prices, demand_kw, month_kwh):
+    for item in basic_charge(choice, prices, demand_kw, month_kwh):
         yield BillLine(
             item.component,
             "",
@@ -150,8 +187,29 @@ def _basic_lines(
         )
 
 
+def _own_month_lines(
+    site: Site, tariff: SiteTariff, flows: Flows, month_kwh: Decimal | None, demand_kw: float | Mapping[str, float]
+) -> Iterator[BillLine]:
+    terms = tariff.terms
+
+    def line(component: str, amount: Decimal, unit: str, price: Decimal) -> BillLine:
+        fee = cents(amount * price)
+        return BillLine(component, "", amount, unit, price, fee, terms.name, terms.effective_from, terms.status)
+
+    for rule in demand_rules(site, tariff, tariff.local_date(flows.start)):
+        if rule.price_per_kw > 0:
+            billed = billed_kw(rule, by_line(demand_kw, rule.meter.id))
+            yield line(rule.meter.id, billed, "kW", rule.price_per_kw)
+    if terms.fixed_per_month > 0:
+        yield line("fixed", Decimal(1), "month", terms.fixed_per_month)
+    for tier in terms.tiers:
+        if month_kwh is not None and month_kwh > tier.above_kwh:
+            yield line("tier", month_kwh - tier.above_kwh, "kWh", tier.adder_per_kwh)
+
+
 def _power_factor_lines(site: Site, flows: Flows, base: list[BillLine]) -> Iterator[BillLine]:
-    if REACTIVE not in flows.values:
+    """Only published tariffs have a power-factor adjustment."""
+    if REACTIVE not in flows.values or not isinstance(site.tariff, TariffChoice):
         return
     factor = power_factor(quantity(flows.energy("import_kw")), quantity(flows.energy(REACTIVE)))
     if factor is None:
@@ -164,7 +222,10 @@ def _power_factor_lines(site: Site, flows: Flows, base: list[BillLine]) -> Itera
 
 def _export_lines(site: Site, flows: Flows) -> Iterator[BillLine]:
     kwh, price = quantity(flows.energy("export_kw")), Decimal(str(site.export.price_per_kwh))
-    if kwh > 0:
+    if kwh > 0 and site.export.from_data:
+        worth = quantity(flows.worth("export_kw", EXPORT_PRICE))
+        yield BillLine("export", "", kwh, "kWh", quantity(worth / kwh), cents(worth), EXPORT_PRICE, None, None)
+    elif kwh > 0:
         yield BillLine("export", "", kwh, "kWh", price, cents(kwh * price), site.export.source, None, None)
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from settlement.flows import Flows, flows_of
 from settlement.money import quantity
-from site_configs.carbon import GridFactor, factor
+from site_configs.carbon import GridFactor, factor_of
 from site_configs.site import Site
 
 
@@ -62,7 +62,7 @@ def carbon(site: Site, flows: pd.DataFrame, period: tuple[datetime, datetime]) -
         InputError: no factor for the site's region.
     """
     measured = flows_of(flows, *period, ["import_kw"])
-    grid = factor(site.carbon.region, site.carbon.data_year)
+    grid = factor_of(site.carbon)
     kwh = quantity(measured.energy("import_kw"))
     return CarbonStatement(site.id, *period, kwh, grid, kwh * grid.kg_per_kwh)
 

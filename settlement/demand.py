@@ -1,31 +1,41 @@
 """The basic charge (容(需)量电费): maximum demand and what it costs (RULES 1.3).
 
-    C' = max(C, 0.40·(S_transformer + S_motors))                         contract mode, floor      (1)
+    C' = contract_floor_kw of the site                                   contract mode             (1)
     rule A:  fee = p_d·C' + 2·p_d·max(0, D - 1.05·C')                    continuous at 105 %       (2)
     rule B:  fee = 1.05·p_d·C' + 2·p_d·(D - 1.05·C')  above 105 %        jumps at 105 %            (3)
     actual:  fee = p_d·D          capacity:  fee = p_kva·S                                         (4)
     p_d is multiplied by the rebate's factor when month_kwh / S reaches its threshold              (5)
 
-D is the highest mean over 15 minutes of the month, the window sliding by one sample, not clock-aligned blocks.
+D is the highest mean over 15 minutes of the month, the window sliding by one sample, not clock-aligned blocks. A tariff
+of the site's own says for each of its lines how long the interval is, whether it slides, and when demand counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 import numpy as np
+import pandas as pd
 
 from optimizer.time_grid import Array
+from settlement.flows import Flows
 from settlement.money import cents, quantity
-from site_configs.site import TariffChoice
-from site_configs.tariff import BasicPrices
-
-WINDOW_MINUTES = 15
-FLOOR_SHARE = Decimal("0.40")
-TOLERANCE = Decimal("1.05")
-EXCESS_FACTOR = 2
+from site_configs.demand import (
+    BASIC_MINUTES,
+    EXCESS_FACTOR,
+    TOLERANCE,
+    DemandMeter,
+    DemandRule,
+    clock_blocks,
+    contract_floor_kw,
+    demand_meters,
+    inside,
+)
+from site_configs.site import Site, TariffChoice
+from site_configs.tariff import BasicPrices, Tariff
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class BasicItem:
 
 
 def sliding_demand(
-    samples_kw: Array | Sequence[float], step_minutes: float = 1, window_minutes: float = WINDOW_MINUTES
+    samples_kw: Array | Sequence[float], step_minutes: float = 1, window_minutes: float = BASIC_MINUTES
 ) -> Array:
     """(n - w + 1,) mean power of every window of w samples [kW]; its maximum is the billed demand.
 
@@ -61,11 +71,78 @@ def sliding_demand(
     return np.asarray(windows.mean(axis=1), dtype=float)
 
 
-def peak_demand_kw(import_kw: Array, step_minutes: float) -> float:
-    """Highest demand of a record [kW]; where a sample is longer than the window, the highest sample."""
-    if step_minutes >= WINDOW_MINUTES:
-        return float(np.max(import_kw))
-    return float(sliding_demand(import_kw, step_minutes).max())
+def line_demand_kw(meter: DemandMeter, tariff: Tariff, flows: Flows) -> float:
+    """Highest demand of one line in a record with the column `import_kw` [kW]; 0 when none counts.
+
+    Where a sample is as long as the measuring interval or longer, samples are taken as they are. An interval counts
+    when all of it lies in the line's window.
+    """
+    starts, kw = flows.edges_s[:-1], flows.values["import_kw"]
+    counts = inside(meter, tariff, starts, starts + flows.step_minutes * 60)
+    if flows.step_minutes >= meter.minutes:
+        return float(kw[counts > 0].max(initial=0.0))
+    if meter.sliding:
+        means = sliding_demand(kw, flows.step_minutes, meter.minutes)
+        whole = np.lib.stride_tricks.sliding_window_view(counts, len(kw) - len(means) + 1).min(axis=1)
+    else:
+        _, block = np.unique(clock_blocks(meter, tariff, starts), return_inverse=True)
+        means = np.bincount(block, weights=kw) / np.bincount(block)
+        whole = np.bincount(block, weights=counts) / np.bincount(block) >= 1.0
+    return float(means[whole > 0].max(initial=0.0))
+
+
+def demands_kw(site: Site, tariff: Tariff, flows: Flows) -> dict[str, float]:
+    """The highest demand of a record by demand line [kW]; empty where the charge does not depend on demand."""
+    return {meter.id: line_demand_kw(meter, tariff, flows) for meter in demand_meters(site, tariff)}
+
+
+def peaks_so_far_kw(
+    site: Site, tariff: Tariff, imports: pd.Series[float], at: datetime, step_minutes: float
+) -> dict[str, float]:
+    """By demand line: the highest demand of the billing month that holds `at`, before `at` [kW].
+
+    `imports` is the metered import by start of the interval, UTC; rows may be missing. What is measured while the month
+    runs is good enough for control, not for a bill: a sliding interval is taken by blocks of its length, and a block
+    counts once it is over.
+    """
+    month = tariff.billing_month(at)[0]
+    rows = imports.loc[(imports.index >= month) & (imports.index < at)].dropna()
+    if rows.empty:
+        return {meter.id: 0.0 for meter in demand_meters(site, tariff)}
+    starts = pd.DatetimeIndex(rows.index).as_unit("s").asi8.astype(float)
+    kw: Array = np.asarray(rows.to_numpy(), dtype=np.float64)
+    return {
+        meter.id: _peak_so_far_kw(meter, tariff, starts, kw, at, step_minutes) for meter in demand_meters(site, tariff)
+    }
+
+
+def _peak_so_far_kw(
+    meter: DemandMeter, tariff: Tariff, starts: Array, kw: Array, at: datetime, step_minutes: float
+) -> float:
+    counts = inside(meter, tariff, starts, starts + step_minutes * 60) > 0
+    starts, kw = starts[counts], kw[counts]
+    if step_minutes < meter.minutes:
+        running = clock_blocks(meter, tariff, np.array([at.timestamp()]))[0]
+        numbers = clock_blocks(meter, tariff, starts)
+        over = numbers < running
+        _, block = np.unique(numbers[over], return_inverse=True)
+        kw = np.bincount(block, weights=kw[over]) / np.bincount(block)
+    return float(kw.max(initial=0.0))
+
+
+def line_fee(rule: DemandRule, demand_kw: float) -> Decimal:
+    """What a month's demand of one line costs."""
+    return cents(billed_kw(rule, demand_kw) * rule.price_per_kw)
+
+
+def billed_kw(rule: DemandRule, demand_kw: float) -> Decimal:
+    """The demand that is charged [kW]."""
+    return max(Decimal(0), quantity(demand_kw) - rule.free_kw)
+
+
+def by_line(demand_kw: float | Mapping[str, float], line: str) -> float:
+    """The demand of one line where it is given by line, or one for all."""
+    return demand_kw.get(line, 0.0) if isinstance(demand_kw, Mapping) else demand_kw
 
 
 def demand_price_of(choice: TariffChoice, prices: BasicPrices, month_kwh: Decimal | None) -> Decimal:
@@ -108,15 +185,3 @@ def _contract_items(choice: TariffChoice, price: Decimal, demand: Decimal) -> tu
         BasicItem("contract_demand", base, "kW", price),
         BasicItem("contract_excess", excess, "kW", EXCESS_FACTOR * price),
     )
-
-
-def contract_floor_kw(choice: TariffChoice) -> Decimal:
-    """The contract demand that is billed at least (1) [kW].
-
-    Raises:
-        ValueError: the site has declared no contract demand.
-    """
-    if choice.contract_demand_kw is None:
-        raise ValueError("contract mode needs contract_demand_kw in the site's tariff")
-    installed = Decimal(str(choice.transformer_kva)) + Decimal(str(choice.motors_kva))
-    return max(quantity(choice.contract_demand_kw), FLOOR_SHARE * installed)

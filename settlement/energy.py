@@ -13,7 +13,6 @@ import numpy as np
 
 from settlement.flows import Flows
 from site_configs.tariff import BandPrice, Tariff
-from site_configs.tariff_table import BANDS
 
 MICRO = 1_000_000
 
@@ -37,14 +36,15 @@ def priced_energy(tariff: Tariff, flows: Flows, column: str = "import_kw") -> tu
     micro_kwh = np.rint(flows.values[column][row] * np.diff(edges) / 3600.0 * MICRO).astype(np.int64)
     per_segment = np.zeros(len(segments), dtype=np.int64)
     np.add.at(per_segment, segment_of, micro_kwh)
-    return _grouped([(segment.price, int(energy)) for segment, energy in zip(segments, per_segment, strict=True)])
+    energies = [(segment.price, int(energy)) for segment, energy in zip(segments, per_segment, strict=True)]
+    return _grouped(energies, tariff.band_order)
 
 
-def _grouped(energies: list[tuple[BandPrice, int]]) -> tuple[PricedEnergy, ...]:
+def _grouped(energies: list[tuple[BandPrice, int]], band_order: tuple[str, ...]) -> tuple[PricedEnergy, ...]:
     sums: dict[tuple[object, ...], int] = {}
     prices: dict[tuple[object, ...], BandPrice] = {}
     for price, micro_kwh in energies:
         prices.setdefault(price.key, price)
         sums[price.key] = sums.get(price.key, 0) + micro_kwh
     found = [PricedEnergy(prices[key], Decimal(total) / MICRO) for key, total in sums.items()]
-    return tuple(sorted(found, key=lambda e: (e.price.version, e.price.price_month, BANDS.index(e.price.band))))
+    return tuple(sorted(found, key=lambda e: (e.price.version, e.price.price_month, band_order.index(e.price.band))))

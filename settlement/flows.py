@@ -33,16 +33,22 @@ class Flows:
         edges: Array = self.start.timestamp() + np.arange(n + 1, dtype=np.float64) * (self.step_minutes * 60.0)
         return edges
 
+    def worth(self, column: str, price: str) -> float:
+        """Money for a column's energy at the price of each interval."""
+        return float((self.values[column] * self.values[price]).sum()) * self.step_hours
+
     def energy(self, column: str) -> float:
         """Energy of a column over the period [kWh or kvarh]."""
         return float(self.values[column].sum()) * self.step_hours
 
 
-def flows_of(frame: pd.DataFrame, start: datetime, end: datetime, columns: Iterable[str]) -> Flows:
-    """The named columns of [start, end).
+def flows_of(
+    frame: pd.DataFrame, start: datetime, end: datetime, columns: Iterable[str], prices: Iterable[str] = ()
+) -> Flows:
+    """The named columns of [start, end); `prices` may be negative.
 
     Raises:
-        ValueError: no UTC index, a changing step, rows missing in the period, a value negative or not finite.
+        ValueError: no UTC index, a changing step, rows missing in the period, a value not finite or a flow negative.
     """
     index = frame.index
     if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
@@ -58,7 +64,8 @@ def flows_of(frame: pd.DataFrame, start: datetime, end: datetime, columns: Itera
             f"measured flows have {found} in {start} to {end}: needed are {wanted:g}, the first at the start"
         )
     rows = frame.iloc[first:last]
-    values = {column: _checked(rows, column) for column in columns}
+    values = {column: _checked(rows, column, signed=False) for column in columns}
+    values |= {column: _checked(rows, column, signed=True) for column in prices}
     return Flows(start, end, step_s / 60.0, values)
 
 
@@ -71,12 +78,13 @@ def _step_s(index: pd.DatetimeIndex) -> float:
     return float(steps[0])
 
 
-def _checked(rows: pd.DataFrame, column: str) -> Array:
+def _checked(rows: pd.DataFrame, column: str, signed: bool) -> Array:
     if column not in rows:
         raise ValueError(f"measured flows lack the column {column}: they have {', '.join(map(str, rows.columns))}")
     values = rows[column].to_numpy(dtype=float)
-    bad = ~np.isfinite(values) | (values < 0)
+    bad = ~np.isfinite(values) | (False if signed else values < 0)
     if bad.any():
         where = int(np.argmax(bad))
-        raise ValueError(f"measured flow {column} is {values[where]} at {rows.index[where]}: it must be 0 or more")
+        needed = "a finite number" if signed else "0 or more"
+        raise ValueError(f"measured flow {column} is {values[where]} at {rows.index[where]}: it must be {needed}")
     return values

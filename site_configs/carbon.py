@@ -9,6 +9,7 @@ from functools import cache
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from optimizer.errors import InputError, Problem
+from site_configs.site import CarbonChoice
 from site_configs.tariff_table import Figure, Status
 from site_configs.yaml_text import package_text, parse_yaml
 
@@ -51,6 +52,18 @@ def announcements() -> tuple[Announcement, ...]:
 def regions() -> tuple[str, ...]:
     """Regions with a factor in some year, sorted."""
     return tuple(sorted({region for row in announcements() for region in row.kg_per_kwh}))
+
+
+def factor_of(choice: CarbonChoice) -> GridFactor:
+    """The factor a site reports by: its own where it gives one, else the table's.
+
+    Raises:
+        InputError: no such region or year in the table.
+    """
+    if choice.kg_per_kwh is None:
+        return factor(choice.region, choice.data_year)
+    own = Decimal(str(choice.kg_per_kwh))
+    return GridFactor(choice.region, choice.data_year or 0, own, choice.source or "site file", "", "published")
 
 
 def factor(region: str, data_year: int | None = None) -> GridFactor:

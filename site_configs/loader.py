@@ -289,6 +289,8 @@ def _contract_is_declared(draft: _Draft) -> Iterator[Finding]:
 def _carbon_factor_exists(draft: _Draft) -> Iterator[Finding]:
     carbon = draft.section("carbon")
     region, year = carbon.get("region"), carbon.get("data_year")
+    if carbon.get("kg_per_kwh") is not None:
+        return
     if not isinstance(region, str) or not (year is None or isinstance(year, int)):
         return
     try:

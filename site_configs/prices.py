@@ -1,9 +1,8 @@
 """The tariff as the planner sees it: one price per step of the grid, and the grid itself.
 
-A coarse step gets the time-weighted mean of the prices inside it. Series of the market replace the tariff where they
-are given. The basic charge enters the plan only when the site is billed by its actual maximum demand. A capacity charge
-does not depend on the plan; a contract charge costs more only above 105 % of the contract, which the plan does not know
-yet. Both are billed in settlement, and so is the load-factor rebate, which is only known when the month is over.
+A coarse step gets the time-weighted mean of the prices inside it. Series of the market replace a published tariff where
+they are given; a tariff `from_data` adds its own prices to them. Demand lines are those of `demand_rules`; a capacity
+charge, a monthly charge, tiers and the load-factor rebate do not depend on single steps and are settlement's alone.
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from optimizer.situation import Prices
+from optimizer.situation import DemandLine, Prices
 from optimizer.time_grid import Array, TimeGrid, require_series
-from site_configs.carbon import factor
+from site_configs.carbon import factor_of
+from site_configs.demand import DemandRule, clock_blocks, demand_rules, inside
 from site_configs.site import Site
 from site_configs.tariff import Tariff, billing_month, local_midnight
 
@@ -37,20 +37,21 @@ def prices_for(site: Site, tariff: Tariff, grid: TimeGrid, market: Mapping[str, 
 
     Raises:
         InputError: the tariff or the calendar knows no price for a day of the grid.
-        ValueError: a market series has the wrong length or is not finite.
+        ValueError: a market series has the wrong length, is not finite, or is missing though the prices come from it.
     """
     series = {} if market is None else market
     steps = grid.shape.steps
     edges = _edges_s(grid)
     mean, band = _tariff_on(tariff, grid, edges)
     month_end = tariff.billing_month(grid.start)[1].timestamp()
-    carbon = float(factor(site.carbon.region, site.carbon.data_year).kg_per_kwh)
+    carbon = float(factor_of(site.carbon).kg_per_kwh)
+    later = edges[:-1] >= month_end
     return Prices(
-        import_per_kwh=_given(series, IMPORT_PRICE, mean),
-        export_per_kwh=_given(series, EXPORT_PRICE, np.full(steps, site.export.price_per_kwh)),
+        import_per_kwh=_import_price(tariff, series, mean),
+        export_per_kwh=_export_price(site, series, steps),
         band=band,
-        demand_per_kw=_demand_price(site, tariff, grid.start),
-        billing_period=tuple((edges[:-1] >= month_end).astype(int).tolist()),
+        demand=_demand_lines(site, tariff, grid, edges, passes_month=bool(later.any())),
+        billing_period=tuple(later.astype(int).tolist()),
         carbon_kg_per_kwh=_given(series, GRID_CARBON, np.full(steps, carbon)),
     )
 
@@ -126,10 +127,43 @@ def _tariff_on(tariff: Tariff, grid: TimeGrid, edges: Array) -> tuple[Array, tup
     return rounded, tuple(bands[i] for i in where[:-1])
 
 
-def _demand_price(site: Site, tariff: Tariff, start: datetime) -> float:
-    if site.tariff.demand_mode != "actual":
-        return 0.0
-    return float(tariff.demand_price(tariff.local_date(start)).demand_per_kw)
+def _import_price(tariff: Tariff, series: Mapping[str, Array], own: Array) -> Array:
+    if tariff.from_data:
+        return require_series(series, IMPORT_PRICE, len(own)) + own
+    return _given(series, IMPORT_PRICE, own)
+
+
+def _export_price(site: Site, series: Mapping[str, Array], steps: int) -> Array:
+    if site.export.from_data:
+        return require_series(series, EXPORT_PRICE, steps)
+    return _given(series, EXPORT_PRICE, np.full(steps, site.export.price_per_kwh))
+
+
+def _demand_lines(
+    site: Site, tariff: Tariff, grid: TimeGrid, edges: Array, passes_month: bool
+) -> tuple[DemandLine, ...]:
+    now = demand_rules(site, tariff, tariff.local_date(grid.start))
+    month_end = tariff.local_date(tariff.billing_month(grid.start)[1])
+    then = demand_rules(site, tariff, month_end) if passes_month else now
+    return tuple(_demand_line(a, b, tariff, grid, edges) for a, b in zip(now, then, strict=True))
+
+
+def _demand_line(rule: DemandRule, later: DemandRule, tariff: Tariff, grid: TimeGrid, edges: Array) -> DemandLine:
+    """A step that is as long as the measuring interval, or no whole part of it, is a measured demand by itself."""
+    meter = rule.meter
+    whole, rest = divmod(meter.minutes, grid.step_minutes)
+    averaged = whole if whole > 1 and rest == 0 else 1
+    in_blocks = averaged > 1 and not meter.sliding
+    blocks = clock_blocks(meter, tariff, edges[: grid.near]) if in_blocks else None
+    return DemandLine(
+        id=meter.id,
+        price_per_kw=float(rule.price_per_kw),
+        next_price_per_kw=float(later.price_per_kw),
+        inside=inside(meter, tariff, edges[:-1], edges[1:]),
+        free_kw=float(rule.free_kw),
+        averaged_steps=averaged,
+        block=None if blocks is None else tuple(int(number) for number in blocks),
+    )
 
 
 def _given(series: Mapping[str, Array], name: str, otherwise: Array) -> Array:

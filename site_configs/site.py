@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
 
 from optimizer.devices import AnyDevice
 from optimizer.devices.base import DeviceId, NotNegative, Positive
-
-STRICT = ConfigDict(
-    frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, populate_by_name=True
-)
+from site_configs.custom_tariff import CustomTariff
+from site_configs.tariff_table import STRICT
 
 
 def _known_zone(name: str) -> str:
@@ -51,12 +49,32 @@ class TariffChoice(BaseModel):
     """Price components that follow the tariff band, where the site's bills show another choice than the table."""
 
 
+class OwnTariff(BaseModel):
+    """The site is billed by a tariff that stands in its own file."""
+
+    model_config = STRICT
+    custom: CustomTariff
+    """The tariff."""
+
+
+def _kind_of_tariff(value: Any) -> str:
+    own = isinstance(value, OwnTariff) or (isinstance(value, dict) and "custom" in value)
+    return "custom" if own else "published"
+
+
+AnyTariff = Annotated[
+    Annotated[TariffChoice, Tag("published")] | Annotated[OwnTariff, Tag("custom")], Discriminator(_kind_of_tariff)
+]
+
+
 class ExportSettlement(BaseModel):
     """What surplus power fed to the grid earns; settled apart, never netted inside the month."""
 
     model_config = STRICT
     price_per_kwh: NotNegative = 0.0
     """Settlement price [money/kWh]."""
+    from_data: bool = False
+    """The price is the series `market.export_price_per_kwh` instead."""
     source: str = ""
     """Where the price comes from."""
 
@@ -66,7 +84,11 @@ class CarbonChoice(BaseModel):
 
     model_config = STRICT
     region: str
-    """Region of the factor table, e.g. `zhejiang`."""
+    """Region of the factor table, e.g. `zhejiang`; only a name where the site gives a factor of its own."""
+    kg_per_kwh: NotNegative | None = None
+    """The site's own factor in place of the table's [kgCO2/kWh]."""
+    source: str = ""
+    """Where that factor was read."""
     data_year: int | None = None
     """Year of the data behind the factor; the latest announced when absent."""
 
@@ -115,7 +137,7 @@ class Site(BaseModel):
     """How far ahead the plan has steps of the control interval [h]."""
     tail_step_hours: Annotated[float, Field(ge=1, le=24)] = 2
     """Length of the coarse steps from there to the end of the billing period [h]."""
-    tariff: TariffChoice
+    tariff: AnyTariff
     export: ExportSettlement = ExportSettlement()
     carbon: CarbonChoice
     devices: tuple[AnyDevice, ...] = Field(min_length=1)

@@ -6,6 +6,7 @@ the total is rounded to six decimals as published tables print it (RULES 1.1).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -19,9 +20,11 @@ from pydantic import ValidationError
 from optimizer.errors import InputError, Problem
 from optimizer.time_grid import Array
 from site_configs.calendar import Calendar
+from site_configs.custom_tariff import CustomTariff, DemandCharge
 from site_configs.problems import problems_of
-from site_configs.site import Site
+from site_configs.site import OwnTariff, Site
 from site_configs.tariff_table import (
+    BANDS,
     DAY_MINUTES,
     Band,
     PriceRow,
@@ -41,9 +44,10 @@ from site_configs.yaml_text import package_names, package_text, parse_yaml
 class BandPrice:
     """What a kWh costs in one band under one document and price table."""
 
-    band: Band
+    band: str
+    """Name of the band: of a published table one of `BANDS`, else as the site file calls it."""
     components: Mapping[str, Decimal]
-    """By component, exact [money/kWh]."""
+    """By component, exact [money/kWh]; without the market price where that comes from the data."""
     total: Decimal
     """Their sum, six decimals [money/kWh]."""
     floating: frozenset[str]
@@ -111,25 +115,25 @@ class BasicPrices:
     status: Status
 
 
-class Tariff:
-    """A tariff table applied to one class of user in one place."""
+class Tariff(ABC):
+    """What a site pays for a kWh at any time; how demand is billed stands in `demand_rules`."""
 
-    def __init__(
-        self,
-        table: TariffTable,
-        price_class: str,
-        calendar: Calendar,
-        zone: ZoneInfo,
-        floating: Iterable[str] | None = None,
-    ) -> None:
-        """`floating` replaces the table's choice of components that follow the band, where the site knows better."""
-        self.table = table
-        self.price_class = price_class
+    from_data: bool = False
+    """Whether the series of the market price is to be added to the prices given here."""
+
+    def __init__(self, calendar: Calendar, zone: ZoneInfo) -> None:
         self.calendar = calendar
         self.zone = zone
-        self._floating = None if floating is None else tuple(floating)
         self._days: dict[date, PricedDay] = {}
-        self._prices: dict[tuple[int, date, date, Band], BandPrice] = {}
+
+    @property
+    @abstractmethod
+    def band_order(self) -> tuple[str, ...]:
+        """All bands, in the order of bill lines."""
+
+    @abstractmethod
+    def _bands(self, local_date: date) -> Iterable[tuple[int, int, BandPrice]]:
+        """(start minute, end minute, price) over the local day; tiles 24 h exactly."""
 
     def day(self, local_date: date) -> PricedDay:
         """The priced segments of a local date, without gap or overlap; kept once found.
@@ -161,14 +165,6 @@ class Tariff:
         """The price at an instant."""
         return self.segments(instant, instant + timedelta(microseconds=1))[0].price
 
-    def demand_price(self, month: date) -> BasicPrices:
-        """The basic charge of the local billing month that contains `month`."""
-        first = month.replace(day=1)
-        version, row = self._version(first), self._row(first)
-        status = worst([row.demand_per_kw.status, row.capacity_per_kva.status])
-        demand, capacity = row.demand_per_kw.value, row.capacity_per_kva.value
-        return BasicPrices(demand, capacity, row.rebate, version.document, version.effective_from, status)
-
     def local_date(self, instant: datetime) -> date:
         """The date of an instant at the site."""
         return instant.astimezone(self.zone).date()
@@ -178,18 +174,53 @@ class Tariff:
         return billing_month(instant, self.zone)
 
     def _segments(self, local_date: date) -> Iterable[Segment]:
-        version = self._version(local_date)
-        bands = self._schedule(version).bands(local_date.month, self.calendar.day(local_date))
-        for start, end, band in bands:
-            first, last = self._utc(local_date, start), self._utc(local_date, end)
+        for start, end, price in self._bands(local_date):
+            first, last = self.moment(local_date, start), self.moment(local_date, end)
             if first < last:  # an hour that the clock skips has no length
-                yield Segment(first, last, self._price(version, local_date, band))
+                yield Segment(first, last, price)
 
-    def _utc(self, local_date: date, minutes: int) -> datetime:
+    def moment(self, local_date: date, minutes: int) -> datetime:
+        """UTC of so many minutes of clock time into a local date; 1440 is the next midnight."""
         if minutes == DAY_MINUTES:
             return local_midnight(local_date + timedelta(days=1), self.zone)
         clock = time(minutes // 60, minutes % 60, tzinfo=self.zone)
         return datetime.combine(local_date, clock).astimezone(UTC)
+
+
+class PublishedTariff(Tariff):
+    """A tariff table applied to one class of user in one place."""
+
+    def __init__(
+        self,
+        table: TariffTable,
+        price_class: str,
+        calendar: Calendar,
+        zone: ZoneInfo,
+        floating: Iterable[str] | None = None,
+    ) -> None:
+        """`floating` replaces the table's choice of components that follow the band, where the site knows better."""
+        super().__init__(calendar, zone)
+        self.table = table
+        self.price_class = price_class
+        self._floating = None if floating is None else tuple(floating)
+        self._prices: dict[tuple[int, date, date, Band], BandPrice] = {}
+
+    @property
+    def band_order(self) -> tuple[str, ...]:
+        return BANDS
+
+    def demand_price(self, month: date) -> BasicPrices:
+        """The basic charge of the local billing month that contains `month`."""
+        first = month.replace(day=1)
+        version, row = self._version(first), self._row(first)
+        status = worst([row.demand_per_kw.status, row.capacity_per_kva.status])
+        demand, capacity = row.demand_per_kw.value, row.capacity_per_kva.value
+        return BasicPrices(demand, capacity, row.rebate, version.document, version.effective_from, status)
+
+    def _bands(self, local_date: date) -> Iterable[tuple[int, int, BandPrice]]:
+        version = self._version(local_date)
+        bands = self._schedule(version).bands(local_date.month, self.calendar.day(local_date))
+        return ((start, end, self._price(version, local_date, band)) for start, end, band in bands)
 
     def _price(self, version: Version, local_date: date, band: Band) -> BandPrice:
         row = self._row(local_date)
@@ -242,6 +273,48 @@ class Tariff:
         return InputError([Problem(file, path, local_date.isoformat(), message)])
 
 
+class SiteTariff(Tariff):
+    """A tariff written in the site file."""
+
+    def __init__(self, terms: CustomTariff, calendar: Calendar, zone: ZoneInfo) -> None:
+        super().__init__(calendar, zone)
+        self.terms = terms
+        self.from_data = terms.from_data
+
+    @property
+    def band_order(self) -> tuple[str, ...]:
+        return self.terms.band_names()
+
+    def window(self, charge: DemandCharge, local_date: date) -> tuple[tuple[datetime, datetime], ...]:
+        """The stretches of a local date in which a demand line counts, UTC."""
+        if local_date.month not in charge.months:
+            return ()
+        if charge.bands:
+            segments = self.day(local_date).segments
+            return tuple((s.start, s.end) for s in segments if s.price.band in charge.bands)
+        if self.terms.kind_of(local_date, self.calendar.day(local_date)) not in charge.kinds:
+            return ()
+        return tuple((self.moment(local_date, a), self.moment(local_date, b)) for a, b in charge.hours)
+
+    def _bands(self, local_date: date) -> Iterable[tuple[int, int, BandPrice]]:
+        terms = self.terms
+        if local_date < terms.effective_from:
+            message = f"{terms.name} is not in force on this date: give the prices from then on"
+            problem = Problem("site file", "tariff.custom.effective_from", local_date.isoformat(), message)
+            raise InputError([problem])
+        kind = terms.kind_of(local_date, self.calendar.day(local_date))
+        for start, end, band, price in terms.bands_of(local_date, kind):
+            yield start, end, self._band_price(band, price)
+
+    def _band_price(self, band: str, price: Decimal) -> BandPrice:
+        components = {**({"energy": price} if self.terms.seasons else {}), **self.terms.adders}
+        since = self.terms.effective_from
+        total = sum(components.values(), Decimal(0))
+        return BandPrice(
+            band, components, total, frozenset({"energy"}), self.terms.name, since, since, self.terms.status
+        )
+
+
 def local_midnight(local_date: date, zone: ZoneInfo) -> datetime:
     """The start of a local date, in UTC."""
     return datetime.combine(local_date, time(0), tzinfo=zone).astimezone(UTC)
@@ -287,11 +360,14 @@ def load_tariff(site: Site, table_of: Callable[[str], TariffTable] = shipped_tab
     Raises:
         InputError: unknown area, or a class the area has no prices for.
     """
-    table = table_of(site.tariff.area)
-    if site.tariff.price_class not in table.classes:
+    choice = site.tariff
+    if isinstance(choice, OwnTariff):
+        return SiteTariff(choice.custom, calendar_of(site), site.zone)
+    table = table_of(choice.area)
+    if choice.price_class not in table.classes:
         message = f"no such class in {table.area}: known are {', '.join(table.classes)}"
-        raise InputError([Problem(f"site {site.id}", "tariff.class", site.tariff.price_class, message)])
-    return Tariff(table, site.tariff.price_class, calendar_of(site), site.zone, site.tariff.floating)
+        raise InputError([Problem(f"site {site.id}", "tariff.class", choice.price_class, message)])
+    return PublishedTariff(table, choice.price_class, calendar_of(site), site.zone, choice.floating)
 
 
 def calendar_of(site: Site) -> Calendar:

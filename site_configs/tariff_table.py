@@ -32,7 +32,7 @@ DAY_MINUTES = 24 * 60
 PRICE_STEP = Decimal("0.000001")
 ONE = Decimal(1)
 
-_STRICT = ConfigDict(
+STRICT = ConfigDict(
     frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, populate_by_name=True
 )
 Month = Annotated[int, Field(ge=1, le=12)]
@@ -85,7 +85,7 @@ Hours = Annotated[tuple[Span, ...], BeforeValidator(parse_spans)]
 class Figure(BaseModel):
     """One number of a table and how sure it is."""
 
-    model_config = _STRICT
+    model_config = STRICT
     value: Decimal
     """The number, in the unit of its field."""
     status: Status
@@ -95,7 +95,7 @@ class Figure(BaseModel):
 class Season(BaseModel):
     """The bands of an ordinary day in some months; together they tile 24 h exactly."""
 
-    model_config = _STRICT
+    model_config = STRICT
     months: tuple[Month, ...] = Field(min_length=1)
     """Calendar months."""
     bands: dict[Band, Hours]
@@ -126,7 +126,7 @@ def _clock(minutes: int) -> str:
 class SpecialDays(BaseModel):
     """Days for which a rule of its own holds."""
 
-    model_config = _STRICT
+    model_config = STRICT
     kind: Literal["holiday", "rest_day"]
     """Public holidays, or ordinary weekends (a make-up workday is neither)."""
     blocks: tuple[Block, ...] = ()
@@ -145,7 +145,7 @@ class SpecialDays(BaseModel):
 class Overlay(BaseModel):
     """Hours that lie over the season's bands (sharp over peak, deep over valley), by the priority (2)."""
 
-    model_config = _STRICT
+    model_config = STRICT
     months: tuple[Month, ...] = EVERY_MONTH
     """Calendar months."""
     days: tuple[SpecialDays, ...] = ()
@@ -161,7 +161,7 @@ class Overlay(BaseModel):
 class Ratios(BaseModel):
     """The k of each band in some months."""
 
-    model_config = _STRICT
+    model_config = STRICT
     months: tuple[Month, ...] = EVERY_MONTH
     """Calendar months."""
     k: dict[Band, Decimal]
@@ -178,7 +178,7 @@ class Ratios(BaseModel):
 class Schedule(BaseModel):
     """How the energy price of some user classes changes over day and year."""
 
-    model_config = _STRICT
+    model_config = STRICT
     classes: tuple[str, ...] = Field(min_length=1)
     """Price classes it holds for."""
     floating: tuple[ComponentName, ...]
@@ -259,7 +259,7 @@ def representative_days() -> Iterator[Day]:
 class Version(BaseModel):
     """One tariff document and the days it is in force."""
 
-    model_config = _STRICT
+    model_config = STRICT
     document: str
     """Number of the document."""
     effective_from: date
@@ -283,7 +283,7 @@ class Version(BaseModel):
 class Rebate(BaseModel):
     """Lower demand price for a well used transformer (发改价格〔2023〕526号)."""
 
-    model_config = _STRICT
+    model_config = STRICT
     kwh_per_kva: Decimal
     """Imported energy per month and kVA from which it holds."""
     factor: Decimal
@@ -297,7 +297,7 @@ class Rebate(BaseModel):
 class PriceRow(BaseModel):
     """The monthly price table of a class: components per kWh, and the basic charge."""
 
-    model_config = _STRICT
+    model_config = STRICT
     classes: tuple[str, ...] = Field(min_length=1)
     """Price classes it holds for."""
     from_month: date
@@ -346,7 +346,7 @@ def total_price(components: Mapping[str, Decimal]) -> Decimal:
 class TariffTable(BaseModel):
     """All published versions and prices of one area."""
 
-    model_config = _STRICT
+    model_config = STRICT
     area: str
     """Name used in site files."""
     name_zh: str

@@ -64,7 +64,7 @@ def safe_decision(site: Site, state: SiteState, reason: str) -> Decision:
         grid=grid,
         state=state.devices,
         series={},
-        prices=Prices(nothing, nothing, ("unknown",), 0.0, (0,), nothing),
+        prices=Prices(nothing, nothing, ("unknown",), (), (0,), nothing),
         sessions=state.sessions,
     )
     text = Text(zh=SAFE_REASON_ZH, en=f"no plan could be made, devices stay at their safe values: {reason}")

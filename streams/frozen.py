@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.plan import FlowSeries, GivenWay, Plan, PlanDocument, Setpoint
-from optimizer.situation import Prices, Session, Situation
+from optimizer.situation import DemandLine, Prices, Session, Situation
 from optimizer.time_grid import TimeGrid
 
 
@@ -28,7 +28,10 @@ def freeze_situation(situation: Situation) -> str:
         },
         "state": {device: dict(state) for device, state in situation.state.items()},
         "series": {name: values.tolist() for name, values in situation.series.items()},
-        "prices": {field.name: _plain(getattr(prices, field.name)) for field in fields(Prices)},
+        "prices": {
+            **{field.name: _plain(getattr(prices, field.name)) for field in fields(Prices)},
+            "demand": [{name: _plain(value) for name, value in vars(line).items()} for line in prices.demand],
+        },
         "sessions": {charger: [_session(one) for one in some] for charger, some in situation.sessions.items()},
     }
     return json.dumps(document, sort_keys=True, allow_nan=False)
@@ -48,7 +51,7 @@ def thaw_situation(text: str) -> Situation:
             import_per_kwh=np.asarray(prices["import_per_kwh"], dtype=float),
             export_per_kwh=np.asarray(prices["export_per_kwh"], dtype=float),
             band=tuple(prices["band"]),
-            demand_per_kw=prices["demand_per_kw"],
+            demand=tuple(_demand_line(line) for line in prices["demand"]),
             billing_period=tuple(prices["billing_period"]),
             carbon_kg_per_kwh=np.asarray(prices["carbon_kg_per_kwh"], dtype=float),
         ),
@@ -111,6 +114,11 @@ def _grid(document: dict[str, Any]) -> TimeGrid:
         near=document["near"],
         tail_hours=tuple(document["tail_hours"]),
     )
+
+
+def _demand_line(line: dict[str, Any]) -> DemandLine:
+    block = None if line["block"] is None else tuple(line["block"])
+    return DemandLine(**{**line, "inside": np.asarray(line["inside"], dtype=float), "block": block})
 
 
 def _session(session: Session) -> dict[str, Any]:

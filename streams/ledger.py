@@ -24,8 +24,6 @@ from streams.records import AckRow, Answer, LateReading, SetpointTrace, StoredAn
 
 SCHEMA = "1"
 METER_IMPORT = "meter.import_kw"
-_DEMAND_SECONDS = 900
-"""Demand is billed by quarter hours."""
 _APPEND_ONLY = {
     "meta": "key, value",
     "forecasts": "",
@@ -153,16 +151,14 @@ class Ledger:
         )
         return [(charger, CarAtCharger.model_validate_json(car)) for charger, car, _ in rows]
 
-    def peak_kw(self, site: str, since: datetime) -> float:
-        """Highest mean import of a metered quarter hour from `since` (the billing period's start) on; 0 without."""
-        row = self._one(
-            f"SELECT max(mean) FROM (SELECT avg(value) AS mean FROM readings WHERE signal = '{METER_IMPORT}' "
-            "AND site = ? AND interval >= ? GROUP BY CAST(strftime('%s', interval) AS INTEGER) / ?)",
-            site,
-            _text(since),
-            _DEMAND_SECONDS,
-        )
-        return 0.0 if row is None or row[0] is None else float(row[0])
+    def imports_kw(self, site: str, since: datetime) -> pd.Series[float]:
+        """Metered mean import of the closed intervals from `since` on, by their UTC start [kW]."""
+        rows = self._db.execute(
+            "SELECT interval, value FROM readings WHERE site = ? AND interval >= ? AND signal = ? ORDER BY interval",
+            (site, _text(since), METER_IMPORT),
+        ).fetchall()
+        index = pd.DatetimeIndex([_time(start) for start, _ in rows], tz=UTC)
+        return pd.Series([value for _, value in rows], index, dtype=float)
 
     def add_late(self, late: Iterable[LateReading]) -> None:
         rows = [

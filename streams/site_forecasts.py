@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from math import inf
 from typing import get_args
 
 import pandas as pd
@@ -18,10 +19,11 @@ from forecasting.pv import Pv
 from forecasting.site_forecaster import FittedSite, SiteForecaster
 from forecasting.weather import Temperature
 from optimizer.situation import Session
+from settlement.bill import market_columns
 from site_configs.calendar import Calendar
 from site_configs.prices import grid_for
 from site_configs.site import Site
-from site_configs.tariff import billing_month
+from site_configs.tariff import billing_month, load_tariff
 
 REFIT_SLACK = timedelta(days=3)
 """A fit reaches so much further than needed now, so that a late refit leaves nobody without a forecast."""
@@ -40,9 +42,13 @@ class YardstickOnly:
         raise ValueError(self.reason)
 
 
+MARKET_PRICE = YardstickOnly(-inf, inf, "market prices have no model of their own", measured=True)
+
+
 def series_kinds(site: Site) -> dict[str, SeriesKind]:
-    """By series name: how each series that the site's devices use is forecast."""
-    kinds: dict[str, SeriesKind] = {}
+    """By series name: how each series is forecast that the site's devices use, or its prices where they come from
+    the data."""
+    kinds: dict[str, SeriesKind] = dict.fromkeys(market_columns(site, load_tariff(site)), MARKET_PRICE)
     for device in site.devices:
         if device.kind == "expected_cars":
             kinds |= {f"{device.id}.{name}": ExpectedCars(name, device.chargers) for name in get_args(Quantity)}

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import pandas as pd
 
 from optimizer.plan import Plan
 from optimizer.situation import Session
+from settlement.demand import peaks_so_far_kw
 from site_configs.site import Site
-from site_configs.tariff import billing_month
+from site_configs.tariff import Tariff, billing_month, load_tariff
 from streams.frozen import thaw_plan, thaw_situation
 from streams.interval import ClosedInterval, is_state
 from streams.ledger import METER_IMPORT
@@ -102,7 +104,7 @@ class SiteRuntime:
             devices.setdefault(device, {})[quantity] = value
             quality[name] = "good" if seen + self.step >= at else "stale"
         sessions = {charger: (_session(charger, car),) for charger, car in cars.items()}
-        return SiteState(self.site.id, at, devices, self.peak_kw(at), sessions, quality)
+        return SiteState(self.site.id, at, devices, self.peaks_kw(at), sessions, quality)
 
     def recent(self, at: datetime) -> pd.DataFrame:
         """The measured columns of the last days before `at`: regular UTC rows, NaN where nothing is known."""
@@ -121,23 +123,27 @@ class SiteRuntime:
         reported = (_session(*stay) for stay in self.ledger.cars_since(self.site.id, began))
         return (*recorded, *(session for session in reported if session.depart <= at))
 
-    def peak_kw(self, at: datetime) -> float:
-        """Highest metered quarter-hour import of the billing month that holds `at`, before `at`."""
+    def peaks_kw(self, at: datetime) -> dict[str, float]:
+        """By demand line: highest metered demand of the billing month that holds `at`, before `at`."""
         month = billing_month(at, self.site.zone)[0].astimezone(UTC)
-        peaks = [self.ledger.peak_kw(self.site.id, month), self._recorded_peak(month), self._live_peak(month)]
-        return max(peaks)
+        parts = [self._recorded_imports(month), self.ledger.imports_kw(self.site.id, month), self._live_imports()]
+        imports = pd.concat([part for part in parts if len(part)]) if any(len(part) for part in parts) else parts[1]
+        latest = imports[~imports.index.duplicated(keep="last")].sort_index()
+        return peaks_so_far_kw(self.site, self._tariff, latest, at, self.site.step_minutes)
 
-    def _recorded_peak(self, month: datetime) -> float:
+    @cached_property
+    def _tariff(self) -> Tariff:
+        return load_tariff(self.site)
+
+    def _recorded_imports(self, month: datetime) -> pd.Series[float]:
         if METER_IMPORT not in self.history:
-            return 0.0
-        rows = self.history.loc[month : self._cut(None), METER_IMPORT].dropna()
-        return float(rows.resample("15min").mean().max()) if len(rows) else 0.0
+            return pd.Series(dtype=float)
+        return self.history.loc[month : self._cut(None), METER_IMPORT].dropna()
 
-    def _live_peak(self, month: datetime) -> float:
-        """Of intervals that are closed but not in the ledger yet, a quarter hour or longer ones."""
-        if self.site.step_minutes < 15:
-            return 0.0
-        return max((row.get(METER_IMPORT, 0.0) for at, row in self._live.items() if at >= month), default=0.0)
+    def _live_imports(self) -> pd.Series[float]:
+        """Of intervals that are closed, whether or not they are in the ledger yet."""
+        values = {at: row[METER_IMPORT] for at, row in self._live.items() if METER_IMPORT in row}
+        return pd.Series(list(values.values()), pd.DatetimeIndex(list(values), tz=UTC), dtype=float)
 
     def _cut(self, at: datetime | None) -> datetime | None:
         """Last moment up to which the recorded history may be looked at."""

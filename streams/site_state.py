@@ -23,12 +23,23 @@ class SiteState:
     """Start of the interval to be controlled, UTC."""
     devices: Mapping[str, Mapping[str, float]]
     """Last known state by device id, e.g. `{"battery1": {"energy_kwh": 431.0}}`."""
-    peak_kw: float
-    """Highest metered quarter-hour import of the running billing month so far [kW]."""
+    peaks_kw: Mapping[str, float]
+    """By demand line: highest metered demand of the running billing month so far [kW]."""
     sessions: Mapping[str, tuple[Session, ...]] = field(default_factory=dict)
     """Cars plugged in or announced, by charger."""
     quality: Mapping[str, Quality] = field(default_factory=dict)
     """By `<device>.<state>`: `stale` when the last interval did not report it and an older value stands in."""
+
+    @property
+    def peak_kw(self) -> float:
+        """The highest of the running peaks [kW]; 0 where no demand is billed."""
+        return max(self.peaks_kw.values(), default=0.0)
+
+    def with_peaks(self, site: Site) -> dict[str, Mapping[str, float]]:
+        """The devices' states as a situation holds them, with the running peaks at the grid connection."""
+        connection = next(device.id for device in site.devices if device.kind == "grid_connection")
+        peaks = {f"peak_kw.{line}": peak for line, peak in self.peaks_kw.items()}
+        return {**self.devices, connection: {**self.devices.get(connection, {}), **peaks}}
 
 
 def build_situation(
@@ -40,20 +51,18 @@ def build_situation(
     horizon_hours: float | None = None,
     step_minutes: int | None = None,
 ) -> Situation:
-    """The planner's view: forecasts averaged onto the grid, prices of the tariff, state with the running peak.
+    """The planner's view: forecasts averaged onto the grid, prices of the tariff, state with the running peaks.
 
     Raises:
         ValueError: a forecast does not cover the horizon or holds a value that is not finite.
     """
     grid = grid_for(site, state.at, horizon_hours=horizon_hours, step_minutes=step_minutes)
     series = {name: grid.average(forecast.median) for name, forecast in forecasts.items()}
-    connection = next(device.id for device in site.devices if device.kind == "grid_connection")
-    devices = {**state.devices, connection: {**state.devices.get(connection, {}), "peak_kw": state.peak_kw}}
     return Situation(
         site=site.id,
         issued_at=state.at,
         grid=grid,
-        state=devices,
+        state=state.with_peaks(site),
         series=series,
         prices=prices_for(site, tariff, grid, series),
         sessions=state.sessions,

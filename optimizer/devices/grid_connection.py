@@ -1,21 +1,29 @@
-"""Grid connection: import, export, and the billing period's highest demand.
+"""Grid connection: import, export, and the highest demand of the billing period for every demand line.
 
     import[t] ≤ I,  export[t] ≤ X                                                       (1)
     import[t] = 0 or export[t] = 0                                                      (2)
-    m[t]·import[t] ≤ D₀ if step t is in the running billing period, else D₁              (3)
-    D₀, D₁ ≥ peak so far                                                                 (4)
-    cost = Σ (price_in·import - price_out·export)·Δt + p_d·(D₀ + D₁ - 2·peak so far)     (5)
+    Σₖ w[t,k]·import[t-k] ≤ D₀ if step t is in the running billing period, else D₁        (3)
+    D₀, D₁ ≥ B = max(peak so far, free demand)                                           (4)
+    cost = Σ (price_in·import - price_out·export)·Δt + Σ_lines p₀·(D₀ - B) + p₁·(D₁ - B)  (5)
 
-m is 1 for every step of length > 0. The demand price stands in full over the peak so far (RULES 1.3: fee(D) less fee(D
-so far)). What the next billing period's peak will be is unknown inside this one's plan; the running peak is its
-estimate, so that the last hours before the month's end neither fear nor waste it. (2) is not a row: it is checked in
-the answer. In the coarse tail, where it is not checked, surplus earns at most the import price, so that buying and
-selling at once can never pay.
+(3) to (5) stand once for each demand line. w makes the measured demand: 1 in a step inside the line's window where the
+measuring interval is one step; 1/n over the n steps of a clock block at the block's last step; 1/n at every step where
+the interval slides. Of a block that has begun before the plan, the mean of the rest is held to D. Coarse steps count
+with their mean. The price stands in full over the peak so far (RULES 1.3: fee(D) less fee(D so far)). Free demand is
+that which costs nothing more: in contract mode 1.05·C', above which the fee rises by 2·p_d, continuously (rule A; the
+jump of rule B is not convex and is billed in settlement only). The load-factor rebate is not in the model: it is known
+when the month is over.
+
+What the next billing period's peak will be is unknown inside this one's plan; the running peak is its estimate, so that
+the last hours before the month's end neither fear nor waste it. (2) is not a row: it is checked in the answer. In the
+coarse tail, where it is not checked, surplus earns at most the import price, so that buying and selling at once can
+never pay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -34,8 +42,8 @@ from optimizer.devices.base import (
     Response,
     RuleView,
 )
-from optimizer.situation import Situation
-from optimizer.time_grid import Array, GridShape
+from optimizer.situation import DemandLine, Situation
+from optimizer.time_grid import Array, GridShape, LineShape
 
 
 class GridConnection(Device):
@@ -65,29 +73,20 @@ class GridConnection(Device):
         steps = range(shape.steps)
         block.import_cost = pyo.Param(steps, mutable=True, initialize=0.25)
         block.export_gain = pyo.Param(steps, mutable=True, initialize=0.0)
-        block.metered = pyo.Param(steps, mutable=True, initialize=1.0)
-        block.in_running_period = pyo.Param(steps, mutable=True, initialize=1.0)
-        block.in_next_period = pyo.Param(steps, mutable=True, initialize=0.0)
-        block.peak_so_far_kw = pyo.Param(mutable=True, initialize=0.0)
-        block.demand_price = pyo.Param(mutable=True, initialize=0.0)
-        block.demand_already_owed = pyo.Param(mutable=True, initialize=0.0)
         block.import_kw = pyo.Var(steps, bounds=(0, self.import_limit_kw))  # (1)
         block.export_kw = pyo.Var(steps, bounds=(0, self.export_limit_kw))
-        block.peak_kw = pyo.Var(bounds=(block.peak_so_far_kw, None))  # (4)
-        block.next_peak_kw = pyo.Var(bounds=(block.peak_so_far_kw, None))
-
-        @block.Constraint(steps)
-        def peak_covers_import(b: Any, t: int) -> Any:  # (3)
-            peak = b.in_running_period[t] * b.peak_kw + b.in_next_period[t] * b.next_peak_kw
-            return b.metered[t] * b.import_kw[t] <= peak
-
+        if shape.demand:
+            block.in_running_period = pyo.Param(steps, mutable=True, initialize=1.0)
+            block.in_next_period = pyo.Param(steps, mutable=True, initialize=0.0)
+        demand = {line.id: _add_line(block, line, shape) for line in shape.demand}
+        several = len(demand) > 1
         bought = [Cost("energy", block.import_cost[t] * block.import_kw[t], t) for t in steps]  # (5)
         sold = [Cost("export", -block.export_gain[t] * block.export_kw[t], t) for t in steps]
-        demand = block.demand_price * (block.peak_kw + block.next_peak_kw) - block.demand_already_owed
+        owed = [Cost(f"demand.{name}" if several else "demand", fee) for name, (_, fee) in demand.items()]
         return Ports(
             flows={"import_kw": block.import_kw, "export_kw": block.export_kw},
-            costs=(*bought, *sold, Cost("demand", demand)),
-            scalars={"peak_kw": block.peak_kw},
+            costs=(*bought, *sold, *owed),
+            scalars={f"peak_kw.{name}": peak for name, (peak, _) in demand.items()},
             exclusive=((block.import_kw, block.export_kw),),
         )
 
@@ -97,18 +96,17 @@ class GridConnection(Device):
         export_price = np.where(
             in_tail, np.minimum(prices.export_per_kwh, prices.import_per_kwh), prices.export_per_kwh
         )
-        later = np.asarray(prices.billing_period, dtype=float)
-        peak = situation.start_of(self.id, "peak_kw", 0.0)
-        return {
+        values: dict[str, Array | float] = {
             "import_cost": prices.import_per_kwh * hours,
             "export_gain": export_price * hours,
-            "metered": (hours > 0).astype(float),
-            "in_running_period": 1.0 - later,
-            "in_next_period": later,
-            "peak_so_far_kw": peak,
-            "demand_price": prices.demand_per_kw,
-            "demand_already_owed": 2.0 * prices.demand_per_kw * peak,
         }
+        if prices.demand:
+            later = np.asarray(prices.billing_period, dtype=float)
+            values |= {"in_running_period": 1.0 - later, "in_next_period": later}
+        for line in prices.demand:
+            least = max(situation.peak_so_far_kw(self.id, line.id), line.free_kw)
+            values |= _line_inputs(line, least, situation)
+        return values
 
     def step(self, asked: Asked, state: PhysicalState, conditions: Mapping[str, float], hours: float) -> Response:
         taken, fed = step(
@@ -128,3 +126,69 @@ def step(import_kw: float, export_kw: float, import_limit_kw: float, export_limi
     """Power really exchanged [kW]: the net of both wishes within the connection's limits."""
     net = import_kw - export_kw
     return min(max(net, 0.0), import_limit_kw), min(max(-net, 0.0), export_limit_kw)
+
+
+def _add_line(block: Any, line: LineShape, shape: GridShape) -> tuple[Any, Any]:
+    """Rows (3) and (4) of one demand line; the running period's peak, and the fee over what is owed already (5)."""
+
+    def add(name: str, component: Any) -> Any:
+        block.add_component(f"{name}_{line.id}", component)
+        return component
+
+    share = add("share", pyo.Param(_taps(line.averaged_steps, shape), mutable=True, initialize=1.0))
+    least = add("least_peak_kw", pyo.Param(mutable=True, initialize=0.0))
+    price = add("demand_price", pyo.Param(mutable=True, initialize=0.0))
+    next_price = add("next_demand_price", pyo.Param(mutable=True, initialize=0.0))
+    owed = add("demand_already_owed", pyo.Param(mutable=True, initialize=0.0))
+    peak = add("peak_kw", pyo.Var(bounds=(least, None)))  # (4)
+    next_peak = add("next_peak_kw", pyo.Var(bounds=(least, None)))
+
+    def covers(b: Any, t: int) -> Any:  # (3)
+        measured = sum(share[at, k] * b.import_kw[at - k] for at, k in _taps_at(t, line.averaged_steps, shape))
+        return measured <= b.in_running_period[t] * peak + b.in_next_period[t] * next_peak
+
+    add("peak_covers_demand", pyo.Constraint(range(shape.steps), rule=covers))
+    return peak, price * peak + next_price * next_peak - owed
+
+
+def _taps_at(t: int, averaged_steps: int, shape: GridShape) -> list[tuple[int, int]]:
+    """(t, k) of the imports t - k that can belong to the demand measured at the end of step t."""
+    return [(t, k) for k in range(averaged_steps if t < shape.near else 1) if k <= t]
+
+
+def _taps(averaged_steps: int, shape: GridShape) -> list[tuple[int, int]]:
+    return [tap for t in range(shape.steps) for tap in _taps_at(t, averaged_steps, shape)]
+
+
+def _line_inputs(line: DemandLine, least: float, situation: Situation) -> dict[str, Array | float]:
+    shares = _shares(line, situation)
+    return {
+        f"share_{line.id}": np.array([shares[t, k] for t, k in _taps(line.averaged_steps, situation.shape)]),
+        f"least_peak_kw_{line.id}": least,
+        f"demand_price_{line.id}": line.price_per_kw,
+        f"next_demand_price_{line.id}": line.next_price_per_kw,
+        f"demand_already_owed_{line.id}": (line.price_per_kw + line.next_price_per_kw) * least,
+    }
+
+
+def _shares(line: DemandLine, situation: Situation) -> Array:
+    """(n, averaged steps) w of (3)."""
+    near, count = situation.grid.near, line.averaged_steps
+    shares = np.zeros((situation.shape.steps, count))
+    shares[:, 0] = line.inside * (situation.grid.hours > 0)
+    if count == 1:
+        return shares
+    shares[:near] = 0.0
+    for first, last in _measured_runs(line, near):
+        if line.inside[first : last + 1].all():
+            shares[last, : last - first + 1] = 1.0 / (last - first + 1)
+    return shares
+
+
+def _measured_runs(line: DemandLine, near: int) -> list[tuple[int, int]]:
+    """First and last step of every mean that is measured in the near horizon."""
+    if line.block is None:
+        count = min(line.averaged_steps, near)
+        return [(last - count + 1, last) for last in range(count - 1, near)]
+    edges = [t for t in range(1, near) if line.block[t] != line.block[t - 1]]
+    return [(first, end - 1) for first, end in pairwise([0, *edges, near])]

@@ -35,7 +35,7 @@ def peak(jiashan, history, park):
 @pytest.fixture(scope="module")
 def runs(jiashan, history, park, peak):
     def run(name):
-        return run_closed_loop(jiashan, history, park.START, 96, name, seed=SEED, peak_kw=peak)
+        return run_closed_loop(jiashan, history, park.START, 96, name, seed=SEED, peaks_kw=peak)
 
     return {name: run(name) for name in ("rules", "none")}
 
@@ -86,9 +86,9 @@ def test_rules_cost_less_than_nothing(runs, jiashan, peak, park):
 
 def test_peak_before_grows_over_the_month_and_starts_anew(jiashan, history, park, peak):
     month_start = park.START - timedelta(days=25)
-    assert peak_before(jiashan, history, month_start) == 0.0
-    assert 0 < peak_before(jiashan, history, month_start + timedelta(days=3)) <= peak
-    assert peak_before(jiashan, history, park.START, "none") > peak
+    assert peak_before(jiashan, history, month_start) == {"demand": 0.0}
+    assert 0 < peak_before(jiashan, history, month_start + timedelta(days=3))["demand"] <= peak["demand"]
+    assert peak_before(jiashan, history, park.START, "none")["demand"] > peak["demand"]
 
 
 def test_same_seed_gives_the_same_run_and_another_seed_another(jiashan, history, park):
@@ -107,7 +107,7 @@ def test_any_function_can_be_the_controller(jiashan, history, park):
         return Decision({"battery1": 80.0}, grid_limit_kw=700.0)
 
     truth = Truth.exact(jiashan)
-    run = run_closed_loop(jiashan, history, park.START, 3, controller, seed=1, peak_kw=500.0, truth=truth)
+    run = run_closed_loop(jiashan, history, park.START, 3, controller, seed=1, peaks_kw={"demand": 500.0}, truth=truth)
     assert [state.at for state in seen] == [park.START + timedelta(minutes=15 * q) for q in range(3)]
     assert seen[0].peak_kw == 500.0
     assert seen[1].peak_kw == max(500.0, run.records.get("meter.import_kw")[:15].mean())

@@ -8,7 +8,7 @@ import numpy as np
 
 from optimizer.balance import FeederLimit
 from optimizer.devices import AnyDevice, Battery, Chiller, GridConnection, Load, Pv, ThermalStore, V2gCharger
-from optimizer.situation import Prices, Session, Situation
+from optimizer.situation import DemandLine, Prices, Session, Situation
 from optimizer.time_grid import TimeGrid
 
 START = datetime(2026, 8, 25, 16, tzinfo=UTC)
@@ -28,6 +28,11 @@ def park(**grid: float) -> tuple[AnyDevice, ...]:
         V2gCharger(id="ev01", charge_limit_kw=20, discharge_limit_kw=20, departure_margin_minutes=0),
         V2gCharger(id="ev02", charge_limit_kw=20, departure_margin_minutes=0),
     )
+
+
+def demand_line(steps: int, price_per_kw: float = 48.0) -> DemandLine:
+    """A charge on every hour's demand, the same price in every month."""
+    return DemandLine("demand", price_per_kw, price_per_kw, inside=np.ones(steps))
 
 
 def park_situation(
@@ -68,13 +73,13 @@ def park_situation(
         site="park",
         issued_at=grid.start,
         grid=grid,
-        state={"grid": {"peak_kw": peak_kw}, "battery1": {"energy_kwh": battery_kwh}},
+        state={"grid": {"peak_kw.demand": peak_kw}, "battery1": {"energy_kwh": battery_kwh}},
         series=series,
         prices=Prices(
             import_per_kwh=price,
             export_per_kwh=np.full(steps, export_per_kwh),
             band=("flat",) * steps,
-            demand_per_kw=demand_per_kw,
+            demand=(demand_line(steps, demand_per_kw),),
             billing_period=tuple(int(p) for p in period),
             carbon_kg_per_kwh=np.full(steps, 0.4974),
         ),

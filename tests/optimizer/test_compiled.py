@@ -28,7 +28,7 @@ def _into_pyomo(model: Model, situation: Situation) -> None:
 def test_the_arrays_give_the_optimum_that_pyomo_finds() -> None:
     """Pyomo's own HiGHS interface on the same model, with every either-or condition left out on both sides."""
     situation = park_situation()
-    model = build(park(), (), situation.grid.shape)
+    model = build(park(), (), situation.shape)
     _into_pyomo(model, situation)
     model.pyomo.total = pyo.Objective(expr=sum(cost.expression for cost in model.costs))
     solved = pyo.SolverFactory("appsi_highs").solve(model.pyomo)

@@ -36,7 +36,7 @@ def test_every_carrier_balances_in_every_step() -> None:
 
 def test_the_cost_table_sums_to_what_was_minimised() -> None:
     situation = park_situation()
-    model = build(park(), (), situation.grid.shape)
+    model = build(park(), (), situation.shape)
     inputs = {d.id: d.inputs(situation, d.conditions(situation)) for d in park()}
     program = model.compiled.program(model.compiled.parameters.values(inputs))
     answer = solve_exactly(program, model.choices, 60.0)
@@ -93,7 +93,7 @@ def test_no_device_goes_both_ways_at_once_and_the_answer_is_the_full_milp(
             if {one, other} <= set(device.buses()):
                 both = np.minimum(plan.flow(device.id, one), plan.flow(device.id, other))
                 assert both.max() < 1e-6, device.id
-    model = build(park(), (), situation.grid.shape)
+    model = build(park(), (), situation.shape)
     inputs = {d.id: d.inputs(situation, d.conditions(situation)) for d in park()}
     full = solve(model.compiled.program(model.compiled.parameters.values(inputs)), model.choices)
     assert plan.total_cost == pytest.approx(full.objective, rel=2e-6, abs=1e-4)
@@ -261,7 +261,7 @@ def test_a_battery_says_what_its_energy_is_worth() -> None:
     situation = park_situation(near=8, tail_hours=(), peak_kw=899.0)
     price = np.array([0.3] * 4 + [1.3] * 4)
     prices = replace(situation.prices, import_per_kwh=price)
-    state = {"grid": {"peak_kw": 899.0}, "battery1": {"energy_kwh": 10.0}}
+    state = {"grid": {"peak_kw.demand": 899.0}, "battery1": {"energy_kwh": 10.0}}
     plan = plan_of(devices, replace(situation, prices=prices, state=state))
     (setpoint,) = plan.setpoints
     assert setpoint.target_kw == pytest.approx(-50.0)
@@ -278,7 +278,7 @@ def test_setpoints_live_one_cycle_and_a_third() -> None:
 
 def test_the_model_has_the_size_it_should_have() -> None:
     """Rows and columns by hand, so that a silent doubling shows; n near steps, m steps in all."""
-    shape = park_situation().grid.shape
+    shape = park_situation().shape
     n, m = shape.near, shape.steps
     compiled = build(park(), FEEDERS, shape).compiled
     grid, loads, pv, battery = 2 * m + 2, 2 * 2 * m, m, 4 * m + (m + 1)

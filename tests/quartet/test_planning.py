@@ -13,7 +13,7 @@ import pytest
 from optimizer.errors import InputError
 from optimizer.plan import PlanDocument
 from optimizer.situation import Session
-from quartet.planning import known_before, last_states, month_peak_kw, plan_once, state_at
+from quartet.planning import known_before, last_states, month_peaks_kw, plan_once, state_at
 from site_configs.history import History, read_history, sample_folder, write_history
 from site_configs.loader import load_site
 
@@ -104,20 +104,23 @@ def test_cars_that_stand_at_a_charger_are_in_the_state():
     assert [session.session_id for session in state.sessions["ev01"]] == ["here"]
 
 
+def peaks_of(past):
+    return month_peaks_kw(SITE, past, past.frame.index[0].to_pydatetime(), past.end.to_pydatetime())
+
+
 def test_month_peak_is_the_meters_where_there_is_one():
-    frame = history(**{"meter.import_kw": [1, 700, 3, 4, 5, 6], "load.demand_kw": [900] * 6}).frame
-    assert month_peak_kw(SITE, frame) == 700.0
+    past = history(**{"meter.import_kw": [1, 700, 3, 4, 5, 6], "load.demand_kw": [900] * 6})
+    assert peaks_of(past) == {"demand": 700.0}
 
 
 def test_month_peak_without_a_meter_is_loads_less_pv():
-    frame = history(
-        **{"load.demand_kw": [500, 600, 700, 500, 500, 500], "pv1.available_kw": [0, 0, 300, 0, 0, 0]}
-    ).frame
-    assert month_peak_kw(SITE, frame) == 600.0
+    past = history(**{"load.demand_kw": [500, 600, 700, 500, 500, 500], "pv1.available_kw": [0, 0, 300, 0, 0, 0]})
+    assert peaks_of(past) == {"demand": 600.0}
 
 
 def test_month_peak_at_the_start_of_a_month_is_zero():
-    assert month_peak_kw(SITE, history(**{"load.demand_kw": [500] * 6}).frame.iloc[:0]) == 0.0
+    past = history(**{"load.demand_kw": [500] * 6})
+    assert month_peaks_kw(SITE, past, past.end, past.end) == {"demand": 0.0}
 
 
 def test_a_history_without_a_needed_series_is_refused(tmp_path):

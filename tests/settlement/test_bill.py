@@ -16,7 +16,7 @@ from settlement.bill import Bill, bill
 from site_configs.calendar import Calendar
 from site_configs.loader import load_site
 from site_configs.site import Site
-from site_configs.tariff import Tariff, load_tariff, shipped_table
+from site_configs.tariff import PublishedTariff, Tariff, load_tariff, shipped_table
 
 Local = Callable[[str], datetime]
 FlowsOf = Callable[..., pd.DataFrame]
@@ -55,7 +55,7 @@ def test_a_bill_is_split_where_the_tariff_changes(site: Site, tariff: Tariff, lo
 
 def test_an_interval_across_a_band_edge_is_split_by_time(local: Local, constant: FlowsOf) -> None:
     park = load_site("jiashan_park")
-    jiangsu = Tariff(shipped_table("jiangsu"), "two_part_1_10kv", Calendar("CN"), park.zone)
+    jiangsu = PublishedTariff(shipped_table("jiangsu"), "two_part_1_10kv", Calendar("CN"), park.zone)
     period = (local("2026-07-15 19:00"), local("2026-07-15 22:00"))
     lines = by_line(bill(park, jiangsu, constant(*period, minutes=60), period, None))
     assert lines["purchase", "peak"][0] == 1000  # 19:00-19:30 and 21:30-22:00

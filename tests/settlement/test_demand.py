@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from settlement.demand import basic_charge, basic_fee, contract_floor_kw, peak_demand_kw, sliding_demand
+from settlement.demand import basic_charge, basic_fee, line_demand_kw, sliding_demand
+from settlement.flows import Flows
+from site_configs.demand import DemandMeter, contract_floor_kw
+from site_configs.loader import load_site
 from site_configs.site import TariffChoice
-from site_configs.tariff import BasicPrices
+from site_configs.tariff import BasicPrices, load_tariff
 from site_configs.tariff_table import Rebate
 
 REBATE = Rebate(
@@ -29,18 +33,25 @@ def choice(mode: str, **more: Any) -> TariffChoice:
     return TariffChoice.model_validate(given)
 
 
+def peak_kw(samples: NDArray[np.float64], step_minutes: float) -> float:
+    """Highest demand by the rule of a published tariff."""
+    start = datetime(2026, 8, 25, 16, tzinfo=UTC)
+    flows = Flows(start, start + len(samples) * timedelta(minutes=step_minutes), step_minutes, {"import_kw": samples})
+    return line_demand_kw(DemandMeter("demand"), load_tariff(load_site("jiashan_park")), flows)
+
+
 def test_tv05_the_window_slides() -> None:
     samples = np.full(60, 1000.0)
     samples[8:23] = 1600.0
     assert sliding_demand(samples, 1).max() == 1600.0
     blocks = samples.reshape(4, 15).mean(axis=1)
     assert list(blocks) == [1280.0, 1320.0, 1000.0, 1000.0]
-    assert peak_demand_kw(samples, 1) == 1600.0
+    assert peak_kw(samples, 1) == 1600.0
 
 
 def test_samples_of_the_windows_own_length_or_longer_are_taken_as_they_are() -> None:
     assert list(sliding_demand([1.0, 3.0, 2.0], 15)) == [1.0, 3.0, 2.0]
-    assert peak_demand_kw(np.array([1.0, 3.0, 2.0]), 60) == 3.0
+    assert peak_kw(np.array([1.0, 3.0, 2.0]), 60) == 3.0
 
 
 @pytest.mark.parametrize(("count", "step"), [(60, 7), (2, 5)])
@@ -52,7 +63,7 @@ def test_a_window_that_does_not_fit_is_refused(count: int, step: int) -> None:
 @given(st.lists(st.floats(0, 5000), min_size=15, max_size=90))
 def test_a_sliding_peak_is_never_below_the_blocks_nor_above_the_samples(samples: list[float]) -> None:
     values = np.array(samples[: len(samples) // 15 * 15])
-    peak = peak_demand_kw(values, 1)
+    peak = peak_kw(values, 1)
     assert values.reshape(-1, 15).mean(axis=1).max() <= peak + 1e-9
     assert peak <= values.max() + 1e-9
 

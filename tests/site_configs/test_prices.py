@@ -42,7 +42,9 @@ def test_quarter_hours_of_the_demo_day_have_the_band_and_price_of_the_tariff() -
         assert price == float(TARIFF.at(time).total)
     assert set(prices.export_per_kwh) == {0.4153}
     assert set(prices.carbon_kg_per_kwh) == {0.4974}
-    assert prices.demand_per_kw == 48.0
+    (line,) = prices.demand
+    assert (line.id, line.price_per_kw, line.next_price_per_kw, line.free_kw) == ("demand", 48.0, 48.0, 0.0)
+    assert (set(line.inside), line.averaged_steps, line.block) == ({1.0}, 1, None)
     assert set(prices.billing_period) == {0}
 
 
@@ -80,10 +82,22 @@ def test_series_of_the_market_replace_the_tariff() -> None:
         prices_for(SITE, TARIFF, grid, {IMPORT_PRICE: np.zeros(3)})
 
 
-@pytest.mark.parametrize("mode", ["capacity", "contract", "none"])
-def test_only_actual_demand_has_a_price_in_the_plan(mode: str) -> None:
-    site = SITE.model_copy(update={"tariff": SITE.tariff.model_copy(update={"demand_mode": mode})})
-    assert prices_for(site, TARIFF, grid_for(site, local("2026-08-26 00:00"))).demand_per_kw == 0.0
+def billed(**changes: object) -> Site:
+    return SITE.model_copy(update={"tariff": SITE.tariff.model_copy(update=changes)})
+
+
+@pytest.mark.parametrize("mode", ["capacity", "none"])
+def test_a_charge_that_does_not_depend_on_demand_is_not_in_the_plan(mode: str) -> None:
+    site = billed(demand_mode=mode)
+    assert prices_for(site, TARIFF, grid_for(site, local("2026-08-26 00:00"))).demand == ()
+
+
+@pytest.mark.parametrize(("contract", "free"), [(1000.0, 1050.0), (500.0, 840.0)])
+def test_a_contract_is_free_up_to_its_tolerance_and_dear_above(contract: float, free: float) -> None:
+    """105 % of the contract demand, which is at least 40 % of the 2000 kVA; twice the price of 48 above."""
+    site = billed(demand_mode="contract", contract_demand_kw=contract)
+    (line,) = prices_for(site, TARIFF, grid_for(site, local("2026-08-26 00:00"))).demand
+    assert (line.price_per_kw, line.free_kw) == (96.0, free)
 
 
 def test_the_tail_ends_at_local_multiples_and_at_the_end_of_the_month() -> None:

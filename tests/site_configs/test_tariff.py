@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from optimizer.errors import InputError
 from site_configs.calendar import Calendar
 from site_configs.loader import load_site
-from site_configs.tariff import Tariff, areas, billing_month, load_tariff, read_table, shipped_table
+from site_configs.tariff import PublishedTariff, Tariff, areas, billing_month, load_tariff, read_table, shipped_table
 from site_configs.tariff_table import Band, TariffTable
 from site_configs.yaml_text import package_text
 
@@ -25,8 +25,8 @@ SHANGHAI = ZoneInfo("Asia/Shanghai")
 FLAT_0700 = {"purchase": "0.42", "fixed_components": "0.28"}
 
 
-def tariff(area: str, price_class: str = "two_part_1_10kv", table: TariffTable | None = None) -> Tariff:
-    return Tariff(table or shipped_table(area), price_class, Calendar("CN"), SHANGHAI)
+def tariff(area: str, price_class: str = "two_part_1_10kv", table: TariffTable | None = None) -> PublishedTariff:
+    return PublishedTariff(table or shipped_table(area), price_class, Calendar("CN"), SHANGHAI)
 
 
 def local(text: str) -> datetime:
@@ -245,7 +245,7 @@ def test_billing_month_is_the_local_month() -> None:
 
 
 def test_days_of_23_and_25_hours_tile_too() -> None:
-    berlin = Tariff(shipped_table("zhejiang"), "two_part_1_10kv", Calendar("CN"), ZoneInfo("Europe/Berlin"))
+    berlin = PublishedTariff(shipped_table("zhejiang"), "two_part_1_10kv", Calendar("CN"), ZoneInfo("Europe/Berlin"))
     for day, hours in ((date(2026, 3, 29), 23), (date(2026, 10, 25), 25)):
         segments = berlin.day(day).segments
         assert sum(segment.hours for segment in segments) == hours

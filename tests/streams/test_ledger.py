@@ -19,7 +19,7 @@ from tests.streams.story import at, car, light_park, reading
 
 def answer(quarters: int, import_kw: float = 300.0, tick_offset: int = 10) -> Answer:
     """The answer for one interval, decided on one closed quarter hour."""
-    state = SiteState("light_park", at(quarters), {}, 0.0)
+    state = SiteState("light_park", at(quarters), {}, {})
     decision = safe_decision(light_park(), state, "test")
     readings = [
         reading("meter", quarters - 1, 900, import_kw=import_kw),
@@ -111,12 +111,12 @@ def test_rows_are_not_changed(ledger, change):
     other.close()
 
 
-def test_the_peak_is_of_quarter_hours_since_a_moment(ledger):
+def test_metered_imports_since_a_moment(ledger):
     for quarters, import_kw in ((1, 700.0), (2, 300.0), (3, 450.0)):
         ledger.record(answer(quarters, import_kw))
-    assert ledger.peak_kw("light_park", at(0)) == 700
-    assert ledger.peak_kw("light_park", at(1)) == 450
-    assert ledger.peak_kw("light_park", at(9)) == 0
+    assert list(ledger.imports_kw("light_park", at(0))) == [700, 300, 450]
+    assert ledger.imports_kw("light_park", at(1)).to_dict() == {at(1): 300, at(2): 450}
+    assert len(ledger.imports_kw("light_park", at(9))) == 0
 
 
 def test_recent_rows_have_a_column_per_signal(ledger):

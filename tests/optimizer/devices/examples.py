@@ -29,6 +29,7 @@ from optimizer.devices import (
 )
 from optimizer.situation import Prices, Session, Situation
 from optimizer.time_grid import Array, TimeGrid
+from tests.optimizer.park import demand_line
 
 START = datetime(2026, 8, 25, 16, tzinfo=UTC)
 HOURLY_PRICE = (0.28, 0.28, 0.70, 1.435, 0.70, 0.28)
@@ -172,13 +173,13 @@ def situation_of(example: Example, step_minutes: int = 15, hours: int = 6, peak_
         site="tiny",
         issued_at=START,
         grid=grid,
-        state={"grid": {"peak_kw": peak_kw}},
+        state={"grid": {"peak_kw.demand": peak_kw}},
         series={name: spread(values, step_minutes)[:near] for name, values in HOURLY.items()},
         prices=Prices(
             import_per_kwh=price,
             export_per_kwh=np.full(near, 0.2),
             band=("flat",) * near,
-            demand_per_kw=48.0,
+            demand=(demand_line(near),),
             billing_period=(0,) * near,
             carbon_kg_per_kwh=np.full(near, 0.4974),
         ),

@@ -63,7 +63,7 @@ def situation_of(
         state={"chp1": state},
         series={"load.demand_kw": np.full(n, power_kw), "heat_load.demand_kw": np.broadcast_to(heat_kw, n)},
         prices=Prices(
-            prices, np.full(n, EXPORT_PRICE), ("flat",) * n, 0.0, (0,) * n, carbon_kg_per_kwh=np.full(n, 0.4974)
+            prices, np.full(n, EXPORT_PRICE), ("flat",) * n, (), (0,) * n, carbon_kg_per_kwh=np.full(n, 0.4974)
         ),
     )
 

@@ -43,7 +43,7 @@ def test_two_steps_have_the_expected_rows(kind: str, tmp_path: Path) -> None:
     model = pyo.ConcreteModel()
     model.device = pyo.Block([device.id])
     block = model.device[device.id]
-    ports = device.add_to(block, situation.grid.shape)
+    ports = device.add_to(block, situation.shape)
     for name, value in device.inputs(situation, device.conditions(situation)).items():
         parameter = block.component(name)
         for key, one in zip(parameter.keys(), np.broadcast_to(value, (len(parameter),)), strict=True):
@@ -104,7 +104,7 @@ def test_other_step_lengths_give_the_same_answer(kind: str, step_minutes: int) -
 def test_inputs_fill_exactly_the_parameters(kind: str) -> None:
     example = EXAMPLES[kind]
     situation = situation_of(example)
-    model = build(example.devices, (), situation.grid.shape)
+    model = build(example.devices, (), situation.shape)
     inputs = {d.id: d.inputs(situation, d.conditions(situation)) for d in example.devices}
     vector = model.compiled.parameters.values(inputs)
     assert np.isfinite(vector).all()

@@ -130,6 +130,7 @@ def test_a_tail_of_coarse_steps_goes_on_with_what_is_open() -> None:
         export_per_kwh=coarse(fine.prices.export_per_kwh),
         carbon_kg_per_kwh=coarse(fine.prices.carbon_kg_per_kwh),
         band=("flat",) * (near + 3),
+        demand=(),
         billing_period=(0,) * (near + 3),
     )
     series = {name: coarse(values) for name, values in fine.series.items()}
