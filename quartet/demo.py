@@ -125,10 +125,13 @@ def _broker(given: str | None) -> Iterator[str]:
 
 
 def _past(day: Day, history: History) -> tuple[pd.DataFrame, tuple[Session, ...]]:
-    """What the engine may know: rows and cars before the day, and the month's peak as the billing meter holds it."""
+    """What the engine may know: rows and cars before the day, and the month's peak as the billing meter holds it.
+
+    The peak stands in the last row but one: the plant measures the last one itself, and the engine believes the plant.
+    """
     known = known_before(history, day.period[0])
     frame = known.frame.copy()
-    frame.loc[frame.index[-1], METER_IMPORT] = day.peak_before_kw
+    frame.loc[frame.index[-2], METER_IMPORT] = day.peak_before_kw
     return frame, known.sessions
 
 

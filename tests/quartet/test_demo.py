@@ -7,16 +7,24 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
 
+from optimizer.situation import Situation
 from quartet.documents import DemoSummary
+from streams.frozen import thaw_situation
 from streams.ledger import Ledger
 
 COMMAND = Path(sys.executable).with_name("quartet")
 CYCLES = 5
+
+
+def _planned_for(ledger: Ledger, interval: datetime) -> Situation:
+    answer = ledger.answer("jiashan_park", interval)
+    assert answer is not None
+    return thaw_situation(answer.situation)
 
 
 def check_whole_run(summary: DemoSummary, out: Path) -> None:
@@ -37,6 +45,9 @@ def check_whole_run(summary: DemoSummary, out: Path) -> None:
     }
     with Ledger(out / "ledger.db") as ledger:
         traces = ledger.setpoint_trace("jiashan_park")
+        planned_for = [_planned_for(ledger, trace.interval) for trace in traces]
+    before = summary.peak_kw["before"]
+    assert all(situation.peak_so_far_kw("grid", "demand") >= before - 0.1 for situation in planned_for)
     assert len(traces) == CYCLES * 16
     assert all(trace.plan_id and trace.forecast_id for trace in traces)
     assert all("applied" in {ack.state for ack in trace.acks} for trace in traces)
