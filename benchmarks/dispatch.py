@@ -50,7 +50,7 @@ class Day:
     def recorded(cls) -> Day:
         site, history = load_site(SITE), read_history(sample_folder(SITE))
         past = history.frame.loc[: DAY - timedelta(minutes=1)]
-        return cls(site, load_tariff(site), history, fit_site(site, past, DAY))
+        return cls(site, load_tariff(site), history, fit_site(site, past, DAY, history.sessions))
 
     def situation(self, cycle: int, stores: Mapping[str, Mapping[str, float]]) -> Situation:
         """Forecasts issued then, cars that are there then, the tail to the month's end."""

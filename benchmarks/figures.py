@@ -9,7 +9,7 @@ import platform
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 
 from rich.console import Console
@@ -52,7 +52,7 @@ def main(name: str, doc: str, measure: Callable[[], Sequence[Figure]]) -> None:
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     as_json = parser.parse_args().json
-    figures = measure()
+    figures = [replace(figure, value=float(figure.value)) for figure in measure()]
     if as_json:
         document = {"benchmark": name, "machine": machine(), "figures": [asdict(figure) for figure in figures]}
         json.dump(document, sys.stdout, allow_nan=False)
