@@ -33,6 +33,11 @@ from optimizer.time_grid import Array, GridShape
 GAVE_WAY_ABOVE = 1e-4
 
 
+WHOLE_FAMILY_FROM_SOLVE = {ZeroOrAtLeast: 1, WholeNumber: 2, OneOf: 2}
+"""After this many solves a device that broke a condition has it enforced in all its steps. Part loads move to the next
+step when one is forbidden, so all of them at once."""
+
+
 @dataclass(frozen=True)
 class Exactness:
     """In how many steps from now discrete conditions are exact; later they are relaxed, and never executed so."""
@@ -132,7 +137,7 @@ def solve_exactly(program: Program, choices: tuple[Choice, ...], deadline_s: flo
 
 
 def _enforce(program: Program, choices: tuple[Choice, ...], until: float, gap: float) -> Answer:
-    """Adds what the last answer broke: first the broken steps alone, then whole families, so it ends soon."""
+    """Adds what the last answer broke: the broken steps alone at first, later whole families, so that it ends soon."""
     enforced: tuple[Choice, ...] = ()
     for solves in count(1):
         solution = solve(program, enforced, time_limit_s=max(0.05, until - time.perf_counter()), gap=gap)
@@ -144,10 +149,9 @@ def _enforce(program: Program, choices: tuple[Choice, ...], until: float, gap: f
         missing = set(broken) - set(enforced)
         if not missing:
             return Answer(replace(solution, status=Status.NO_ANSWER, detail=f"{len(broken)} conditions broken"), solves)
-        families = {choice.family for choice in missing}
-        added = missing if solves == 1 else {choice for choice in choices if choice.family in families}
-        wanted = added | set(enforced)
-        enforced = tuple(choice for choice in choices if choice in wanted)
+        families = {choice.family for choice in missing if solves >= WHOLE_FAMILY_FROM_SOLVE[type(choice)]}
+        wanted = missing | set(enforced)
+        enforced = tuple(choice for choice in choices if choice in wanted or choice.family in families)
     raise AssertionError("unreachable: every round adds a family or returns")
 
 
