@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -64,34 +64,54 @@ def start_quartet(name: str, arguments: Sequence[str], log: Path) -> Child:
     return Child(name, log, process)
 
 
+@dataclass
+class Children:
+    """The processes started so far. An interrupt that comes while one is being started waits until it is listed."""
+
+    started: list[Child] = field(default_factory=list)
+    _starting: bool = False
+    _interrupted: bool = False
+
+    def start(self, name: str, arguments: Sequence[str], log: Path) -> None:
+        """Starts `quartet ARGUMENTS` and looks after it from now on."""
+        self._starting = True
+        try:
+            self.started.append(start_quartet(name, arguments, log))
+        finally:
+            self._starting = False
+        if self._interrupted:
+            raise KeyboardInterrupt
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._interrupted = True
+        if not self._starting:
+            raise KeyboardInterrupt
+
+    def look_after(self, number: int, frame: FrameType | None) -> None:
+        for child in self.started:
+            child.require_alive()
+
+
 @contextlib.contextmanager
-def children() -> Iterator[list[Child]]:
-    """A list to add children to; all of them are ended when the block is left, whatever the reason.
+def children() -> Iterator[Children]:
+    """Starts children; all of them are ended when the block is left, whatever the reason.
 
     A child that ends by itself leaves the block at once, as SIGTERM and Ctrl-C do.
 
     Raises:
         MissingPartError: a child has ended; with the end of its log.
     """
-
-    started: list[Child] = []
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    def look_after(number: int, frame: FrameType | None) -> None:
-        for child in started:
-            child.require_alive()
-
+    family = Children()
     before = {number: signal.getsignal(number) for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)}
-    signal.signal(signal.SIGTERM, interrupt)
-    signal.signal(signal.SIGCHLD, look_after)
+    signal.signal(signal.SIGTERM, family.interrupt)
+    signal.signal(signal.SIGINT, family.interrupt)
+    signal.signal(signal.SIGCHLD, family.look_after)
     try:
-        yield started
+        yield family
     finally:
         for number in before:
             signal.signal(number, signal.SIG_IGN if number != signal.SIGCHLD else signal.SIG_DFL)
-        for child in reversed(started):
+        for child in reversed(family.started):
             child.stop()
         for number, handler in before.items():
             signal.signal(number, handler)

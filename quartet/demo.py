@@ -20,7 +20,7 @@ from hil.bench import QUARTERS_OF_A_DAY, Bench, Cycle, DayRecord, open_bench
 from hil.closed_loop import peak_before, run_closed_loop
 from optimizer.situation import Session
 from quartet.arguments import output_folder, refuse
-from quartet.children import Child, children, start_quartet
+from quartet.children import Children, children
 from quartet.day_result import Day, DayRuns, measured_day, summary_of
 from quartet.documents import DemoSummary
 from quartet.figures import overview_png
@@ -101,9 +101,9 @@ def _run(day: Day, history: History, folder: Path, given: str | None, show: Show
     with (
         _broker(given) as broker,
         open_bench(day.site, history, start, quarters, seed=SEED, port=0) as bench,
-        children() as started,
+        children() as parts,
     ):
-        started += _start_parts(day.site, broker, bench.port, folder)
+        _start(parts, day.site, broker, bench.port, folder)
         show("baselines: rules and idle stores", 0)
         rules = run_closed_loop(day.site, history, start, quarters, "rules", seed=SEED, peaks_kw=day.peaks_before_kw)
         none = run_closed_loop(day.site, history, start, quarters, "none", seed=SEED, peaks_kw=day.peaks_before_kw)
@@ -135,13 +135,11 @@ def _past(day: Day, history: History) -> tuple[pd.DataFrame, tuple[Session, ...]
     return frame, known.sessions
 
 
-def _start_parts(site: Site, broker: str, port: int, folder: Path) -> list[Child]:
+def _start(parts: Children, site: Site, broker: str, port: int, folder: Path) -> None:
     engine = ["run", site.id, "--broker", broker, "--ledger", str(folder / LEDGER), "--data", str(folder / PAST)]
     gateway = ["gateway", site.id, "--broker", broker, "--port", str(port)]
-    return [
-        start_quartet("engine", engine, folder / "engine.log"),
-        start_quartet("gateway", gateway, folder / "gateway.log"),
-    ]
+    parts.start("engine", engine, folder / "engine.log")
+    parts.start("gateway", gateway, folder / "gateway.log")
 
 
 def _control(bench: Bench, broker: str, quarters: int, show: Show) -> DayRecord:

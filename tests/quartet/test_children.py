@@ -21,19 +21,38 @@ def sleeper(tmp_path, code="import time; time.sleep(60)"):
 
 
 def test_a_child_ends_with_the_block(tmp_path):
-    with children() as started:
-        started.append(sleeper(tmp_path))
-        started[0].require_alive()
-    assert started[0].process.poll() == -signal.SIGTERM
+    with children() as family:
+        family.started.append(sleeper(tmp_path))
+        family.started[0].require_alive()
+    assert family.started[0].process.poll() == -signal.SIGTERM
 
 
 def test_a_child_ends_when_the_command_is_interrupted(tmp_path):
     child = sleeper(tmp_path)
 
     def interrupted() -> None:
-        with children() as started:
-            started.append(child)
+        with children() as family:
+            family.started.append(child)
             os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert child.process.poll() == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_child_being_started_when_the_interrupt_comes_ends_too(tmp_path, monkeypatch, number):
+    child = sleeper(tmp_path)
+
+    def start_slowly(*_: object) -> Child:
+        os.kill(os.getpid(), number)
+        return child
+
+    monkeypatch.setattr("quartet.children.start_quartet", start_slowly)
+
+    def interrupted() -> None:
+        with children() as family:
+            family.start("sleeper", [], tmp_path / "sleeper.log")
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
