@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import numpy as np
@@ -86,6 +86,13 @@ class Plan:
     time_ms: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
     """Why it is not an optimal plan; empty when it is."""
+
+    def steps_until(self, grid: TimeGrid) -> int | None:
+        """Near steps from this plan's start to the start of `grid`; None where its near steps do not reach there."""
+        if self.grid.step_minutes != grid.step_minutes:
+            return None
+        steps = round((grid.start - self.grid.start) / timedelta(minutes=grid.step_minutes))
+        return steps if 0 <= steps < self.grid.near else None
 
     def flow(self, device: str, quantity: str) -> Array:
         for flow in self.flows:

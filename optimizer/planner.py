@@ -202,10 +202,8 @@ class Planner:
 
 def _of_last_plan(model: Model, situation: Situation, last: Plan | None) -> dict[int, float]:
     """What the last plan had for the flows of the stores, by column; empty where it does not reach."""
-    if last is None or last.grid.step_minutes != situation.grid.step_minutes:
-        return {}
-    offset = round((situation.grid.start - last.grid.start) / timedelta(minutes=last.grid.step_minutes))
-    if not 0 <= offset < last.grid.near:
+    offset = None if last is None else last.steps_until(situation.grid)
+    if last is None or offset is None:
         return {}
     steps = range(min(situation.grid.near, last.grid.near - offset))
     planned = {(flow.device, flow.quantity): flow.kw for flow in last.flows}

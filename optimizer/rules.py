@@ -49,10 +49,10 @@ def shifted_plan(
     devices: Sequence[Device], situation: Situation, last: Plan | None, feeders: Sequence[FeederLimit] = ()
 ) -> Plan | None:
     """The last plan moved on to now and executed from the present state; None when it does not reach here."""
-    if last is None or last.site != situation.site or last.grid.step_minutes != situation.grid.step_minutes:
+    if last is None or last.site != situation.site:
         return None
-    offset = round((situation.grid.start - last.grid.start) / timedelta(minutes=last.grid.step_minutes))
-    if not 0 <= offset < last.grid.near:
+    offset = last.steps_until(situation.grid)
+    if offset is None:
         return None
 
     def decide(device: Device, view: RuleView, state: PhysicalState, here: Here, t: int) -> Mapping[str, float]:
