@@ -18,8 +18,9 @@ import numpy as np
 from figures import Figure, main, median, percentile
 
 from forecasting.site_forecaster import FittedSite
+from optimizer.exact import solve_exactly
 from optimizer.plan import Plan
-from optimizer.planner import Planner, solve_exactly
+from optimizer.planner import Planner
 from optimizer.situation import Situation
 from optimizer.solver import solve
 from site_configs.history import History, read_history, sample_folder

@@ -29,8 +29,10 @@ from optimizer.devices.load import Load
 from optimizer.devices.pv import Pv
 from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
+from optimizer.exact import solve_exactly
+from optimizer.model import Exactness, build
 from optimizer.plan import Plan
-from optimizer.planner import Exactness, Planner, build, solve_exactly
+from optimizer.planner import Planner
 from optimizer.situation import DemandLine, Prices, Session, Situation
 from optimizer.solver import solve
 from optimizer.time_grid import Array, TimeGrid

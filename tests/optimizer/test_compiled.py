@@ -10,7 +10,8 @@ import pytest
 
 from optimizer.compiled import CompiledModel, ParameterVector
 from optimizer.devices.base import Cost
-from optimizer.planner import Model, Planner, build
+from optimizer.model import Model, build
+from optimizer.planner import Planner
 from optimizer.situation import Situation
 from optimizer.solver import solve
 from tests.optimizer.park import park, park_situation

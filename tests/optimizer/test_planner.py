@@ -10,8 +10,10 @@ import pytest
 
 from optimizer.balance import FeederLimit
 from optimizer.devices import AnyDevice, Battery, GridConnection, Load, Pv, V2gCharger
+from optimizer.exact import solve_exactly
+from optimizer.model import build
 from optimizer.plan import Plan
-from optimizer.planner import NoPlan, Planner, build, solve_exactly
+from optimizer.planner import NoPlan, Planner
 from optimizer.situation import Session, Situation
 from optimizer.solver import MIP_GAP, solve
 from optimizer.verify import verify

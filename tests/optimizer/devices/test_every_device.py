@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from optimizer.devices import DEVICES
 from optimizer.devices.base import Device, RuleView
+from optimizer.model import build
 from optimizer.plan import Plan
-from optimizer.planner import Planner, build
+from optimizer.planner import Planner
 from optimizer.verify import verify
 from tests.optimizer.devices.examples import EXAMPLES, Example, situation_of
 
