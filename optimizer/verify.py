@@ -1,24 +1,36 @@
 """The last look at a plan before anything leaves: it shares no code with the model.
 
 A plan is executed on the devices' physical steps. A valid plan is delivered to the letter: no step clips a flow, the
-stores go through the planned states, every bus balances, and nothing is negative, missing or not a number.
+stores go through the planned states, every bus balances, and nothing is negative, missing or not a number. What leaves
+is that plan: every setpoint says its first step and expires in time, the grid limit leaves room for the planned import,
+and what is bought and sold costs what the tariff says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 
 from optimizer.balance import FeederLimit
 from optimizer.devices.base import Device
-from optimizer.plan import Plan
+from optimizer.plan import SETPOINT_LIFE_STEPS, Plan, Setpoint
 from optimizer.situation import Situation
+from optimizer.time_grid import Array
 
 TOLERANCE_KW = 1e-5
 """How far a flow or an energy may be from its physics; balances are held to a tenth of it."""
 BALANCE_TOLERANCE_KW = 1e-6
+MONEY_TOLERANCE = 0.01
+"""How far a term of the cost table may be from its bill [money]."""
+
+PLANNED = ("optimal", "feasible")
+"""Plans that were made for the situation; others are what is left of an earlier plan, or rules."""
+
+Conditions = Mapping[str, Array]
+"""What the surroundings allow a device in each step, by name."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +53,26 @@ def verify(
     wrong_shape = _shape_violations(devices, situation, plan)
     if wrong_shape:
         return wrong_shape
-    found = [*_number_violations(plan), *_balance_violations(plan), *_feeder_violations(devices, feeders, plan)]
+    wrong_numbers = _number_violations(plan)
+    if wrong_numbers:
+        return tuple(wrong_numbers)
+    found = [*_balance_violations(plan), *_feeder_violations(devices, feeders, plan)]
     found += _generation_violations(devices, plan)
+    conditions = {device.id: device.conditions(situation) for device in devices}
     for device in devices:
-        found += _physics_violations(device, situation, plan)
+        found += _physics_violations(device, conditions[device.id], situation, plan)
+    found += _setpoint_violations(devices, conditions, plan)
+    found += _grid_limit_violations(devices, situation, plan)
+    found += _money_violations(situation, plan)
     return tuple(found)
 
 
 def _shape_violations(devices: Sequence[Device], situation: Situation, plan: Plan) -> tuple[Violation, ...]:
-    near = situation.grid.near
-    if plan.grid.start != situation.grid.start or plan.grid.near != near:
+    near, mine, asked = situation.grid.near, plan.grid, situation.grid
+    if (mine.start, mine.step_minutes, mine.near) != (asked.start, asked.step_minutes, asked.near):
         return (Violation(plan.site, "the plan is for other steps", 0, 0.0),)
+    if (plan.site, plan.issued_at) != (situation.site, situation.issued_at):
+        return (Violation(plan.site, "the plan is of another site or moment", 0, 0.0),)
     expected = {(device.id, quantity) for device in devices for quantity in device.buses()}
     given = [(flow.device, flow.quantity) for flow in plan.flows]
     found = [Violation(device, f"flow {quantity} is missing", 0, 0.0) for device, quantity in expected - set(given)]
@@ -64,6 +85,11 @@ def _shape_violations(devices: Sequence[Device], situation: Situation, plan: Pla
         for device, states in plan.states.items()
         for name, values in states.items()
         if values.shape != (near + 1,)
+    ]
+    found += [
+        Violation(device, "states of a device that is not there", 0, 0.0)
+        for device in plan.states
+        if device not in {device.id for device in devices}
     ]
     ends = {device.id: device.buses() for device in devices}
     found += [
@@ -87,6 +113,10 @@ def _number_violations(plan: Plan) -> list[Violation]:
         for name, values in states.items():
             bad = np.flatnonzero(~np.isfinite(values))
             found += [Violation(device, f"{name} is {values[t]}", int(t), 0.0) for t in bad[:1]]
+    named = {"cost": list(plan.cost.values()), "limits that gave way": [g.amount for g in plan.limits_given_way]}
+    for name, numbers in {**named, **{f"shadow price of {c}": v for c, v in plan.shadow_prices.items()}}.items():
+        bad = np.flatnonzero(~np.isfinite(np.asarray(numbers, dtype=float)))
+        found += [Violation(plan.site, f"{name}: not a finite number", int(n), 0.0) for n in bad[:1]]
     return found
 
 
@@ -127,9 +157,8 @@ def _beyond(name: str, what: str, amount: np.ndarray, tolerance: float) -> list[
     return [Violation(name, what, worst, float(amount[worst]))]
 
 
-def _physics_violations(device: Device, situation: Situation, plan: Plan) -> list[Violation]:
+def _physics_violations(device: Device, conditions: Conditions, situation: Situation, plan: Plan) -> list[Violation]:
     """Executes the plan step by step; reports the first step that is not delivered as planned."""
-    conditions = device.conditions(situation)
     state = device.start(situation)
     states = plan.states.get(device.id, {})
     if set(states) != set(state):
@@ -137,12 +166,9 @@ def _physics_violations(device: Device, situation: Situation, plan: Plan) -> lis
     for name, value in state.items():
         if abs(states[name][0] - value) > TOLERANCE_KW:
             return [Violation(device.id, f"{name} does not start at {value:.6g}", 0, abs(states[name][0] - value))]
-    for name, (low, high) in device.band(state).items():
-        outside = _beyond(
-            device.id, f"{name} leaves its band", np.maximum(low - states[name], states[name] - high), TOLERANCE_KW
-        )
-        if outside:
-            return outside
+    outside = _range_violations(device, state, conditions, plan)
+    if outside:
+        return outside
     flows = {flow.quantity: flow.kw for flow in plan.flows if flow.device == device.id}
     for t in range(plan.grid.near):
         asked = {quantity: float(kw[t]) for quantity, kw in flows.items()}
@@ -158,5 +184,88 @@ def _physics_violations(device: Device, situation: Situation, plan: Plan) -> lis
     return []
 
 
+def _range_violations(
+    device: Device, start: Mapping[str, float], conditions: Conditions, plan: Plan
+) -> list[Violation]:
+    """States outside the device's band; of a plan made for the situation also those outside its window."""
+    near, states = plan.grid.near, plan.states[device.id] if start else {}
+    found = []
+    for name, (low, high) in device.band(dict(start)).items():
+        beyond = np.maximum(low - states[name], states[name] - high)
+        found += _beyond(device.id, f"{name} leaves its band", beyond, TOLERANCE_KW)
+    if plan.status in PLANNED:
+        for name, (lowest, highest) in device.window(dict(start), conditions).items():
+            after = states[name][1:]
+            beyond = np.maximum(lowest[:near] - after, after - highest[:near])
+            found += _beyond(device.id, f"{name} leaves its window", beyond, TOLERANCE_KW)
+    return found
+
+
 def _difference(real: dict[str, float], planned: dict[str, float]) -> float:
     return max((abs(real[name] - planned.get(name, 0.0)) for name in real), default=0.0)
+
+
+def _setpoint_violations(
+    devices: Sequence[Device], conditions: Mapping[str, Conditions], plan: Plan
+) -> list[Violation]:
+    """Every device that follows a setpoint has one, which says what the plan's first step says."""
+    due = {}
+    for device in devices:
+        here = {name: float(values[0]) for name, values in conditions[device.id].items()}
+        target = device.setpoint_kw(plan.asked_at(device.id, 0), here)
+        if target is not None:
+            due[device.id] = (target, device.safe_kw())
+    given = [setpoint.device for setpoint in plan.setpoints]
+    found = [Violation(device, "has no setpoint", 0, 0.0) for device in due if device not in given]
+    for setpoint in plan.setpoints:
+        if setpoint.device not in due or given.count(setpoint.device) > 1:
+            found.append(Violation(setpoint.device, "setpoint is unknown or repeated", 0, 0.0))
+        else:
+            found += _wrong_in(setpoint, *due[setpoint.device], plan)
+    return found
+
+
+def _wrong_in(setpoint: Setpoint, target_kw: float, safe_kw: float, plan: Plan) -> Iterator[Violation]:
+    off = abs(setpoint.target_kw - target_kw)
+    if not off <= TOLERANCE_KW:
+        yield Violation(setpoint.device, f"setpoint is not the planned {target_kw:.6g} kW", 0, off)
+    if not abs(setpoint.safe_value_kw - safe_kw) <= TOLERANCE_KW:
+        yield Violation(
+            setpoint.device, f"safe value is not {safe_kw:.6g} kW", 0, abs(setpoint.safe_value_kw - safe_kw)
+        )
+    life = timedelta(minutes=plan.grid.step_minutes * SETPOINT_LIFE_STEPS)
+    if (setpoint.valid_from, setpoint.valid_until) != (plan.grid.start, plan.grid.start + life):
+        yield Violation(setpoint.device, f"setpoint is not valid for {life} from the first step on", 0, 0.0)
+
+
+def _grid_limit_violations(devices: Sequence[Device], situation: Situation, plan: Plan) -> Iterator[Violation]:
+    """The limit lies between the import that is planned and the highest that can be needed or is paid already."""
+    limit = plan.grid_limit_kw
+    if limit is None:
+        return
+    connections = [device for device in devices if "import_kw" in device.buses()]
+    planned = sum(float(plan.flow(device.id, "import_kw")[0]) for device in connections)
+    least = planned if plan.status in PLANNED else 0.0
+    most = max(
+        sum(device.bounds_kw()[1] for device in connections),
+        *(line.free_kw for line in situation.prices.demand),
+        *(situation.peak_so_far_kw(d.id, line.id) for d in connections for line in situation.prices.demand),
+    )
+    if not least - TOLERANCE_KW <= limit <= most + TOLERANCE_KW:
+        yield Violation(plan.site, f"grid limit is not from {least:.6g} to {most:.6g} kW", 0, limit)
+
+
+def _money_violations(situation: Situation, plan: Plan) -> Iterator[Violation]:
+    """Prices are those of the situation, and energy bought and sold is in the cost table at these prices."""
+    near, hours = plan.grid.near, plan.grid.step_hours
+    trades = (
+        ("energy", "import_kw", 1.0, plan.import_per_kwh, situation.prices.import_per_kwh[:near]),
+        ("export", "export_kw", -1.0, plan.export_per_kwh, situation.prices.export_per_kwh[:near]),
+    )
+    for term, quantity, sign, shown, price in trades:
+        if not np.array_equal(shown, price):
+            yield Violation(plan.site, f"prices of {quantity} are not the tariff's", 0, 0.0)
+        traded = sum((flow.kw for flow in plan.flows if flow.quantity == quantity), np.zeros(near))
+        off = abs(plan.cost.get(term, 0.0) - sign * hours * float(traded @ price))
+        if not off <= MONEY_TOLERANCE:
+            yield Violation(plan.site, f"{term} in the cost table is not what {quantity} costs", 0, off)

@@ -163,6 +163,11 @@ class Device(BaseModel):
         """Range in which a plan that starts from `state` must keep each state; states without an entry are free."""
         return {}
 
+    def window(self, state: PhysicalState, conditions: Mapping[str, Array]) -> dict[str, tuple[Array, Array]]:
+        """(n,) each: range in which a plan that starts from `state` must keep a state after each step, where the
+        physical step alone would let it leave."""
+        return {}
+
     @abstractmethod
     def step(self, asked: Asked, state: PhysicalState, conditions: Mapping[str, float], hours: float) -> Response:
         """One physical step: what is delivered of the flows asked, and the state after it."""

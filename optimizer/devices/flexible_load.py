@@ -167,6 +167,10 @@ class FlexibleLoad(Device):
     def start(self, situation: Situation) -> PhysicalState:
         return {"shifted_kwh": situation.start_of(self.id, "shifted_kwh", 0.0)}
 
+    def window(self, state: PhysicalState, conditions: Mapping[str, Array]) -> dict[str, tuple[Array, Array]]:
+        outside = abs(state["shifted_kwh"])
+        return {"shifted_kwh": (-conditions["owed_kwh"] - outside, conditions["ahead_kwh"] + outside)}  # (5)
+
     def step(self, asked: Asked, state: PhysicalState, conditions: Mapping[str, float], hours: float) -> Response:
         served, added, put_off, shifted = step(
             state["shifted_kwh"], asked.get("served_kw", 0.0), asked.get("added_kw", 0.0), asked.get("put_off_kw", 0.0),
