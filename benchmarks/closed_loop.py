@@ -9,7 +9,7 @@ and what is left in the stores at the worth the plans give it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
@@ -186,13 +186,17 @@ def target_kwh(car: Session) -> float:
     return min(car.energy_on_arrival_kwh + car.energy_needed_kwh, car.capacity_kwh)
 
 
-def run(fortnight: Fortnight, knowledge: Knowledge) -> Outcome:
-    """The closed loop and the optimum of one fortnight."""
-    fixed = Fixed(fortnight, knowledge)
-    loop = Loop(fixed, Planner(fortnight.site.id, fixed.devices, fortnight.feeders))
+def run(fortnight: Fortnight, knowledge: Sequence[Knowledge]) -> dict[Knowledge, Outcome]:
+    """The closed loop of one fortnight with each kind of knowledge, against its optimum."""
+    best = whole(Fixed(fortnight, "known"))
+    return {kind: Outcome(closed_loop(Fixed(fortnight, kind)), best) for kind in knowledge}
+
+
+def closed_loop(fixed: Fixed) -> Mapping[str, float]:
+    loop = Loop(fixed, Planner(fixed.fortnight.site.id, fixed.devices, fixed.fortnight.feeders))
     loop.run()
     flows = {name: np.asarray(values) for name, values in loop.executed.items()}
-    return Outcome(money(fixed, flows, loop.states, loop.missed_kwh), whole(fixed))
+    return money(fixed, flows, loop.states, loop.missed_kwh)
 
 
 def whole(fixed: Fixed) -> Mapping[str, float]:

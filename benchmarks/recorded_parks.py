@@ -47,15 +47,15 @@ class Fortnight:
     """Two recorded weeks of one park."""
 
     park: ParkName
-    number: int
-    """0 is the first recorded fortnight."""
+    week: int
+    """0 begins with the first recorded Saturday."""
     cars: bool = False
     """With the chargers and cars of the sample, or without any."""
 
     @property
     def moved(self) -> timedelta:
         """What is added to recorded times: whole weeks where the years' weekdays agree."""
-        return START - FIRST_SATURDAY[self.park] - self.number * timedelta(days=DAYS)
+        return START - FIRST_SATURDAY[self.park] - self.week * timedelta(days=7)
 
     @cached_property
     def site(self) -> Site:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optimizer.devices import FlexibleLoad
 from optimizer.plan import FlowSeries, Plan
 from optimizer.planner import Planner
 from optimizer.situation import Situation
@@ -112,3 +113,54 @@ def test_limits_tightened_after_planning_are_caught() -> None:
     assert verify(park(), tighter, situation, plan)
     smaller = tuple(d.model_copy(update={"capacity_kwh": 200.0}) if d.id == "battery1" else d for d in park())
     assert verify(smaller, FEEDERS, situation, plan)
+
+
+def _setpoint(plan: Plan, **changes: object) -> Plan:
+    """The plan with another first setpoint."""
+    return replace(plan, setpoints=(replace(plan.setpoints[0], **changes), *plan.setpoints[1:]))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("tamper", "what"),
+    [
+        (lambda p: _setpoint(p, target_kw=p.setpoints[0].target_kw + 0.01), "not the planned"),
+        (lambda p: _setpoint(p, target_kw=float("nan")), "not the planned"),
+        (lambda p: _setpoint(p, safe_value_kw=-3.0), "safe value"),
+        (lambda p: _setpoint(p, valid_until=p.setpoints[0].valid_from), "not valid for"),
+        (lambda p: _setpoint(p, valid_from=p.setpoints[0].valid_from + timedelta(minutes=15)), "not valid for"),
+        (lambda p: _setpoint(p, device="load"), "unknown or repeated"),
+        (lambda p: replace(p, setpoints=(*p.setpoints, p.setpoints[0])), "unknown or repeated"),
+        (lambda p: replace(p, setpoints=p.setpoints[1:]), "has no setpoint"),
+        (lambda p: replace(p, grid_limit_kw=float("nan")), "grid limit"),
+        (lambda p: replace(p, grid_limit_kw=p.flow("grid", "import_kw")[0] - 1.0), "grid limit"),
+        (lambda p: replace(p, grid_limit_kw=901.0), "grid limit"),
+        (lambda p: replace(p, cost={**p.cost, "wear": float("nan")}), "cost"),
+        (lambda p: replace(p, cost={**p.cost, "energy": p.cost["energy"] - 0.02}), "energy in the cost table"),
+        (lambda p: replace(p, import_per_kwh=p.import_per_kwh + 0.1), "prices of import_kw"),
+        (lambda p: replace(p, shadow_prices={"power": np.full(96, np.inf)}), "shadow price"),
+        (lambda p: replace(p, site="elsewhere"), "another site"),
+        (lambda p: replace(p, issued_at=p.issued_at - timedelta(minutes=15)), "another site or moment"),
+        (lambda p: replace(p, grid=replace(p.grid, step_minutes=5)), "other steps"),
+        (lambda p: replace(p, states={**p.states, "ghost": {"energy_kwh": np.zeros(97)}}), "not there"),
+    ],
+)
+def test_what_leaves_with_a_plan_is_looked_at(tamper, what: str) -> None:  # type: ignore[no-untyped-def]
+    assert any(what in str(violation) for violation in _verify(tamper(_valid()[1])))
+
+
+def test_energy_owed_beyond_its_window_is_caught() -> None:
+    """0.2 of 50 kW may wait for half an hour: at most 5 kWh are owed at a time, whatever the steps deliver."""
+    load = FlexibleLoad(id="flexible", power_limit_kw=80, shift_hours=0.5, shiftable_share=0.2)
+    situation = park_situation()
+    series = {**situation.series, "flexible.demand_kw": np.full(situation.shape.steps, 50.0)}
+    situation = replace(situation, series=series)
+    devices = (*park(), load)
+    plan = Planner("park", devices, FEEDERS).plan(situation)
+    assert isinstance(plan, Plan)
+    assert verify(devices, FEEDERS, situation, plan) == ()
+    for owed_kwh, outside in ((4.9, False), (5.1, True)):
+        owed = np.zeros(97)
+        owed[40:45] = -owed_kwh
+        late = replace(plan, states={**plan.states, "flexible": {"shifted_kwh": owed}})
+        found = [v for v in verify(devices, FEEDERS, situation, late) if v.device == "flexible"]
+        assert any("leaves its window" in v.what for v in found) == outside
