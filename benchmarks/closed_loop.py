@@ -132,7 +132,7 @@ class Loop:
         """What is known of the series from the grid's start on."""
         known = self.fixed.fortnight.series
         if self.fixed.knowledge == "typical_tail":
-            known = known.where(known.index < grid.near_end, self.fixed.typical)
+            known = pd.concat([known.loc[: grid.near_end - STEP], self.fixed.typical.loc[grid.near_end :]])
         return {str(name): known[name] for name in known}
 
     def cars_here(self, grid: TimeGrid) -> dict[str, tuple[Session, ...]]:
@@ -163,7 +163,7 @@ class Loop:
             done = device.step(plan.asked_at(device.id, 0), device.start(situation), here, HOURS)
             for quantity, kw in done.flows.items():
                 self.executed.setdefault((device.id, quantity), []).append(kw)
-            if done.state:
+            if done.state and (device.kind != "v2g_charger" or device.id in situation.sessions):
                 self.states[device.id] = dict(done.state)
         self.peak_kw = max(self.peak_kw, self.executed["grid", "import_kw"][-1])
         self.let_cars_go(situation)
