@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from optimizer.balance import FeederLimit
+from optimizer.choices import Choices
 from optimizer.devices.base import Device
 from optimizer.exact import solve_exactly
 from optimizer.model import Model, build
@@ -61,7 +62,7 @@ class Planner:
             return NoPlan(f"{answer.solution.status.value}: {answer.solution.detail}")
         left_s = max(0.05, deadline_s - (time.perf_counter() - updated))
         wanted = _of_last_plan(model, situation, last_plan)
-        choices = answer.enforced if answer.cycling else model.choices
+        choices = Choices(answer.enforced) if answer.cycling else model.choices
         answer = replace(answer, solution=nearest(program, choices, answer.solution, wanted, left_s))
         solved = time.perf_counter()
         reading = Reading(self.devices, model, situation, conditions, parameters, answer)
