@@ -8,6 +8,7 @@ and what is bought and sold costs what the tariff says.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -169,18 +170,21 @@ def _physics_violations(device: Device, conditions: Conditions, situation: Situa
     outside = _range_violations(device, state, conditions, plan)
     if outside:
         return outside
+    hours, near = situation.grid.step_hours, plan.grid.near
     flows = {flow.quantity: flow.kw for flow in plan.flows if flow.device == device.id}
-    for t in range(plan.grid.near):
-        asked = {quantity: float(kw[t]) for quantity, kw in flows.items()}
-        here = {name: float(values[t]) for name, values in conditions.items()}
-        response = device.step(asked, state, here, situation.grid.step_hours)
-        missing = _difference(response.flows, asked)
-        if missing > TOLERANCE_KW:
+    ends = {name: values[1:] for name, values in states.items()}
+    passed = None
+    given = (flows, states, conditions, ends)
+    for t, values in enumerate(zip(*(_by_step(series, near) for series in given), strict=True)):
+        if values == passed:
+            continue
+        asked, begin, here, end = (dict(zip(*one, strict=True)) for one in zip(given, values, strict=True))
+        response = device.step(asked, begin, here, hours)
+        if response.flows != asked and (missing := _difference(response.flows, asked)) > TOLERANCE_KW:
             return [Violation(device.id, "asks what the device cannot do", t, missing)]
-        missing = _difference(response.state, {name: float(values[t + 1]) for name, values in states.items()})
-        if missing > TOLERANCE_KW:
+        if response.state != end and (missing := _difference(response.state, end)) > TOLERANCE_KW:
             return [Violation(device.id, "goes to a state that physics does not reach", t, missing)]
-        state = {name: float(values[t + 1]) for name, values in states.items()}
+        passed = values
     return []
 
 
@@ -201,8 +205,21 @@ def _range_violations(
     return found
 
 
-def _difference(real: dict[str, float], planned: dict[str, float]) -> float:
-    return max((abs(real[name] - planned.get(name, 0.0)) for name in real), default=0.0)
+def _by_step(series: Mapping[str, Array], steps: int) -> list[tuple[float, ...]]:
+    """The values of each step, in the order of the names."""
+    columns = [values[:steps].tolist() for values in series.values()]
+    return list(zip(*columns, strict=True)) if columns else [()] * steps
+
+
+def _difference(real: Mapping[str, float], planned: Mapping[str, float]) -> float:
+    worst = 0.0
+    for name, value in real.items():
+        distance = abs(value - planned.get(name, 0.0))
+        if distance > worst:
+            worst = distance
+        elif math.isnan(distance):
+            return math.inf
+    return worst
 
 
 def _setpoint_violations(
@@ -246,11 +263,9 @@ def _grid_limit_violations(devices: Sequence[Device], situation: Situation, plan
     connections = [device for device in devices if "import_kw" in device.buses()]
     planned = sum(float(plan.flow(device.id, "import_kw")[0]) for device in connections)
     least = planned if plan.status in PLANNED else 0.0
-    most = max(
-        sum(device.bounds_kw()[1] for device in connections),
-        *(line.free_kw for line in situation.prices.demand),
-        *(situation.peak_so_far_kw(d.id, line.id) for d in connections for line in situation.prices.demand),
-    )
+    lines = situation.prices.demand
+    paid = [situation.peak_so_far_kw(device.id, line.id) for device in connections for line in lines]
+    most = max([sum(d.bounds_kw()[1] for d in connections), *paid, *(line.free_kw for line in lines)])
     if not least - TOLERANCE_KW <= limit <= most + TOLERANCE_KW:
         yield Violation(plan.site, f"grid limit is not from {least:.6g} to {most:.6g} kW", 0, limit)
 
