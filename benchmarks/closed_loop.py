@@ -104,12 +104,14 @@ class Loop:
     fitted: FittedSite | None = None
 
     def run(self) -> None:
+        last: Plan | None = None
         for step in range(STEPS):
             situation = self.situation(step)
-            plan = self.planner.plan(situation, DEADLINE_S)
+            plan = self.planner.plan(situation, DEADLINE_S, last_plan=last)
             if not isinstance(plan, Plan):
                 raise RuntimeError(f"{self.fixed.fortnight}, step {step}: {plan.reason}")
             self.execute(plan, situation)
+            last = plan
 
     def situation(self, step: int) -> Situation:
         fixed, at = self.fixed, START + step * STEP

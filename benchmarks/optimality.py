@@ -30,7 +30,7 @@ TAMPERED_PARKS = 60
 FIRST_TAMPERED = 10_000
 TINY_PARKS = 40
 STORAGE_SITES = 200
-FORTNIGHTS = tuple(Fortnight(park, week) for week in range(0, 12, 2) for park in ("works", "campus"))
+FORTNIGHTS = tuple(Fortnight(park, week) for week in range(0, 10, 2) for park in ("works", "campus"))
 CAR_FORTNIGHTS = tuple(Fortnight("works", week, cars=True) for week in range(4, 14))
 """Five weeks of cars have been seen before the first one; each begins in the middle of the one before."""
 
