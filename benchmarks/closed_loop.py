@@ -145,17 +145,14 @@ class Loop:
         group = next((device for device in self.fixed.devices if device.kind == "expected_cars"), None)
         if group is None:
             return {}
-        site = self.fixed.fortnight.site
+        site, nothing = self.fixed.fortnight.site, pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC"))
         if self.fitted is None or grid.start.astimezone(site.zone).hour == 0:
             kinds = {f"{group.id}.{name}": ExpectedCars(name, group.chargers) for name in get_args(Quantity)}
+            cars = self.fixed.fortnight.sessions
+            past = [PastSession(car.arrive, car.depart, car.energy_needed_kwh, car.charger) for car in cars]
             forecaster = SiteForecaster(kinds, day_type_of(site), site.zone)
-            past = [
-                PastSession(s.arrive, s.depart, s.energy_needed_kwh, s.charger) for s in self.fixed.fortnight.sessions
-            ]
-            nothing = pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC"))
             self.fitted = forecaster.fit(nothing, grid.start, START + timedelta(days=DAYS + 2), past)
-        nothing = pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC"))
-        issued = self.fitted.issue(nothing, grid.start, max(grid.end, grid.near_end))
+        issued = self.fitted.issue(nothing, grid.start, grid.end)
         return {name: grid.average(forecast.median) for name, forecast in issued.items()}
 
     def execute(self, plan: Plan, situation: Situation) -> None:
@@ -177,7 +174,7 @@ class Loop:
                     self.missed_kwh += max(0.0, target_kwh(car) - self.states.pop(charger)["energy_kwh"])
 
 
-def by_charger(cars: list[Session]) -> dict[str, tuple[Session, ...]]:
+def by_charger(cars: Sequence[Session]) -> dict[str, tuple[Session, ...]]:
     return {charger: tuple(c for c in cars if c.charger == charger) for charger in {car.charger for car in cars}}
 
 
@@ -222,11 +219,21 @@ def whole(fixed: Fixed) -> Mapping[str, float]:
         raise RuntimeError(f"{fortnight}: {plan.reason}")
     flows = {(flow.device, flow.quantity): flow.kw for flow in plan.flows}
     left = {device: {name: float(v[-1]) for name, v in states.items()} for device, states in plan.states.items()}
-    missed = sum(given.amount for given in plan.limits_given_way if given.limit == "energy_at_departure")
+    missed = missed_in(plan, stays)
     paid = money(fixed, flows, left, missed)
-    if missed == 0 and abs(sum(paid.values()) - plan.total_cost) > 1e-4 * abs(plan.total_cost):
+    if not plan.limits_given_way and abs(sum(paid.values()) - plan.total_cost) > 1e-6 * abs(plan.total_cost):
         raise RuntimeError(f"{fortnight}: {paid} is not what the plan minimised, {plan.cost}")
     return paid
+
+
+def missed_in(plan: Plan, stays: Sequence[Session]) -> float:
+    """Energy that cars lack when they leave within the plan [kWh]."""
+    left_at = {car: -((plan.grid.start - car.depart) // STEP) for car in stays}
+    return sum(
+        max(0.0, target_kwh(car) - float(plan.states[car.charger]["energy_kwh"][step]))
+        for car, step in left_at.items()
+        if step <= plan.grid.near
+    )
 
 
 def money(fixed: Fixed, flows: Flows, left: Mapping[str, Mapping[str, float]], missed_kwh: float) -> dict[str, float]:
