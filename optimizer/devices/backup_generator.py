@@ -23,6 +23,7 @@ from optimizer.devices.base import (
     Asked,
     Carrier,
     Cost,
+    Course,
     Device,
     Direction,
     Fraction,
@@ -108,10 +109,17 @@ class BackupGenerator(Device):
         wanted = view.deficit_kw.get("power", 0.0)
         return {"power_kw": step(wanted, conditions["allowed"], 1.0, self.least_kw, self.power_limit_kw)}
 
+    def cost_of(self, course: Course) -> dict[str, float]:
+        made = course.energy_kwh("power_kw")
+        return {
+            "fuel": self.fuel_cost_per_kwh * made,
+            "carbon": self.carbon_price_per_kg * self.carbon_kg_per_kwh * made,
+        }
+
     def why_idle(self, conditions: Mapping[str, float]) -> tuple[str, str] | None:
         return None if conditions["allowed"] else ("未允许运行", "not allowed to run")
 
-    def producible_kw(self) -> dict[Carrier, float]:
+    def producible_kw(self, conditions: Mapping[str, float]) -> dict[Carrier, float]:
         return {}
 
     def target_kw(self, flows: Asked) -> float | None:

@@ -27,6 +27,7 @@ from optimizer.devices.base import (
     Asked,
     Carrier,
     Cost,
+    Course,
     Device,
     DeviceId,
     Direction,
@@ -122,7 +123,7 @@ class ExpectedCars(Device):
             "arriving_kwh": conditions["arriving_kw"] * hours,
             "charge_max_kw": conditions["charge_max_kw"],
             "open_kwh": conditions["open_kwh"],
-            "terminal_price_per_kwh": float(np.min(situation.prices.import_per_kwh)) / self.charge_efficiency,
+            "terminal_price_per_kwh": self._price_left_per_kwh(situation),
         }
 
     def start(self, situation: Situation) -> PhysicalState:
@@ -139,6 +140,18 @@ class ExpectedCars(Device):
         """Cars charge as they come."""
         wanted = state["backlog_kwh"] / view.hours + conditions["arriving_kw"]
         return {"charge_kw": min(conditions["charge_max_kw"], wanted / self.charge_efficiency)}
+
+    def cost_of(self, course: Course) -> dict[str, float]:
+        backlog = course.states["backlog_kwh"][1:]
+        missed = float(np.max(backlog - course.near("open_kwh"), initial=0.0))
+        return {
+            "unserved": self.missed_price_per_kwh * missed,
+            "terminal": self._price_left_per_kwh(course.situation) * float(backlog[-1]),
+        }
+
+    def _price_left_per_kwh(self, situation: Situation) -> float:
+        """What need left open at the end of the horizon is taken to cost [money/kWh]."""
+        return float(np.min(situation.prices.import_per_kwh)) / self.charge_efficiency
 
 
 def _unmet_at_full_power(surplus_kwh: Array) -> Array:

@@ -19,6 +19,7 @@ from optimizer.devices.base import (
     Asked,
     Carrier,
     Cost,
+    Course,
     Device,
     Direction,
     NotNegative,
@@ -86,6 +87,13 @@ class GasSupply(Device):
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
         return {"supply_kw": min(max(0.0, view.deficit_kw.get("gas", 0.0)), self.supply_limit_kw)}
+
+    def cost_of(self, course: Course) -> dict[str, float]:
+        bought = course.energy_kwh("supply_kw")
+        return {
+            "gas": self.price_per_kwh * bought,
+            "carbon": self.carbon_price_per_kg * self.carbon_kg_per_kwh * bought,
+        }
 
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.supply_limit_kw)

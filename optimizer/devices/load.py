@@ -15,6 +15,7 @@ from optimizer.devices.base import (
     Asked,
     Carrier,
     Cost,
+    Course,
     Device,
     Direction,
     PhysicalState,
@@ -75,6 +76,10 @@ class Load(Device):
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
         return {"served_kw": conditions["demand_kw"]}
+
+    def cost_of(self, course: Course) -> dict[str, float]:
+        unserved = course.near("demand_kw") - course.flows["served_kw"]
+        return {"unserved": self.unserved_price_per_kwh * float(unserved.sum()) * course.hours}
 
 
 def step(served_kw: float, demand_kw: float) -> float:

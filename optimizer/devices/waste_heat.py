@@ -64,6 +64,9 @@ class WasteHeat(Device):
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
         return {"heat_kw": step(view.deficit_kw.get("heat", 0.0), conditions["heat_available_kw"])}
 
+    def producible_kw(self, conditions: Mapping[str, float]) -> dict[Carrier, float]:
+        return {"heat": conditions["heat_available_kw"]}
+
     def target_kw(self, flows: Asked) -> float | None:
         return flows.get("heat_kw", 0.0)
 
