@@ -6,6 +6,9 @@
     fuel cost   = Σ c_fuel·power[t]·Δt[t]                        (4)
     carbon cost = Σ p_CO2·f·power[t]·Δt[t]                       (5)
 
+P is `power_limit_kw`, L the share `min_load` of it, c_fuel `fuel_cost_per_kwh`, p_CO2 `carbon_price_per_kg`, f
+`carbon_kg_per_kwh`.
+
 (3) is whole in the first steps and relaxed later: a plan's later power may then be the mean of running and standing.
 It runs in outages, in islanding and in tests of itself, so the series `<id>.allowed` is 0 unless somebody says
 otherwise. Its power is not generation that may be exported. The factor f is of diesel oil, 74.1 kg CO2/GJ (IPCC 2006,
@@ -40,7 +43,7 @@ from optimizer.time_grid import Array, GridShape
 
 
 class BackupGenerator(Device):
-    """A diesel set or another generator for emergencies."""
+    """A diesel set or another generator for emergencies. Runs where the series `<id>.allowed` is 1."""
 
     kind: Literal["backup_generator"] = "backup_generator"
     power_limit_kw: Positive

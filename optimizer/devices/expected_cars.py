@@ -6,6 +6,8 @@
     f[t+1] = max(0, f[t] + (arriving[t] - η·P[t])·Δt)                       (4)
     charge[t] ≤ P[t],   P[t] = P_group·occupied[t],   P[0] = 0              (5)
 
+P_group is `charge_limit_kw`, η `charge_efficiency`; the others are series and what follows from them.
+
 b is the energy that cars already come still need, b[0] = 0: a car that stands at a charger now is that charger's own
 and not counted here. Need is open until its car leaves (3). f is what stays open even at full power: more than that is
 not asked for, so only limits shared with others make cars leave with less; that is paid once per kWh, and the coarse

@@ -6,6 +6,8 @@
     x[t+1] = x[t] + (added[t] - put_off[t])·Δt                                            (4)
     E(t - H) - E(t) - outside ≤ x[t] ≤ E(t + H) - E(t) + outside                          (5)
 
+c is `curtailable_share`, s `shiftable_share`, P `power_limit_kw`, H `shift_hours`.
+
 x is the energy used ahead of the demand (> 0) or still owed to it (< 0), E the sum of the shiftable demand up to t.
 (5) says that by t at least all is served that was wanted H hours ago, and at most what will be wanted H hours on: no
 kWh moves by more than H. Before the first step demand is taken as in it; at the horizon's end x is 0. `outside` is

@@ -6,6 +6,8 @@
     D₀, D₁ ≥ B = max(peak so far, free demand)                                           (4)
     cost = Σ (price_in·import - price_out·export)·Δt + Σ_lines p₀·(D₀ - B) + p₁·(D₁ - B)  (5)
 
+I is `import_limit_kw`, X `export_limit_kw`; prices and demand lines are the tariff's.
+
 (3) to (5) stand once for each demand line. w makes the measured demand: 1 in a step inside the line's window where the
 measuring interval is one step; 1/n over the n steps of a clock block at the block's last step; 1/n at every step where
 the interval slides. Of a block that has begun before the plan, the mean of the rest is held to D. Coarse steps count
@@ -48,7 +50,11 @@ from optimizer.time_grid import Array, GridShape, LineShape
 
 
 class GridConnection(Device):
-    """The point of common coupling with the public grid."""
+    """The point of common coupling with the public grid.
+
+    The site reports the month's highest demand so far by demand line, `<id>.peak_kw.<line>`; a plain `<id>.peak_kw`
+    stands for every line.
+    """
 
     kind: Literal["grid_connection"] = "grid_connection"
     import_limit_kw: Positive
@@ -114,6 +120,7 @@ class GridConnection(Device):
         return Response({"import_kw": taken, "export_kw": fed}, {})
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
+        """Closes the balance: buys what is missing, sells what is left over."""
         deficit = view.deficit_kw.get("power", 0.0)
         return {"import_kw": max(0.0, deficit), "export_kw": max(0.0, -deficit)}
 
