@@ -2,9 +2,9 @@
 
     0 ≤ heat[t] ≤ available[t]     (1)
 
-The process decides what is available; nobody can ask it for more (RULES 4). Above
-`heat_limit_kw` nothing passes. The series is the heat behind the exchanger: Q = m·cp·(T_in - T_out)·η with the flue no colder than its acid dew point, some 120 °C. What is left unused
-goes up the chimney and costs nothing.
+The process decides what is available; nobody can ask it for more (RULES 4). Above `heat_limit_kw` nothing passes. The
+series is the heat behind the exchanger: Q = m·cp·(T_in - T_out)·η with the flue no colder than its acid dew point, some
+120 °C. What is left unused goes up the chimney and costs nothing.
 """
 
 from __future__ import annotations
