@@ -39,6 +39,7 @@ the site's currency. What settles the terms of the costs stands in
 [tariffs](../tariffs.md#the-terms-of-a-plan-and-who-bills-them).
 """
 COMMON = tuple(Device.model_fields)
+KINDS = sorted({example.device.kind for example in EXAMPLES.values()})
 NEEDED, OPTIONAL, REPORTED = "needed", "optional", "reported"
 
 Rows = Iterable[tuple[str, ...]]
@@ -46,51 +47,71 @@ Rows = Iterable[tuple[str, ...]]
 
 def pages() -> dict[str, str]:
     """The text of every page by file name."""
-    found = {f"{kind}.md": device_page(example) for kind, example in sorted(EXAMPLES.items())}
-    return {"index.md": index_page(), **found}
+    return {"index.md": index_page(), **{f"{kind}.md": device_page(kind) for kind in KINDS}}
 
 
 def index_page() -> str:
-    kinds = [(kind, example.device) for kind, example in sorted(EXAMPLES.items())]
     return text(
         "# Devices",
         MADE,
         ABOUT,
-        table(
-            ("kind", "what", "takes", "gives"),
-            ((f"[{kind}]({kind}.md)", _summary(d), _carriers(d, "out"), _carriers(d, "in")) for kind, d in kinds),
-        ),
+        table(("kind", "what", "takes", "gives"), (_index_row(kind) for kind in KINDS)),
         "## Fields of every device",
         parameter_table(Device, COMMON),
         UNITS,
     )
 
 
-def device_page(example: Example) -> str:
-    device, kind = example.device, type(example.device)
-    own = [name for name in kind.model_fields if name not in (*COMMON, "kind")]
-    ports = ports_of(example)
+def _index_row(kind: str) -> tuple[str, ...]:
+    flows = list(_all_rows(kind, lambda example: flow_rows(example.device)))
+    takes, gives = (", ".join(dict.fromkeys(bus for _, bus, way, _ in flows if way == end)) for end in ("out", "in"))
+    return f"[{kind}]({kind}.md)", _summary(EXAMPLES[kind].device), takes, gives
+
+
+def device_page(kind: str) -> str:
+    """One page; what an option adds is on it, as far as the tests have an example with that option."""
+    device, model = EXAMPLES[kind].device, type(EXAMPLES[kind].device)
+    own = [name for name in model.model_fields if name not in (*COMMON, "kind")]
     return text(
         f"# {_title(device)}",
         MADE,
-        _doc(kind),
+        _doc(model),
         "## Example",
-        f"```yaml\n{example_yaml(device)}```",
+        *_examples(kind),
         "## Parameters",
-        parameter_table(kind, own),
+        parameter_table(model, own),
         "## Equations",
         *blocks(_about_the_model(device)),
         "## Flows",
-        table(("flow", "bus", "seen from the bus", ""), flow_rows(device)),
-        *_section("## Series", series_rows(example), "series", ""),
-        *_section("## States and readings", state_rows(example), "name", "state of the plan", "reported as"),
+        table(("flow", "bus", "seen from the bus", ""), _all_rows(kind, lambda example: flow_rows(example.device))),
+        *_section("## Series", _all_rows(kind, series_rows), "series", ""),
+        *_section("## States and readings", _all_rows(kind, state_rows), "name", "state of the plan", "reported as"),
         "## Setpoint",
         *setpoint(device),
         "## By rules",
-        _doc(kind.rule),
-        *_section("## Limits that can give way", ((f"`{s.limit}`", s.unit) for s in ports.slacks), "limit", "unit"),
-        *_costs(ports),
+        _doc(model.rule),
+        *_section("## Limits that can give way", _all_rows(kind, slack_rows), "limit", "unit"),
+        "## Costs",
+        costs(kind),
     )
+
+
+def examples_of(kind: str) -> dict[str, Example]:
+    """The examples of a kind by name; the one called like the kind comes first."""
+    others = {name: example for name, example in sorted(EXAMPLES.items()) if example.device.kind == kind}
+    return {kind: EXAMPLES[kind], **others}
+
+
+def _all_rows(kind: str, rows_of: Callable[[Example], Rows]) -> Rows:
+    """What the examples of a kind have together, each row once."""
+    return dict.fromkeys(row for example in examples_of(kind).values() for row in rows_of(example))
+
+
+def _examples(kind: str) -> Iterator[str]:
+    for name, example in examples_of(kind).items():
+        if name != kind:
+            yield f"With {name.removeprefix(kind).strip('_').replace('_', ' ')}:"
+        yield f"```yaml\n{example_yaml(example.device)}```"
 
 
 def text(*parts: str) -> str:
@@ -142,10 +163,6 @@ def _summary(device: Device) -> str:
     return re.split(r"(?<=[.])\s", " ".join(_doc(type(device)).split()))[0]
 
 
-def _carriers(device: Device, direction: str) -> str:
-    return ", ".join(dict.fromkeys(_bus(device, q) for q, (_, d) in device.buses().items() if d == direction))
-
-
 def _bus(device: Device, quantity: str) -> str:
     return "its `carrier`" if "carrier" in type(device).model_fields else device.buses()[quantity][0]
 
@@ -154,9 +171,18 @@ def _bus(device: Device, quantity: str) -> str:
 
 
 def parameter_table(kind: type[Device], names: Iterable[str]) -> str:
-    properties = kind.model_json_schema()["properties"]
-    head = ("field", "unit", "default", "range", "meaning")
-    return table(head, ((f"`{name}`", *_parameter(properties[name])) for name in names))
+    schema = kind.model_json_schema()
+    rows = (row for name in names for row in _parameter_rows(name, schema["properties"][name], schema.get("$defs", {})))
+    return table(("field", "unit", "default", "range", "meaning"), rows)
+
+
+def _parameter_rows(name: str, field_schema: Mapping[str, Any], nested: Mapping[str, Any]) -> Rows:
+    """The field, and below it the fields of what it holds."""
+    yield f"`{name}`", *_parameter(field_schema)
+    held = [one["$ref"] for one in (field_schema, *field_schema.get("anyOf", ())) if "$ref" in one]
+    for reference in held:
+        for inner, schema in nested[reference.rsplit("/", 1)[1]]["properties"].items():
+            yield from _parameter_rows(f"{name}.{inner}", schema, nested)
 
 
 def _parameter(schema: Mapping[str, Any]) -> tuple[str, str, str, str]:
@@ -205,11 +231,17 @@ def example_yaml(device: AnyDevice) -> str:
         AssertionError: it does not read back as the same device.
     """
     entry = {"id": device.id, "kind": device.kind, **device.model_dump(mode="json", exclude_defaults=True)}
-    entry = {name: int(v) if isinstance(v, float) and v == int(v) else v for name, v in entry.items()}
-    written: str = yaml.safe_dump([entry], sort_keys=False, allow_unicode=True)
+    written = "- " + "\n  ".join(f"{name}: {_in_yaml(value)}" for name, value in entry.items()) + "\n"
     (read,) = yaml.safe_load(written)
     assert TypeAdapter[AnyDevice](AnyDevice).validate_python(read) == device
     return written
+
+
+def _in_yaml(value: object) -> str:
+    """A value on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {_in_yaml(one)}" for name, one in value.items()) + "}"
+    return _plain(value)
 
 
 # flows, series, states
@@ -263,6 +295,10 @@ def state_rows(example: Example) -> Rows:
         yield f"`{name}`", "yes" if name in states else "no", f"`<id>.{name}`" if name in reported else ""
 
 
+def slack_rows(example: Example) -> Rows:
+    return ((f"`{slack.limit}`", slack.unit) for slack in ports_of(example).slacks)
+
+
 def ports_of(example: Example) -> Ports:
     model = pyo.ConcreteModel()
     model.device = pyo.Block(concrete=True)
@@ -296,11 +332,11 @@ def _in_fields(device: Device, value_of: Callable[[Device], float]) -> str:
     return _number(value)
 
 
-def _costs(ports: Ports) -> tuple[str, ...]:
-    terms = dict.fromkeys(cost.term for cost in ports.costs)
+def costs(kind: str) -> str:
+    terms = dict.fromkeys(cost.term for example in examples_of(kind).values() for cost in ports_of(example).costs)
     if not terms:
-        return ("## Costs", "It has no term of its own in the plan's cost table.")
-    return ("## Costs", "Terms in the plan's cost table: " + ", ".join(f"`{term}`" for term in terms) + ".")
+        return "It has no term of its own in the plan's cost table."
+    return "Terms in the plan's cost table: " + ", ".join(f"`{term}`" for term in terms) + "."
 
 
 def main() -> None:
