@@ -50,6 +50,8 @@ ROUNDED = 0.005
 """Largest rounding of a line or item."""
 MICRO_KWH = 0.5e-6
 """Largest rounding of the energy of an interval."""
+PRICES_IN_A_BAND = 2
+"""Before and after a new tariff version: two lines."""
 NOT_BILLED = {"unserved", "limits", "terminal", "curtailment"}
 """Terms that only the plan has: nobody invoices them."""
 OPERATION = {"wear", "gas", "fuel", "start", "carbon"}
@@ -171,6 +173,11 @@ def assert_every_term_is_billed(site: Site, situation: Situation, plan: Plan) ->
     for term, cost in billed.items():
         assert cost == pytest.approx(found.of(term), abs=found.rounding + by_energy), term
     assert sum(billed.values()) == pytest.approx(found.total, abs=found.rounding + by_energy)
+    band, imports = np.array(situation.prices.band), plan.flow("grid", "import_kw")
+    for name in set(situation.prices.band):
+        planned = float((imports * situation.prices.import_per_kwh)[band == name].sum()) * situation.grid.step_hours
+        lines = [float(line.cost) for line in found.lines if line.name == f"energy_{name}"]
+        assert sum(lines) == pytest.approx(planned, abs=PRICES_IN_A_BAND * ROUNDED + by_energy), name
 
 
 CHOICES = {
