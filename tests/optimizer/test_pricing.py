@@ -22,6 +22,11 @@ KINDS = sorted(EXAMPLES)
 WHOLE_HORIZON_TERMS = {"tail", "terminal", "demand"}
 
 
+@pytest.fixture(scope="module")
+def planner() -> Planner:
+    return Planner("park", park(), FEEDERS)
+
+
 def optimal(devices: tuple[AnyDevice, ...], situation: Situation) -> Plan:
     plan = Planner(situation.site, devices).plan(situation)
     assert isinstance(plan, Plan)
@@ -106,9 +111,9 @@ def test_rules_cost_no_less_than_the_optimum_and_name_the_same_terms(kind: str) 
 
 @pytest.mark.parametrize("hours", range(0, 24, 6))
 @pytest.mark.parametrize("storing", [True, False])
-def test_rules_of_the_park_cost_no_less_than_the_optimum(hours: int, storing: bool) -> None:
+def test_rules_of_the_park_cost_no_less_than_the_optimum(planner: Planner, hours: int, storing: bool) -> None:
     situation = park_situation(tail_hours=(), shift=timedelta(hours=hours))
-    plan = Planner("park", park(), FEEDERS).plan(situation)
+    plan = planner.plan(situation)
     assert isinstance(plan, Plan)
     rules = rule_plan(park(), situation, FEEDERS, storing=storing)
     assert set(rules.cost) == set(plan.cost)
