@@ -20,7 +20,7 @@ from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
 from optimizer.situation import Session
 from optimizer.time_grid import Array
-from settlement.day_cost import Wear
+from settlement.operation import CostItem, operating_items
 
 QUARTER_MINUTES = 15
 
@@ -86,13 +86,10 @@ def means(frame: pd.DataFrame, minutes: int) -> pd.DataFrame:
     return pd.DataFrame(values, index=frame.index[: whole * minutes : minutes], columns=frame.columns)
 
 
-def wear(plant: Plant, records: Records) -> tuple[Wear, ...]:
+def wear(plant: Plant, records: Records) -> tuple[CostItem, ...]:
     """What batteries and cars gave, with the wear cost of the site file."""
-    worn: list[Battery | V2gCharger] = [*plant.of_type(Battery), *plant.of_type(V2gCharger)]
-    return tuple(
-        Wear(device.id, float(records.get(f"{device.id}.discharge_kw").sum()) / 60.0, device.wear_cost_per_kwh)
-        for device in worn
-    )
+    period = (records.start, records.start + timedelta(minutes=len(records)))
+    return operating_items(plant.of_type(Battery, V2gCharger), records.frame(), period)
 
 
 def stored_kwh(plant: Plant, records: Records) -> dict[str, float]:

@@ -23,6 +23,7 @@ from optimizer.devices.base import (
     Asked,
     Carrier,
     Cost,
+    Course,
     Device,
     Direction,
     Efficiency,
@@ -128,10 +129,14 @@ class Battery(Device):
             "hours": hours,
             "keep": np.power(1.0 - self.standing_loss_per_hour, hours),
             "start_kwh": start,
-            "terminal_value_per_kwh": self.discharge_efficiency * float(np.min(situation.prices.import_per_kwh)),
+            "terminal_value_per_kwh": self._value_per_kwh(situation),
             "under_limit_kwh": max(0.0, self.min_soc * self.capacity_kwh - start * self._kept_over(float(hours.sum()))),
             "over_limit_kwh": max(0.0, start - self.max_soc * self.capacity_kwh),
         }
+
+    def _value_per_kwh(self, situation: Situation) -> float:
+        """Worth of a kWh left at the end of the horizon: what it saves at the lowest price [money/kWh]."""
+        return self.discharge_efficiency * float(np.min(situation.prices.import_per_kwh))
 
     def _kept_over(self, hours: float) -> float:
         return float((1.0 - self.standing_loss_per_hour) ** hours)
@@ -165,6 +170,16 @@ class Battery(Device):
         if view.storing and wanted > 0:
             return {"charge_kw": 0.0, "discharge_kw": min(wanted, self.discharge_limit_kw, left)}
         return {"charge_kw": 0.0, "discharge_kw": 0.0}
+
+    def cost_of(self, course: Course) -> dict[str, float]:
+        energy = course.states["energy_kwh"][1:]
+        under = np.maximum(self.min_soc * self.capacity_kwh - energy, 0.0)
+        over = np.maximum(energy - self.max_soc * self.capacity_kwh, 0.0)
+        return {
+            "wear": self.wear_cost_per_kwh * course.energy_kwh("discharge_kw"),
+            "limits": OUT_OF_BAND_PRICE_PER_KWH * float((under + over).sum()),
+            "terminal": -self._value_per_kwh(course.situation) * float(energy[-1]),
+        }
 
     def target_kw(self, flows: Asked) -> float:
         return flows.get("discharge_kw", 0.0) - flows.get("charge_kw", 0.0)

@@ -20,6 +20,7 @@ from optimizer.devices.base import (
     Asked,
     Carrier,
     Cost,
+    Course,
     Device,
     Direction,
     Efficiency,
@@ -125,6 +126,9 @@ class ThermalStore(Device):
             room = (self.capacity_kwh - state["energy_kwh"]) / self.charge_efficiency / view.hours
             return {"charge_kw": max(0.0, min(self.charge_limit_kw, spare, room)), "discharge_kw": 0.0}
         return {"charge_kw": 0.0, "discharge_kw": 0.0}
+
+    def cost_of(self, course: Course) -> dict[str, float]:
+        return {"terminal": 0.0 - self.left_value_per_kwh * float(course.states["energy_kwh"][-1])}
 
     def target_kw(self, flows: Asked) -> float | None:
         return flows.get("discharge_kw", 0.0) - flows.get("charge_kw", 0.0)
