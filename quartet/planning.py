@@ -30,6 +30,8 @@ from streams.site_state import SiteState, build_situation
 
 STEPS = (5, 15, 30, 60)
 STORES = ("battery", "thermal_store")
+STORED_STATES = frozenset(("energy_kwh", "temperature_c"))
+"""Each says what is stored."""
 METER_IMPORT = "meter.import_kw"
 
 
@@ -76,7 +78,7 @@ def assumptions(site: Site, known: History, state: SiteState, forecasts: Mapping
     if known.end < state.at:
         yield f"the history ends at {known.end:%Y-%m-%dT%H:%MZ}, before --at: the forecasts start from there"
     for device in site.devices:
-        if device.kind in STORES and "energy_kwh" not in state.devices.get(device.id, {}):
+        if device.kind in STORES and not STORED_STATES & state.devices.get(device.id, {}).keys():
             yield f"{device.id}.energy_kwh is not recorded: the site file's initial state is taken"
     for charger in state.sessions:
         if f"{charger}.energy_kwh" not in known.frame:

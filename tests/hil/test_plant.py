@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hil import kernels
 from hil.plant import Plant, Records, offer, run_minutes, view
 from hil.truth import Truth
-from optimizer.devices import battery, chiller, grid_connection, heat_pump, pv, thermal_store, v2g_charger
+from optimizer.devices import chiller, grid_connection, heat_pump, pv, storage, v2g_charger
 from optimizer.devices.battery import Battery
 from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
@@ -118,8 +118,7 @@ def test_plan_is_plant_with_the_exact_truth(park, wishes):
 
 
 STEPS = {
-    kernels.battery_step: (battery.step, 10),
-    kernels.store_step: (thermal_store.step, 10),
+    kernels.store_step: (storage.step, 12),
     kernels.charger_step: (v2g_charger.step, 10),
     kernels.chiller_step: (chiller.step, 3),
     kernels.heat_pump_step: (heat_pump.step, 3),
