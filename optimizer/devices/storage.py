@@ -32,6 +32,8 @@ from optimizer.time_grid import Array, GridShape
 
 BENDS_UP_ABOVE = 1e-9
 """A slope that rises by more than this from one stretch of a curve to the next makes it not concave."""
+LINE_DIGITS = 12
+"""Lines are rounded to these digits, so that a row shows the number that was meant and stands once."""
 
 Points = tuple[tuple[float, float], ...]
 
@@ -68,7 +70,8 @@ holds."""
 def limit_lines(curve: Points) -> Array:
     """(lines, 2): share at a fill of 0 and slope of every line whose least is the curve; none for the full limit."""
     fills, shares = np.asarray(curve, dtype=float).reshape(-1, 2).T
-    lines = [(float(np.interp(x, fills, shares)) - slope * x, slope) for x, slope in _stretches(curve)]
+    stretches = [(float(np.interp(x, fills, shares)) - slope * x, slope) for x, slope in _stretches(curve)]
+    lines = dict.fromkeys((round(share, LINE_DIGITS), round(slope, LINE_DIGITS)) for share, slope in stretches)
     return np.array([line for line in lines if line != (1.0, 0.0)], dtype=float).reshape(-1, 2)
 
 
