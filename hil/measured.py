@@ -106,8 +106,9 @@ def _wear_per_kwh(device: Battery | V2gCharger, records: Records, given_kwh: flo
     if isinstance(device, V2gCharger) or device.depth_wear is None:
         return device.wear_cost_per_kwh
     energy, charge, discharge = (records.get(f"{device.id}.{q}") for q in ("energy_kwh", "charge_kw", "discharge_kw"))
-    after_first = (float(energy[0]), charge[1:], discharge[1:])  # the record begins with the end of its first minute
-    cost = device.depth_wear.cost_of(device.numbers(), device.max_soc, *after_first, 1 / 60)
+    gained = (device.charge_efficiency * charge[0] - discharge[0] / device.discharge_efficiency) / 60
+    start_kwh = float(energy[0] - gained)
+    cost = device.depth_wear.cost_of(device.numbers(), device.max_soc, start_kwh, charge, discharge, 1 / 60)
     return cost / given_kwh if given_kwh > 0 else 0.0
 
 
