@@ -148,7 +148,7 @@ class Battery(Device):
         start = self.start(situation)["energy_kwh"]
         hours = situation.grid.hours
         depth = self.depth_wear
-        segments = {"segment_start_kwh": depth.contents_kwh(self.numbers(), self.max_soc, start)} if depth else {}
+        deeper = {"deeper_start_kwh": depth.contents_kwh(self.numbers(), self.max_soc, start)[1:]} if depth else {}
         return {
             "hours": hours,
             "keep": self.numbers().keep(hours),
@@ -156,7 +156,7 @@ class Battery(Device):
             "terminal_value_per_kwh": self.discharge_efficiency * float(np.min(situation.prices.import_per_kwh)),
             "under_limit_kwh": max(0.0, self.min_soc * self.capacity_kwh - start * self._kept_over(float(hours.sum()))),
             "over_limit_kwh": max(0.0, start - self.max_soc * self.capacity_kwh),
-            **segments,
+            **deeper,
         }
 
     def _kept_over(self, hours: float) -> float:

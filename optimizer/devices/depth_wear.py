@@ -2,13 +2,13 @@
 
     Φ(δ) = k·δ^p                                    share of the battery's life that a cycle of depth δ takes     (1)
     c_j = R·[Φ(δ_j) - Φ(δ_{j-1})]/(η_d·E·(δ_j - δ_{j-1})),  δ_j = j·S/J                                           (2)
-    e_j[t+1] = keep[t]·e_j[t] + (η_c·charge_j[t] - discharge_j[t]/η_d)·Δt[t],  0 ≤ e_j ≤ S·E/J                    (3)
-    Σ_j charge_j[t] = charge[t],  Σ_j discharge_j[t] = discharge[t]                                               (4)
-    wear = Σ_t Σ_j c_j·discharge_j[t]·Δt[t]                                                                       (5)
+    e_j[t+1] = keep[t]·e_j[t] + (η_c·charge_j[t] - discharge_j[t]/η_d)·Δt[t],  0 ≤ e_j ≤ S·E/J,  j = 2..J        (3)
+    0 ≤ e - Σ e_j ≤ E - (J-1)·S·E/J,  Σ charge_j ≤ charge,  Σ discharge_j ≤ discharge   (what is left is of j = 1) (4)
+    wear = Σ_t [c_1·discharge[t] + Σ_j (c_j - c_1)·discharge_j[t]]·Δt[t]                                          (5)
 
-The energy up to the highest normal state of charge S lies in J segments, the shallowest (j = 1, which also takes what
-is above S) first. Prices rise with depth, so a least cost charges and discharges the cheapest segment that can: no
-binaries. A cycle of depth δ, wherever it lies, then costs R·Φ(δ), linear between the depths δ_j.
+The energy up to the highest normal state of charge S lies in J segments; the shallowest, j = 1, also takes what is
+above S and has no variables of its own. Prices rise with depth, so a least cost charges and discharges the shallowest
+segment that can: no binaries. A cycle of depth δ, wherever it lies, then costs R·Φ(δ), linear between the depths δ_j.
 
 **Contents at the start.** Only the stored energy is measured. It is taken to lie in the deepest segments, as if the
 battery had come down from S without a stop. The first discharge then goes on from the present depth, at the price
@@ -68,36 +68,43 @@ class DepthWear(BaseModel):
         return np.asarray(np.clip(energy_kwh - deeper, 0.0, sizes))
 
     def add_to(self, block: Any, shape: GridShape, store: Store, max_soc: float) -> list[Cost]:
-        """Declares the segments on a block that has the store's rows; parameter `segment_start_kwh`; the wear."""
-        steps, parts = range(shape.steps), range(self.segments)
+        """Declares the deeper segments on a block that has the store's rows; parameter `deeper_start_kwh`; the wear."""
+        steps, deeper = range(shape.steps), range(1, self.segments)
         sizes, prices = self.sizes_kwh(store, max_soc), self.prices_per_kwh(store, max_soc)
-        block.segment_start_kwh = pyo.Param(parts, mutable=True, initialize=0.0)
-        block.segment_kwh = pyo.Var(parts, range(shape.steps + 1), bounds=lambda b, j, t: (0, float(sizes[j])))
-        block.segment_charge_kw = pyo.Var(parts, steps, bounds=(0, None))
-        block.segment_discharge_kw = pyo.Var(parts, steps, bounds=(0, None))
+        block.deeper_start_kwh = pyo.Param(deeper, mutable=True, initialize=0.0)
+        block.deeper_kwh = pyo.Var(deeper, range(shape.steps + 1), bounds=lambda b, j, t: (0, float(sizes[j])))
+        block.deeper_charge_kw = pyo.Var(deeper, steps, bounds=(0, None))
+        block.deeper_discharge_kw = pyo.Var(deeper, steps, bounds=(0, None))
 
-        @block.Constraint(parts)
-        def segment_at_start(b: Any, j: int) -> Any:
-            return b.segment_kwh[j, 0] == b.segment_start_kwh[j]
+        @block.Constraint(deeper)
+        def deeper_at_start(b: Any, j: int) -> Any:
+            return b.deeper_kwh[j, 0] == b.deeper_start_kwh[j]
 
-        @block.Constraint(parts, steps)
-        def segment_balance(b: Any, j: int, t: int) -> Any:  # (3)
-            charged = store.charge_efficiency * b.segment_charge_kw[j, t]
-            stored = charged - b.segment_discharge_kw[j, t] / store.discharge_efficiency
-            return b.segment_kwh[j, t + 1] == b.keep[t] * b.segment_kwh[j, t] + b.hours[t] * stored
+        @block.Constraint(deeper, steps)
+        def deeper_balance(b: Any, j: int, t: int) -> Any:  # (3)
+            charged = store.charge_efficiency * b.deeper_charge_kw[j, t]
+            stored = charged - b.deeper_discharge_kw[j, t] / store.discharge_efficiency
+            return b.deeper_kwh[j, t + 1] == b.keep[t] * b.deeper_kwh[j, t] + b.hours[t] * stored
 
-        @block.Constraint(steps)
-        def charge_by_segment(b: Any, t: int) -> Any:  # (4)
-            return sum(b.segment_charge_kw[j, t] for j in parts) == b.charge_kw[t]
+        if self.segments > 1:
 
-        @block.Constraint(steps)
-        def discharge_by_segment(b: Any, t: int) -> Any:  # (4)
-            return sum(b.segment_discharge_kw[j, t] for j in parts) == b.discharge_kw[t]
+            @block.Constraint(steps)
+            def shallow_energy(b: Any, t: int) -> Any:  # (4)
+                return (0, b.energy_kwh[t + 1] - sum(b.deeper_kwh[j, t + 1] for j in deeper), float(sizes[0]))
 
-        return [
-            Cost("wear", sum(float(prices[j]) * block.hours[t] * block.segment_discharge_kw[j, t] for j in parts), t)
-            for t in steps
-        ]  # (5)
+            @block.Constraint(steps)
+            def shallow_charge(b: Any, t: int) -> Any:  # (4)
+                return sum(b.deeper_charge_kw[j, t] for j in deeper) <= b.charge_kw[t]
+
+            @block.Constraint(steps)
+            def shallow_discharge(b: Any, t: int) -> Any:  # (4)
+                return sum(b.deeper_discharge_kw[j, t] for j in deeper) <= b.discharge_kw[t]
+
+        def wear(t: int) -> Any:  # (5)
+            more = sum(float(prices[j] - prices[0]) * block.hours[t] * block.deeper_discharge_kw[j, t] for j in deeper)
+            return float(prices[0]) * block.hours[t] * block.discharge_kw[t] + more
+
+        return [Cost("wear", wear(t), t) for t in steps]
 
     def cost_of(
         self, store: Store, max_soc: float, start_kwh: float, charge_kw: Array, discharge_kw: Array, hours: float

@@ -16,6 +16,7 @@ reports its mean temperature instead of its energy: full is T_upper for heat and
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isclose
 from typing import Any, ClassVar, Literal, Self
 
 import pyomo.environ as pyo
@@ -42,8 +43,6 @@ from optimizer.time_grid import Array, GridShape
 
 WATER_KWH_PER_M3_K = 1000.0 * 4.186 / 3600.0
 """Heat that a cubic metre of water takes up per kelvin [kWh/(m³·K)]."""
-SAME_CAPACITY = 1e-6
-"""Relative difference up to which a capacity given beside a tank's volume and temperatures says the same."""
 
 
 class WaterTank(BaseModel):
@@ -115,14 +114,15 @@ class ThermalStore(Device):
     @field_validator("capacity_kwh", mode="before")
     @classmethod
     def _follows_from_the_tank(cls, given: Any, info: ValidationInfo) -> Any:
-        if "tank" not in info.data:  # refused itself
-            return 1.0 if given is None else given
+        if "tank" not in info.data:  # the tank itself is refused, which is enough to say
+            return given or 1.0
         tank = info.data["tank"]
-        if tank is None and given is None:
-            raise ValueError("give capacity_kwh, or a tank with its volume and temperatures")
-        if tank is None or given is None:
-            return given if tank is None else tank.capacity_kwh
-        if isinstance(given, int | float) and abs(given - tank.capacity_kwh) > SAME_CAPACITY * tank.capacity_kwh:
+        if given is None:
+            if tank is None:
+                raise ValueError("give capacity_kwh, or a tank with its volume and temperatures")
+            return tank.capacity_kwh
+        differs = tank and isinstance(given, int | float) and not isclose(given, tank.capacity_kwh, rel_tol=1e-6)
+        if differs:
             raise ValueError(f"the tank's volume and temperatures give {tank.capacity_kwh:.6g} kWh: remove one of them")
         return given
 
@@ -193,16 +193,17 @@ class ThermalStore(Device):
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
         """Fills while power is cheap and the machines have room, empties while it is dear or the machines are short."""
-        return self.step(self._wish(view), state, conditions, view.hours).flows
+        return self.step(self._wish(view, state["energy_kwh"]), state, conditions, view.hours).flows
 
-    def _wish(self, view: RuleView) -> dict[str, float]:
-        """The physical step holds it to the limits and to what fits or is stored."""
+    def _wish(self, view: RuleView, energy_kwh: float) -> dict[str, float]:
+        """No more than there is room for; the physical step holds it to the limits and to what is stored."""
         demand = view.deficit_kw.get(self.carrier, 0.0)
         spare = view.producible_kw.get(self.carrier, 0.0) - demand
         wanted = -spare if spare < 0 else demand if view.storing and view.price == "dear" else 0.0
         if wanted > 0:
             return {"discharge_kw": wanted}
-        return {"charge_kw": spare} if view.storing and view.price == "cheap" else {}
+        room = (self.capacity_kwh - energy_kwh) / self.charge_efficiency / view.hours
+        return {"charge_kw": min(spare, room)} if view.storing and view.price == "cheap" else {}
 
     def target_kw(self, flows: Asked) -> float | None:
         return flows.get("discharge_kw", 0.0) - flows.get("charge_kw", 0.0)
