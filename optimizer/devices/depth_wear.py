@@ -15,7 +15,8 @@ battery had come down from S without a stop. The first discharge then goes on fr
 there: a plan made in the middle of a discharge pays what the plan at its beginning said, and a battery that is filled
 daily is priced to the letter. Of all histories that end at this energy it is the dearest, so the priced wear is never
 below that of the plan's own cycles (counted by rainflow, each full cycle and each falling half once), and equals that
-of the cycles together with the discharge from S, less the part of it that lies before the plan.
+of the cycles together with the discharge from S, less the part of it that lies before the plan. What this costs: a
+second, shallower cycle of the day, once begun, is seen at the price of the depth it lies at.
 """
 
 from __future__ import annotations

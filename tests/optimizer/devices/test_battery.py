@@ -68,6 +68,40 @@ def test_any_start_has_a_plan_and_rules_that_can_be_executed(kind: str, soc: flo
     assert verify(example.devices, (), situation, rule_plan(example.devices, situation)) == ()
 
 
+@pytest.mark.parametrize("soc", [0.15, 0.9])
+@pytest.mark.parametrize("kind", ["battery_limits_by_soc", "battery_wear_by_depth"])
+def test_paid_to_take_power_it_still_goes_one_way_at_a_time(kind: str, soc: float) -> None:
+    """At negative prices charging and discharging at once would earn by its losses."""
+    example = EXAMPLES[kind]
+    situation = at(situation_of(example), soc)
+    price = np.repeat([-5.0, 0.3, -8.0, -1.0, 0.6, -5.0], 4)
+    situation = replace(situation, prices=replace(situation.prices, import_per_kwh=price))
+    plan = planned(situation, *example.devices)
+    both = np.minimum(plan.flow("battery1", "charge_kw"), plan.flow("battery1", "discharge_kw"))
+    assert both.max() <= 1e-6
+    assert plan.solves > 1, "the linear answer did both at once"
+
+
+@pytest.mark.parametrize(
+    ("quantity", "by"), [("auxiliary_kw", -0.5), ("auxiliary_kw", 0.5), ("charge_kw", 5.0), ("discharge_kw", 5.0)]
+)
+def test_a_plan_that_says_otherwise_is_rejected(quantity: str, by: float) -> None:
+    """Standing power is not a choice, and a power at its limit for the state of charge is not exceeded."""
+    example = EXAMPLES["battery_limits_by_soc"]
+    situation = at(situation_of(example), 0.7 if quantity == "charge_kw" else 0.25)
+    plan = planned(situation, *example.devices)
+    step = int(np.argmax(plan.flow("battery1", quantity)))
+    change = {"battery1": (quantity, by), "grid": ("import_kw", -by if quantity == "discharge_kw" else by)}
+
+    def changed(device: str, name: str, kw: np.ndarray) -> np.ndarray:
+        moved = change.get(device, ("", 0.0))
+        return kw + moved[1] * (np.arange(len(kw)) == step) * (moved[0] == name)
+
+    flows = tuple(replace(flow, kw=changed(flow.device, flow.quantity, flow.kw)) for flow in plan.flows)
+    violations = verify(example.devices, (), situation, replace(plan, flows=flows))
+    assert [violation.device for violation in violations] == ["battery1"]
+
+
 def test_rules_charge_as_fast_as_the_state_of_charge_allows() -> None:
     """The first two hours are cheap: full within the curve, then at rest."""
     example = EXAMPLES["battery_limits_by_soc"]
