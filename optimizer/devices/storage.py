@@ -42,8 +42,7 @@ def _concave(points: Points) -> Points:
     fills = [fill for fill, _ in points]
     if fills != sorted(set(fills)):
         raise ValueError("fills must rise from point to point")
-    bends = pairwise(_stretches(points))
-    for (_, before), (fill, after) in bends:
+    for (_, before), (fill, after) in pairwise(_stretches(points)):
         if after > before + BENDS_UP_ABOVE:
             raise ValueError(
                 f"the limit must be concave (constant outside its points), but its slope rises from {before:g} to "
@@ -54,11 +53,12 @@ def _concave(points: Points) -> Points:
 
 def _stretches(points: Points) -> list[tuple[float, float]]:
     """(fill at its start, slope) of each straight stretch of a curve between a fill of 0 and 1."""
-    if not points:
-        return []
-    ends = (*(((0.0, points[0][1]),) if points[0][0] > 0 else ()), *points)
-    ends = (*ends, *(((1.0, points[-1][1]),) if points[-1][0] < 1 else ()))
-    return [(x, (v - y) / (u - x)) for (x, y), (u, v) in pairwise(ends)]
+    corners = list(points)
+    if corners and corners[0][0] > 0:
+        corners.insert(0, (0.0, corners[0][1]))
+    if corners and corners[-1][0] < 1:
+        corners.append((1.0, corners[-1][1]))
+    return [(x, (v - y) / (u - x)) for (x, y), (u, v) in pairwise(corners)]
 
 
 LimitCurve = Annotated[tuple[tuple[Fraction, Fraction], ...], AfterValidator(_concave)]
