@@ -69,11 +69,15 @@ def operating_items(
     `running_before` names the machines that ran when the period began: to go on is no start.
 
     Raises:
-        ValueError: flows do not cover the period or lack a column.
+        ValueError: flows do not cover the period or lack a column, or a battery's wear is priced by depth: that takes
+            its energy at the start besides.
     """
     columns = {
         device: f"{device.id}.{_PRICED_FLOW[type(device)]}" for device in devices if type(device) in _PRICED_FLOW
     }
+    for device in columns:
+        if isinstance(device, Battery) and device.depth_wear is not None:
+            raise ValueError(f"{device.id}: wear by depth does not follow from discharged energy alone")
     measured = flows_of(flows, *period, columns.values())
     return tuple(
         item
