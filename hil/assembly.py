@@ -100,7 +100,8 @@ def layout(truth: Truth) -> Layout:
         chargers=chargers,
         machines=machines,
         pvs=pvs,
-        parameters=np.array([_parameters(device) for device in devices], dtype=float).reshape(len(devices), 6),
+        parameters=np.array([_parameters(device) for device in devices], dtype=float).reshape(len(devices), 8),
+        limit_lines=_limit_lines(devices),
         carrier=np.array([_thermal_carrier(device) for device in devices], dtype=np.int64),
         pull=np.array([_pull(device, dynamics) for device in devices], dtype=float),
         reserve_kwh=np.array([_reserve_kwh(device) for device in devices], dtype=float),
@@ -152,15 +153,25 @@ def _side_by_side(columns: list[Array], minutes: int) -> Array:
 
 def _parameters(device: AnyDevice) -> tuple[float, ...]:
     if isinstance(device, Battery):
-        own = (device.capacity_kwh, device.charge_limit_kw, device.discharge_limit_kw)
-        return (*own, device.charge_efficiency, device.discharge_efficiency, device.standing_loss_per_hour)
+        return (*device.numbers()[:6], device.auxiliary_kw, 0.0)
     if isinstance(device, ThermalStore):
-        own = (device.capacity_kwh, device.charge_limit_kw, device.discharge_limit_kw)
-        return (*own, device.charge_efficiency, device.discharge_efficiency, device.loss_per_hour)
+        return (*device.numbers()[:6], 0.0, device.charging_power_per_kw)
     if isinstance(device, V2gCharger):
         own = (0.0, device.charge_limit_kw, device.discharge_limit_kw)
-        return (*own, device.charge_efficiency, device.discharge_efficiency, 0.0)
-    return (device.bounds_kw()[1], 0.0, 0.0, 1.0, 1.0, 0.0)
+        return (*own, device.charge_efficiency, device.discharge_efficiency, 0.0, 0.0, 0.0)
+    return (device.bounds_kw()[1], 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0)
+
+
+def _limit_lines(devices: tuple[AnyDevice, ...]) -> Array:
+    """(slots, 2, lines, 2) as `Layout.limit_lines` says; as many lines as the device with most of them has."""
+    none = np.zeros((0, 2))
+    own = [device.numbers()[6:] if isinstance(device, Battery | ThermalStore) else (none, none) for device in devices]
+    most = max((len(lines) for pair in own for lines in pair), default=0)
+    full = np.tile([1.0, 0.0], (len(devices), 2, most, 1))
+    for slot, pair in enumerate(own):
+        for direction, lines in enumerate(pair):
+            full[slot, direction, : len(lines)] = lines
+    return full
 
 
 def _thermal_carrier(device: AnyDevice) -> int:

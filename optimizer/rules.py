@@ -16,6 +16,7 @@ import numpy as np
 from optimizer.balance import FeederLimit
 from optimizer.devices.base import Carrier, Device, PhysicalState, Response, RuleView
 from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, Plan, Setpoint, Text
+from optimizer.pricing import cost_table
 from optimizer.situation import Situation
 from optimizer.time_grid import Array
 
@@ -79,12 +80,13 @@ def roll_out(
     for t in range(near):
         rooms = {feeder.id: FeederRoom(feeder) for feeder in feeders}
         deficit: dict[str, float] = dict.fromkeys(get_args(Carrier), 0.0)
+        producible = _producible(devices, conditions, t)
         for device in ordered:
             view = RuleView(
                 hours=hours,
                 price=words[t],
                 deficit_kw=deficit,
-                producible_kw=_producible(devices),
+                producible_kw=producible,
                 import_room_kw=float(limit[t]) - deficit["power"],
                 export_allowed=_export_limit(devices) > 0,
                 storing=storing,
@@ -148,11 +150,12 @@ def _price_words(prices: Array) -> list[Literal["cheap", "normal", "dear"]]:
     return ["cheap" if p < CHEAP * mean else "dear" if p > DEAR * mean else "normal" for p in prices]
 
 
-def _producible(devices: Sequence[Device]) -> dict[str, float]:
+def _producible(devices: Sequence[Device], conditions: Mapping[str, Mapping[str, Array]], t: int) -> dict[str, float]:
     total: dict[str, float] = {}
     for device in devices:
         if device.rule_order == _CONVERTER_ORDER:
-            for carrier, kw in device.producible_kw().items():
+            here = {name: float(values[t]) for name, values in conditions[device.id].items()}
+            for carrier, kw in device.producible_kw(here).items():
                 total[carrier] = total.get(carrier, 0.0) + kw
     return total
 
@@ -199,9 +202,6 @@ def _as_plan(
     by_device: dict[str, dict[str, Array]] = {}
     for (device_id, name), values in states.items():
         by_device.setdefault(device_id, {})[name] = values
-    bought = sum((f.kw for f in series if f.quantity == "import_kw"), np.zeros(near))
-    sold = sum((f.kw for f in series if f.quantity == "export_kw"), np.zeros(near))
-    hours = situation.grid.step_hours
     return Plan(
         site=situation.site,
         issued_at=situation.issued_at,
@@ -211,10 +211,7 @@ def _as_plan(
         states=by_device,
         import_per_kwh=prices.import_per_kwh[:near],
         export_per_kwh=prices.export_per_kwh[:near],
-        cost={
-            "energy": float((bought * prices.import_per_kwh[:near]).sum() * hours),
-            "export": 0.0 - float((sold * prices.export_per_kwh[:near]).sum() * hours),
-        },
+        cost=cost_table(devices, situation, series, by_device),
     )
 
 

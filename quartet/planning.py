@@ -11,8 +11,10 @@ import pandas as pd
 
 from forecasting.forecast import Forecast
 from forecasting.site_forecaster import FittedSite
+from optimizer.devices import AnyDevice
 from optimizer.devices.flexible_load import FlexibleLoad
 from optimizer.devices.load import Load
+from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
 from optimizer.errors import InputError, Problem
 from optimizer.plan import PlanDocument
@@ -76,7 +78,7 @@ def assumptions(site: Site, known: History, state: SiteState, forecasts: Mapping
     if known.end < state.at:
         yield f"the history ends at {known.end:%Y-%m-%dT%H:%MZ}, before --at: the forecasts start from there"
     for device in site.devices:
-        if device.kind in STORES and "energy_kwh" not in state.devices.get(device.id, {}):
+        if device.kind in STORES and not _says_what_it_holds(device, state.devices.get(device.id, {})):
             yield f"{device.id}.energy_kwh is not recorded: the site file's initial state is taken"
     for charger in state.sessions:
         if f"{charger}.energy_kwh" not in known.frame:
@@ -84,6 +86,11 @@ def assumptions(site: Site, known: History, state: SiteState, forecasts: Mapping
     for name, forecast in forecasts.items():
         if "failed" in forecast.method:
             yield f"forecast of {name}: {forecast.method}"
+
+
+def _says_what_it_holds(device: AnyDevice, reported: Mapping[str, float]) -> bool:
+    by_temperature = isinstance(device, ThermalStore) and device.tank is not None
+    return "energy_kwh" in reported or (by_temperature and "temperature_c" in reported)
 
 
 def known_before(history: History, at: datetime) -> History:

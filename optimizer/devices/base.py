@@ -91,6 +91,32 @@ class Response:
 
 
 @dataclass(frozen=True)
+class Course:
+    """What one device does over the near steps of a plan, and what it meets there."""
+
+    flows: Mapping[str, Array]
+    """(near,) kW by quantity."""
+    states: Mapping[str, Array]
+    """(near + 1,) by name."""
+    conditions: Mapping[str, Array]
+    """As `Device.conditions` gives them; may reach beyond the near steps."""
+    situation: Situation
+
+    @property
+    def hours(self) -> float:
+        """Length of a step [h]."""
+        return self.situation.grid.step_hours
+
+    def energy_kwh(self, quantity: str) -> float:
+        """Energy of a flow over all the steps."""
+        return float(self.flows[quantity].sum()) * self.hours
+
+    def near(self, condition: str) -> Array:
+        """(near,) values of a condition."""
+        return self.conditions[condition][: self.situation.grid.near]
+
+
+@dataclass(frozen=True)
 class RuleView:
     """What a simple local controller can see in one step."""
 
@@ -176,6 +202,10 @@ class Device(BaseModel):
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
         """Flows a sensible local controller would ask for in this step."""
 
+    def cost_of(self, course: Course) -> dict[str, float]:
+        """What a course costs, by term: the costs of `add_to` found from flows and states alone, without the model."""
+        return {}
+
     def target_kw(self, flows: Asked) -> float | None:
         """Setpoint for these flows: > 0 feeds the bus, < 0 takes from it; None when the device takes no setpoint."""
         return None
@@ -184,8 +214,8 @@ class Device(BaseModel):
         """The value to be sent for these flows; differs from `target_kw` where a limit is sent, not a power."""
         return self.target_kw(flows)
 
-    def producible_kw(self) -> dict[Carrier, float]:
-        """What a machine can deliver at most, by carrier; stores look at it when they decide by rules."""
+    def producible_kw(self, conditions: Mapping[str, float]) -> dict[Carrier, float]:
+        """What a machine can deliver at most in a step, by carrier; stores look at it when they decide by rules."""
         if self.main_quantity is None:
             return {}
         return {self.buses()[self.main_quantity][0]: self.bounds_kw()[1]}

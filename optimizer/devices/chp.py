@@ -36,6 +36,7 @@ from optimizer.devices.base import (
     Asked,
     Carrier,
     Cost,
+    Course,
     Device,
     Direction,
     Efficiency,
@@ -251,7 +252,18 @@ class Chp(Device):
         wanted = {"power_kw": power if power >= self.least_kw else 0.0, "heat_kw": heat}
         return self.step(wanted, state, {**conditions, "whole": 1.0}, view.hours).flows
 
-    def producible_kw(self) -> dict[Carrier, float]:
+    def cost_of(self, course: Course) -> dict[str, float]:
+        was_on = self.start(course.situation)["on_hours"] > 0
+        on = np.concatenate([[float(was_on)], self._on(course.flows["power_kw"], course.flows["gas_kw"])])
+        return {"start": self.start_cost * float(np.maximum(np.diff(on), 0.0).sum())}
+
+    def _on(self, power_kw: Array, gas_kw: Array) -> Array:
+        """Share of each step in which the machine runs, read off the gas by (3)."""
+        if self.gas_while_on_kw == 0.0:
+            return np.minimum(power_kw / self.least_kw, 1.0)
+        return (gas_kw - self.gas_per_power * power_kw) / self.gas_while_on_kw
+
+    def producible_kw(self, conditions: Mapping[str, float]) -> dict[Carrier, float]:
         heat = self.thermal_efficiency * self.power_limit_kw / self.electric_efficiency
         return {"power": self.power_limit_kw, "heat": heat}
 

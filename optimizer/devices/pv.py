@@ -1,6 +1,8 @@
 """PV plant: what the sun offers, less what is curtailed.
 
-used[t] ≤ available[t] ≤ P        (1)
+    used[t] ≤ available[t] ≤ P        (1)
+
+P is `capacity_kw`. Where the inverters follow no output limit, used = available. PV is generation: it may be exported.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from optimizer.time_grid import Array, GridShape
 
 
 class Pv(Device):
-    """A PV plant behind its inverters, seen at the AC terminal."""
+    """A PV plant behind its inverters, seen at the AC terminal. Needs the series `<id>.available_kw`."""
 
     kind: Literal["pv"] = "pv"
     capacity_kw: Positive
@@ -66,6 +68,7 @@ class Pv(Device):
         return Response({"used_kw": step(wanted, conditions["available_kw"], self.capacity_kw)}, {})
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
+        """Feeds in all it has; without export no more than is used in the moment."""
         if view.export_allowed or not self.curtailable:
             return {"used_kw": conditions["available_kw"]}
         return {"used_kw": min(conditions["available_kw"], max(0.0, view.deficit_kw.get("power", 0.0)))}

@@ -24,6 +24,7 @@ from optimizer.devices.base import (
     Asked,
     Carrier,
     Cost,
+    Course,
     Device,
     Direction,
     Efficiency,
@@ -198,6 +199,13 @@ class V2gCharger(Device):
         wanted = max(0.0, conditions["needed_kwh"] - energy)
         limit = conditions["share"] * self.charge_limit_kw
         return {"charge_kw": min(limit, wanted / self.charge_efficiency / view.hours), "discharge_kw": 0.0}
+
+    def cost_of(self, course: Course) -> dict[str, float]:
+        missed = np.maximum(course.near("target_kwh") - course.states["energy_kwh"][1:], 0.0)
+        return {
+            "wear": self.wear_cost_per_kwh * course.energy_kwh("discharge_kw"),
+            "unserved": self.missed_price_per_kwh * float(missed.sum()),
+        }
 
     def target_kw(self, flows: Asked) -> float | None:
         return flows.get("discharge_kw", 0.0) - flows.get("charge_kw", 0.0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hil import kernels
 from hil.plant import Plant, Records, offer, run_minutes, view
 from hil.truth import Truth
-from optimizer.devices import battery, chiller, grid_connection, heat_pump, pv, thermal_store, v2g_charger
+from optimizer.devices import chiller, grid_connection, heat_pump, pv, storage, v2g_charger
 from optimizer.devices.battery import Battery
 from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
@@ -117,9 +117,50 @@ def test_plan_is_plant_with_the_exact_truth(park, wishes):
                 assert records.get(f"{device.id}.energy_kwh")[m] == pytest.approx(own["energy_kwh"], abs=1e-6)
 
 
+def with_options(site: Site) -> Site:
+    """The park with power limits by fill, an air-conditioned container, ice and a tank by volume."""
+    options = {
+        "battery1": {
+            "charge_limit_by_soc": ((0.5, 1.0), (1.0, 0.1)),
+            "discharge_limit_by_soc": ((0.0, 0.05), (0.4, 1.0)),
+            "auxiliary_kw": 3.0,
+        },
+        "cold_store": {"charging_power_per_kw": 0.09, "discharge_limit_by_fill": ((0.0, 0.2), (0.3, 1.0))},
+        "hot_store": {
+            "tank": {"volume_m3": 4.0, "upper_temperature_c": 60.0, "lower_temperature_c": 40.0},
+            "capacity_kwh": None,
+        },
+    }
+    data = site.model_dump(mode="json", by_alias=True)
+    for device in data["devices"]:
+        device.update(options.get(device["id"], {}))
+    return Site.model_validate(data)
+
+
+@given(targets)
+@settings(max_examples=10, deadline=None)
+def test_options_of_stores_are_simulated_as_they_are_planned(park, wishes):
+    """Every minute is the device's own step, and what a store takes beside is in the balance of power."""
+    site = with_options(park.PARK)
+    plant = Plant(Truth.exact(site), park.drivers(Truth.exact(site)))
+    state = told(plant, plant.start(), park, wishes)
+    _, records = run_minutes(plant, state, 600)
+    assert imbalance(records, plant) < 1e-9
+    assert np.all(records.get("battery1.auxiliary_kw") == 3.0)
+    assert records.get("cold_store.power_kw") == pytest.approx(0.09 * records.get("cold_store.charge_kw"))
+    for device in plant.of_type(Battery, ThermalStore):
+        own = {"energy_kwh": float(state.arrays.energy_kwh[plant.slots[device.id]])}
+        for m in range(600):
+            flows = {quantity: float(records.get(f"{device.id}.{quantity}")[m]) for quantity in device.buses()}
+            asked = flows if device.kind == "thermal_store" else device.asked(wishes[device.id])
+            answer = device.step(asked, own, {}, 1 / 60)
+            assert flows == pytest.approx(answer.flows, abs=1e-6)
+            assert records.get(f"{device.id}.energy_kwh")[m] == pytest.approx(answer.state["energy_kwh"], abs=1e-6)
+            own = answer.state
+
+
 STEPS = {
-    kernels.battery_step: (battery.step, 10),
-    kernels.store_step: (thermal_store.step, 10),
+    kernels.store_step: (storage.step, 12),
     kernels.charger_step: (v2g_charger.step, 10),
     kernels.chiller_step: (chiller.step, 3),
     kernels.heat_pump_step: (heat_pump.step, 3),
