@@ -120,3 +120,10 @@ def shadow_price_not_a_number(case: Case, rng: Rng) -> Case | None:
     prices = case.plan.shadow_prices["power"].copy()
     prices[int(rng.integers(0, case.near))] = np.nan
     return case.with_plan(shadow_prices={**case.plan.shadow_prices, "power": prices})
+
+
+def what_is_paid_left_out(case: Case, rng: Rng) -> Case | None:
+    """Starts, gas or fuel that cost nothing."""
+    paid = [term for term in ("start", "gas", "fuel") if case.plan.cost.get(term, 0.0) > 0.1]
+    term = one(rng, paid)
+    return term and case.with_plan(cost={name: cost for name, cost in case.plan.cost.items() if name != term})

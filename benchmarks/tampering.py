@@ -12,8 +12,10 @@ import numpy as np
 from optimizer.balance import FeederLimit
 from optimizer.devices import AnyDevice
 from optimizer.plan import FlowSeries, Plan
+from optimizer.pricing import cost_table
 from optimizer.situation import Situation
 from optimizer.time_grid import Array
+from optimizer.verify import PAID_BY_STEP
 
 Rng = np.random.Generator
 BIG_KW = 1.0
@@ -54,18 +56,15 @@ class Case:
         return replace(self, plan=replace(self.plan, **changes))
 
     def with_kw(self, device: str, quantity: str, values: Array) -> Case:
-        """Another flow; where it is bought or sold, the cost table follows."""
+        """Another flow; where it is worth money, the cost table follows."""
         flows = tuple(
             replace(f, kw=values) if (f.device, f.quantity) == (device, quantity) else f for f in self.plan.flows
         )
-        return self.with_plan(flows=flows, cost={**self.plan.cost, **self._trade(quantity, values)})
-
-    def _trade(self, quantity: str, kw: Array) -> dict[str, float]:
-        if kw.shape != (self.near,) or not np.isfinite(kw).all():
-            return {}
-        if quantity == "import_kw":
-            return {"energy": float(kw @ self.plan.import_per_kwh) * self.hours}
-        return {"export": -float(kw @ self.plan.export_per_kwh) * self.hours} if quantity == "export_kw" else {}
+        if values.shape != (self.near,) or not np.isfinite(values).all():
+            return self.with_plan(flows=flows)
+        paid = cost_table(self.devices, self.situation, flows, self.plan.states)
+        paid = {term: cost for term, cost in paid.items() if term in PAID_BY_STEP}
+        return self.with_plan(flows=flows, cost={**self.plan.cost, **paid})
 
     def set_kw(self, device: str, quantity: str, step: int, kw: float) -> Case:
         values = self.kw(device, quantity).copy()

@@ -16,7 +16,7 @@ from datetime import timedelta
 import numpy as np
 
 from optimizer.balance import FeederLimit
-from optimizer.devices.base import Device
+from optimizer.devices.base import Course, Device
 from optimizer.plan import SETPOINT_LIFE_STEPS, Plan, Setpoint
 from optimizer.situation import Situation
 from optimizer.time_grid import Array
@@ -26,6 +26,8 @@ TOLERANCE_KW = 1e-5
 BALANCE_TOLERANCE_KW = 1e-6
 MONEY_TOLERANCE = 0.01
 """How far a term of the cost table may be from its bill [money]."""
+PAID_BY_STEP = ("energy", "export", "gas", "fuel", "start", "carbon")
+"""Terms that follow from the flows of the near steps alone."""
 
 PLANNED = ("optimal", "feasible")
 """Plans that were made for the situation; others are what is left of an earlier plan, or rules."""
@@ -64,7 +66,8 @@ def verify(
         found += _physics_violations(device, conditions[device.id], situation, plan)
     found += _setpoint_violations(devices, conditions, plan)
     found += _grid_limit_violations(devices, situation, plan)
-    found += _money_violations(situation, plan)
+    if not found:
+        found += _money_violations(devices, conditions, situation, plan)
     return tuple(found)
 
 
@@ -270,17 +273,23 @@ def _grid_limit_violations(devices: Sequence[Device], situation: Situation, plan
         yield Violation(plan.site, f"grid limit is not from {least:.6g} to {most:.6g} kW", 0, limit)
 
 
-def _money_violations(situation: Situation, plan: Plan) -> Iterator[Violation]:
-    """Prices are those of the situation, and energy bought and sold is in the cost table at these prices."""
-    near, hours = plan.grid.near, plan.grid.step_hours
-    trades = (
-        ("energy", "import_kw", 1.0, plan.import_per_kwh, situation.prices.import_per_kwh[:near]),
-        ("export", "export_kw", -1.0, plan.export_per_kwh, situation.prices.export_per_kwh[:near]),
-    )
-    for term, quantity, sign, shown, price in trades:
-        if not np.array_equal(shown, price):
-            yield Violation(plan.site, f"prices of {quantity} are not the tariff's", 0, 0.0)
-        traded = sum((flow.kw for flow in plan.flows if flow.quantity == quantity), np.zeros(near))
-        off = abs(plan.cost.get(term, 0.0) - sign * hours * float(traded @ price))
+def _money_violations(
+    devices: Sequence[Device], conditions: Mapping[str, Conditions], situation: Situation, plan: Plan
+) -> Iterator[Violation]:
+    """Prices are those of the situation, and what flows that can be cost at them is in the cost table."""
+    near, prices = plan.grid.near, situation.prices
+    if not np.array_equal(plan.import_per_kwh, prices.import_per_kwh[:near]):
+        yield Violation(plan.site, "import prices are not the tariff's", 0, 0.0)
+    if not np.array_equal(plan.export_per_kwh, prices.export_per_kwh[:near]):
+        yield Violation(plan.site, "export prices are not the tariff's", 0, 0.0)
+    owed = dict.fromkeys(PAID_BY_STEP, 0.0)
+    for device in devices:
+        flows = {flow.quantity: flow.kw for flow in plan.flows if flow.device == device.id}
+        course = Course(flows, plan.states.get(device.id, {}), conditions[device.id], situation)
+        for term, cost in device.cost_of(course).items():
+            if term in owed:
+                owed[term] += cost
+    for term, cost in owed.items():
+        off = abs(plan.cost.get(term, 0.0) - cost)
         if not off <= MONEY_TOLERANCE:
-            yield Violation(plan.site, f"{term} in the cost table is not what {quantity} costs", 0, off)
+            yield Violation(plan.site, f"{term} in the cost table is not the {cost:.6g} that the flows cost", 0, off)

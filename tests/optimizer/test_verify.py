@@ -136,7 +136,7 @@ def _setpoint(plan: Plan, **changes: object) -> Plan:
         (lambda p: replace(p, grid_limit_kw=901.0), "grid limit"),
         (lambda p: replace(p, cost={**p.cost, "wear": float("nan")}), "cost"),
         (lambda p: replace(p, cost={**p.cost, "energy": p.cost["energy"] - 0.02}), "energy in the cost table"),
-        (lambda p: replace(p, import_per_kwh=p.import_per_kwh + 0.1), "prices of import_kw"),
+        (lambda p: replace(p, import_per_kwh=p.import_per_kwh + 0.1), "import prices"),
         (lambda p: replace(p, shadow_prices={"power": np.full(96, np.inf)}), "shadow price"),
         (lambda p: replace(p, site="elsewhere"), "another site"),
         (lambda p: replace(p, issued_at=p.issued_at - timedelta(minutes=15)), "another site or moment"),
