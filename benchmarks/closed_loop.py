@@ -1,7 +1,7 @@
 """Planning every quarter hour for two weeks, executing the first step, against one optimisation of the two weeks.
 
 The plans are the engine's: its steps to the end of the billing month, its prices, its situation, its planner. What they
-know differs: all (`known`), all of the next 24 h and a typical day after them (`typical_tail`), or all but the cars,
+know differs: all (`known`), all of the next 24 h and typical days after them (`typical_tail`), or all but the cars,
 which are known when they arrive and expected before from the weeks past (`unknown_cars`). The first step runs on the
 devices' physical steps. Both ways are paid alike: energy, export, gas, wear, the month's demand, what was not served,
 and what is left in the stores at the worth the plans give it.
@@ -80,10 +80,11 @@ class Fixed:
 
     @cached_property
     def typical(self) -> pd.DataFrame:
-        """Every day the mean day of the fortnight."""
+        """Every weekday the mean weekday of the fortnight, every day of a weekend the mean of those."""
         frame = self.fortnight.series
-        slot = np.arange(len(frame)) % 96
-        return frame.iloc[:STEPS].groupby(slot[:STEPS]).mean().iloc[slot].set_axis(frame.index)
+        local = frame.index.tz_convert(self.fortnight.site.zone)
+        kind = pd.MultiIndex.from_arrays([local.weekday >= 5, local.hour * 4 + local.minute // 15])
+        return frame.iloc[:STEPS].groupby(kind[:STEPS]).mean().loc[kind].set_axis(frame.index)
 
     @cached_property
     def tail_steps(self) -> int:

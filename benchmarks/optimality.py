@@ -92,7 +92,7 @@ def measure() -> Sequence[Figure]:
         *loop_figures(
             "closed_loop_typical_tail",
             [run["typical_tail"].ratio for run in rest],
-            "two parks, a typical day after 24 h",
+            "two parks, typical days after 24 h",
         ),
         *loop_figures(
             "closed_loop_unknown_cars", [run["unknown_cars"].ratio for run in cars], "cars unknown until they arrive"
