@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyomo.environ as pyo
 
 from optimizer.balance import BusFlow, FeederLimit, add_balances, add_feeder_limits, add_generation_limits, bus_flows
-from optimizer.compiled import CompiledModel, ParameterVector
-from optimizer.devices.base import ON_OFF_EXACT_STEPS, Carrier, Cost, Device, Ports
+from optimizer.compiled import AffineEntries, AffineVector, CompiledModel, ParameterVector
+from optimizer.devices.base import ON_OFF_EXACT_STEPS, PART_LOAD_EXACT_STEPS, Carrier, Cost, Device, Ports
 from optimizer.solver import Choice, OneOf, WholeNumber, ZeroOrAtLeast
-from optimizer.time_grid import GridShape
+from optimizer.time_grid import Array, GridShape
 
 
 @dataclass(frozen=True)
 class Exactness:
     """In how many steps from now discrete conditions are exact; later they are relaxed, and never executed so."""
 
-    part_load_steps: int = 8
+    part_load_steps: int = PART_LOAD_EXACT_STEPS
     """Least part loads of machines that may cycle."""
     on_off_steps: int = ON_OFF_EXACT_STEPS
     """On/off decisions."""
@@ -37,6 +37,18 @@ class Model:
     costs: tuple[Cost, ...]
     compiled: CompiledModel
     choices: tuple[Choice, ...]
+    """Either-or conditions; least part loads that are parameters at their first values."""
+    least: AffineVector
+    """Least part loads of those choices that have one, in their order."""
+
+    def choices_at(self, parameters: Array) -> tuple[Choice, ...]:
+        """The either-or conditions as they are at these parameter values."""
+        if not self.least.matrix.nnz:
+            return self.choices
+        least = iter(self.least.at(parameters))
+        return tuple(
+            replace(c, minimum=float(next(least))) if isinstance(c, ZeroOrAtLeast) else c for c in self.choices
+        )
 
 
 def build(
@@ -56,15 +68,16 @@ def build(
     costs = tuple(cost for port in ports.values() for cost in port.costs)
     parameters = ParameterVector({device.id: model.device[device.id] for device in devices})
     compiled = CompiledModel(parameters, model, costs)
-    choices = _choices(ports, compiled, shape, exactness or Exactness())
-    return Model(shape, model, ports, flows, balances, costs, compiled, choices)
+    choices, least = _choices(ports, compiled, shape, exactness or Exactness())
+    return Model(shape, model, ports, flows, balances, costs, compiled, choices, least)
 
 
 def _choices(
     ports: Mapping[str, Ports], compiled: CompiledModel, shape: GridShape, exactness: Exactness
-) -> tuple[Choice, ...]:
+) -> tuple[tuple[Choice, ...], AffineVector]:
     """Either-or conditions: one direction at a time in every near step, least part loads in the first hours."""
     found: list[Choice] = []
+    least = AffineEntries(compiled.parameters)
     exact = range(min(shape.near, exactness.part_load_steps))
     near_decisions = range(min(shape.near, exactness.on_off_steps))
     for device, port in ports.items():
@@ -73,8 +86,12 @@ def _choices(
             found += [OneOf(compiled.column(a[t]), compiled.column(b[t]), family) for t in range(shape.near)]
         for part in port.semicontinuous:
             family = f"{device}.part_load"
-            found += [ZeroOrAtLeast(compiled.column(part.variable[t]), part.minimum, family) for t in exact]
+            for t in exact:
+                minimum = part.minimum if isinstance(part.minimum, float) else part.minimum[t]
+                least.add(minimum)
+                column = compiled.column(part.variable[t])
+                found.append(ZeroOrAtLeast(column, float(pyo.value(minimum)), family, part.may_cycle))
         for decision in port.decisions:
             family = f"{device}.on_off"
             found += [WholeNumber(compiled.column(decision[t]), family) for t in near_decisions]
-    return tuple(found)
+    return tuple(found), least.freeze()

@@ -120,7 +120,7 @@ def test_plan_is_plant_with_the_exact_truth(park, wishes):
 STEPS = {
     kernels.battery_step: (battery.step, 10),
     kernels.store_step: (thermal_store.step, 10),
-    kernels.charger_step: (v2g_charger.step, 10),
+    kernels.charger_step: (v2g_charger.step, 13),
     kernels.chiller_step: (chiller.step, 3),
     kernels.heat_pump_step: (heat_pump.step, 3),
     kernels.pv_step: (pv.step, 3),

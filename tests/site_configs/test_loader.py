@@ -87,7 +87,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     assert (
         "feeders.0.members.0 (car_park)",
         "ev99",
-        "is not a device of this site: correct the id or remove it",
+        "is not a device or feeder of this site: correct the id or remove it",
     ) in found
     paths = [path for path, _, _ in found]
     assert "tariff.area" in paths
