@@ -107,7 +107,7 @@ class Feeder(BaseModel):
     limit_kva: Positive | None = None
     """Largest apparent power, as of a transformer [kVA]."""
     power_factor: Efficiency = 0.9
-    """Power factor at which `limit_kva` is assumed to be loaded [-]; 0.9 is the standard of most tariffs (RULES 1.4)."""
+    """Power factor at which `limit_kva` is assumed to be loaded [-]; 0.9 is the usual standard (RULES 1.4)."""
     members: tuple[DeviceId, ...] = Field(min_length=1)
     """Ids of the devices and feeders directly behind it."""
 

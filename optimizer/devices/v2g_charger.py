@@ -131,23 +131,27 @@ class V2gCharger(Device):
         if not (present and first == 0):
             given["stay"][first] = 0.0
             given["arrive_kwh"][first] = energy
-        known = self._is_known(session)
-        full = max((session.capacity_kwh if known else session.energy_needed_kwh) or 0.0, energy)
-        in_any_case = min(self.at_once_soc * full, self._target(session))
-        floor = max(self.v2g_floor_soc * (session.capacity_kwh or 0.0), in_any_case)
-        given["full_kwh"][stand] = full
-        given["floor_kwh"][stand] = min(floor, energy)
-        given["two_way"][stand] = float(known and self.discharge_limit_kw > 0)
-        given["needed_kwh"][stand] = self._target(session)
-        if known and self._tapers:
-            from_kwh = self.taper_from_soc * (session.capacity_kwh or 0.0)
-            given["taper_from_kwh"][stand] = from_kwh
-            given["taper_per_kwh"][stand] = (1.0 - self.taper_end_share) / (full - from_kwh)
+        self._place_content(given, session, energy, stand)
         reached = self._at_full_power(given, session, grid, energy, stand)
-        given["at_once_kwh"][stand] = np.minimum(in_any_case, reached)
+        given["at_once_kwh"][stand] = np.minimum(given["at_once_kwh"][stand], reached)
         self._place_targets(given, session, grid, reached, stand)
         self._place_least(given, energy, grid.step_hours, stand)
         return end
+
+    def _place_content(self, given: dict[str, Array], session: Session, energy: float, stand: slice) -> None:
+        """What the car holds at most and at least, what it needs, and from where on it draws less."""
+        known, capacity = self._is_known(session), session.capacity_kwh or 0.0
+        full = max(capacity if known else session.energy_needed_kwh, energy)
+        in_any_case = min(self.at_once_soc * full, self._target(session))
+        given["full_kwh"][stand] = full
+        given["floor_kwh"][stand] = min(max(self.v2g_floor_soc * capacity, in_any_case), energy)
+        given["two_way"][stand] = float(known and self.discharge_limit_kw > 0)
+        given["needed_kwh"][stand] = self._target(session)
+        given["at_once_kwh"][stand] = in_any_case
+        taper_from = self.taper_from_soc * capacity
+        if known and self._tapers and taper_from < full:
+            given["taper_from_kwh"][stand] = taper_from
+            given["taper_per_kwh"][stand] = (1.0 - self.taper_end_share) / (full - taper_from)
 
     @property
     def _tapers(self) -> bool:
