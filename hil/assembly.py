@@ -131,7 +131,7 @@ def _car(charger: V2gCharger, dynamics: Dynamics, drivers: Drivers, conditions: 
     given = conditions[charger.id]
     gain_kwh = charger.charge_limit_kw * charger.charge_efficiency * kernels.MINUTE_HOURS
     needed = kernels.needed_by(given["target_kwh"], given["stay"], given["share"], gain_kwh)
-    least = charger.min_charge_kw * given["share"]
+    least = np.full(drivers.minutes, charger.min_charge_kw)
     taper = _taper(charger, dynamics, drivers, given)
     return np.stack([*(given[name] for name in CAR_CONDITIONS), *taper, needed, least], axis=1)
 
