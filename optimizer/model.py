@@ -14,9 +14,6 @@ from optimizer.devices.base import ON_OFF_EXACT_STEPS, PART_LOAD_EXACT_STEPS, Ca
 from optimizer.solver import Choice, OneOf, WholeNumber, ZeroOrAtLeast
 from optimizer.time_grid import Array, GridShape
 
-ANY_CHARGER = "least charging power"
-"""One family for all chargers: what one car may not take, the next one does, and so on through all of them."""
-
 
 @dataclass(frozen=True)
 class Exactness:
@@ -88,9 +85,9 @@ def _choices(
             family = f"{device}.direction"
             found += [OneOf(compiled.column(a[t]), compiled.column(b[t]), family) for t in range(shape.near)]
         for part in port.semicontinuous:
-            family = f"{device}.part_load" if part.may_cycle else ANY_CHARGER
+            family = part.family or f"{device}.part_load"
             for t in exact:
-                minimum = part.minimum if isinstance(part.minimum, float) else part.minimum[t]
+                minimum = part.minimum if isinstance(part.minimum, int | float) else part.minimum[t]
                 least.add(minimum)
                 column = compiled.column(part.variable[t])
                 found.append(ZeroOrAtLeast(column, float(pyo.value(minimum)), family, part.may_cycle))

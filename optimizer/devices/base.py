@@ -54,6 +54,9 @@ class Semicontinuous:
     """A number, or a parameter indexed by step."""
     may_cycle: bool = True
     """Whether it may run below by switching on and off where nothing else is feasible."""
+    family: str = ""
+    """Devices of the same family take over from one another what one of them may not do, so their minimums are enforced
+    together; the device alone when empty."""
 
 
 @dataclass(frozen=True)

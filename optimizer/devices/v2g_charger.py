@@ -280,7 +280,7 @@ class V2gCharger(Device):
         if self.min_charge_kw == 0.0:
             return ()
         block.least_kw = pyo.Param(steps, mutable=True, initialize=self.min_charge_kw)
-        return (Semicontinuous(block.charge_kw, block.least_kw, may_cycle=False),)  # (5)
+        return (Semicontinuous(block.charge_kw, block.least_kw, may_cycle=False, family="least_charging_power"),)  # (5)
 
     def inputs(self, situation: Situation, conditions: Mapping[str, Array]) -> dict[str, Array | float]:
         share = conditions["share"]

@@ -276,6 +276,19 @@ def test_a_car_without_v2g_is_never_discharged(one_way: bool, known: bool) -> No
         assert planned(known_car, ev).flow("ev01", "discharge_kw").max() == pytest.approx(20.0)
 
 
+@pytest.mark.parametrize(("price", "margin"), [(1.435, 0.7748), (0.70, 0.0398), (0.66, 0.0)])
+def test_v2g_pays_from_its_break_even_on(price: float, margin: float) -> None:
+    """TV-09: 0.28 to charge, 95 % each way, wear 0.35: a kWh fed back has to replace one of 0.6602."""
+    one = car("ev01", -1, 6, 1.0)
+    situation = with_cars(replace(one, energy_on_arrival_kwh=50.0))
+    prices = replace(situation.prices, import_per_kwh=np.array([price, *[0.28] * 5]))
+    day = replace(situation, prices=prices)
+    two_way = planned(day, charger(discharge_limit_kw=20.0, wear_cost_per_kwh=0.35))
+    saved = planned(day, charger()).total_cost - two_way.total_cost
+    assert saved == pytest.approx(20.0 * margin, abs=20 * 5e-5)
+    assert two_way.flow("ev01", "discharge_kw").sum() == pytest.approx(20.0 if margin else 0.0)
+
+
 # the answers without a solver
 
 
