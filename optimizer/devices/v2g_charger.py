@@ -31,11 +31,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyomo.environ as pyo
-from pydantic import model_validator
+from pydantic import ValidationInfo, field_validator
 
 from optimizer.devices.base import (
     PART_LOAD_EXACT_STEPS,
@@ -98,11 +98,13 @@ class V2gCharger(Device):
     rule_order: ClassVar[int] = 1
     main_quantity: ClassVar[str | None] = "discharge_kw"
 
-    @model_validator(mode="after")
-    def _least_fits(self) -> Self:
-        if self.min_charge_kw > self.charge_limit_kw:
-            raise ValueError(f"min_charge_kw must not be above charge_limit_kw = {self.charge_limit_kw:g}: lower it")
-        return self
+    @field_validator("min_charge_kw")
+    @classmethod
+    def _least_fits(cls, least_kw: float, others: ValidationInfo) -> float:
+        limit_kw = others.data.get("charge_limit_kw", math.inf)
+        if least_kw > limit_kw:
+            raise ValueError(f"must not be above charge_limit_kw = {limit_kw:g}: lower it")
+        return least_kw
 
     def buses(self) -> dict[str, tuple[Carrier, Direction]]:
         return {"charge_kw": ("power", "out"), "discharge_kw": ("power", "in")}

@@ -103,7 +103,7 @@ def test_the_verifier_looks_at_every_level() -> None:
 
 
 @settings(max_examples=12, deadline=None)
-@given(row=st.floats(1, 40), car_park=st.floats(1, 60), main=st.floats(121, 200), storing=st.booleans())
+@given(row=st.floats(1, 40), car_park=st.floats(1, 60), main=st.floats(1, 200), storing=st.booleans())
 def test_rules_and_shifted_plans_keep_every_level(row: float, car_park: float, main: float, storing: bool) -> None:
     feeders = tree(row, car_park, main)
     rules = rule_plan(site(), situation(), feeders, storing=storing)

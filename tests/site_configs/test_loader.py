@@ -111,6 +111,8 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ("members: [ev01, ev02,", "members: [ev02, ev02,", "feeders.0.members.1 (car_park)", "is listed twice"),
         ("    chargers: [ev01,", "    chargers: [ev99,", "devices.19.chargers.0 (ev)", "is not a device of this site"),
         ("members: [ev01,", "members: [cold_store,", "feeders.0.members.0 (car_park)", "has no power flow"),
+        ("id: ev01, kind: v2g_charger,", "id: ev01, kind: v2g_charger, min_charge_kw: 22,",
+         "devices.9.min_charge_kw (ev01)", "must not be above charge_limit_kw = 20"),
         ("id: pv1,", "id: weather,", "devices.3.id", "is reserved"),
         ("holidays: CN", "holidays: UK", "holidays", "must be 'CN' or 'none'"),
         ("closures: []", "closures: [yesterday]", "closures.0", "valid date"),
