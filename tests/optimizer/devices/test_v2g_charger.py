@@ -165,10 +165,11 @@ def test_coarse_steps_charge_later_but_within_the_stated_bound(
 ) -> None:
     """5, 15 and 60 minutes against a quarter minute; the car is never fuller in coarse steps."""
     fine = tapered(energy, hours, 0.25, power, 60 * taper_from, end_share)
-    bound = 0.21 * (1.0 - taper_from) * 60.0 / (1.0 - end_share)
+    per_kwh = (1.0 - end_share) / (60.0 - 60.0 * taper_from)
     for minutes in (5, 15, 60):
         coarse = tapered(energy, hours, minutes, power, 60 * taper_from, end_share)
-        assert -1e-9 <= fine - coarse <= bound
+        k = per_kwh * 0.95 * power * minutes / 60
+        assert -1e-9 <= fine - coarse <= k / (2.0 + k) / per_kwh
 
 
 def test_a_tapering_car_is_charged_early_enough() -> None:
