@@ -20,8 +20,8 @@ the car stops it.
 
 (6) Near full the cells are held at their end voltage and draw less and less (CC-CV). The line counts at the end of the
 step, an implicit Euler step of the law in continuous time: coarse steps charge a little later than fine ones, never
-sooner, and the car is behind by at most k/(2 + k)·1/g with k = g·η_c·P·Δt (a fifth of a kWh for 7 kW, 60 kWh, 95 % and
-five minutes).
+sooner, and the car is behind by at most k/(2 + k)·1/g with k = g·η_c·P·Δt (a quarter of a kWh for 7 kW, 60 kWh, 95 %
+and five minutes).
 
 (7) A car may leave before its time. What it is to have in any case it gets at once, at full power from its arrival on
 (the `minSoc` of evcc and other charge controllers), whatever energy costs; `at_once` is what full power can reach.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 
 import numpy as np
 import pytest
@@ -298,11 +299,17 @@ SITE = (GRID, LOAD, charger("ev01", discharge_limit_kw=20.0, **OPTIONS), charger
 ROW = (FeederLimit("row", 18.0, ("ev01", "ev02")),)
 
 
+@cache
+def _planner_and_last() -> tuple[Planner, Plan]:
+    planner = Planner("park", SITE, ROW)
+    last = planner.plan(park_situation(shift=timedelta(hours=8), tail_hours=()))
+    assert isinstance(last, Plan)
+    return planner, last
+
+
 @pytest.mark.parametrize("quarters", range(0, 44, 4))
 def test_rules_and_shifted_plans_keep_all_of_it(quarters: int) -> None:
-    planner = Planner("park", SITE, ROW)
-    last = planner.plan(park_situation(shift=timedelta(hours=8), near=96, tail_hours=()))
-    assert isinstance(last, Plan)
+    planner, last = _planner_and_last()
     situation = park_situation(shift=timedelta(hours=8, minutes=15 * quarters), tail_hours=())
     reached = {name: {"energy_kwh": float(last.states[name]["energy_kwh"][quarters])} for name in ("ev01", "ev02")}
     situation = replace(situation, state={**situation.state, **reached})
