@@ -46,9 +46,8 @@ class Model:
         if not self.least.matrix.nnz:
             return self.choices
         least = iter(self.least.at(parameters))
-        return tuple(
-            replace(c, minimum=float(next(least))) if isinstance(c, ZeroOrAtLeast) else c for c in self.choices
-        )
+        at_these = (replace(c, minimum=float(next(least))) if isinstance(c, ZeroOrAtLeast) else c for c in self.choices)
+        return tuple(c for c in at_these if not isinstance(c, ZeroOrAtLeast) or c.minimum > 0.0)
 
 
 def build(
