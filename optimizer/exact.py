@@ -34,7 +34,7 @@ def solve_exactly(program: Program, choices: Choices, deadline_s: float, gap: fl
     """
     until = time.perf_counter() + deadline_s
     answer = _enforce(program, choices, until, gap)
-    strict = Choices(choice for choice in choices if not isinstance(choice, ZeroOrAtLeast))
+    strict = Choices(choice for choice in choices if not (isinstance(choice, ZeroOrAtLeast) and choice.may_cycle))
     if answer.solution.status is not Status.INFEASIBLE or len(strict) == len(choices):
         return answer
     loose = _enforce(program, strict, until, gap)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,17 +11,17 @@ import pyomo.environ as pyo
 
 from optimizer.balance import BusFlow, FeederLimit, add_balances, add_feeder_limits, add_generation_limits, bus_flows
 from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
-from optimizer.compiled import CompiledModel, ParameterVector
-from optimizer.devices.base import ON_OFF_EXACT_STEPS, Carrier, Cost, Device, Ports
+from optimizer.compiled import AffineEntries, AffineVector, CompiledModel, ParameterVector
+from optimizer.devices.base import ON_OFF_EXACT_STEPS, PART_LOAD_EXACT_STEPS, Carrier, Cost, Device, Ports
 from optimizer.program import Places
-from optimizer.time_grid import GridShape
+from optimizer.time_grid import Array, GridShape
 
 
 @dataclass(frozen=True)
 class Exactness:
     """In how many steps from now discrete conditions are exact; later they are relaxed, and never executed so."""
 
-    part_load_steps: int = 8
+    part_load_steps: int = PART_LOAD_EXACT_STEPS
     """Least part loads of machines that may cycle."""
     on_off_steps: int = ON_OFF_EXACT_STEPS
     """On/off decisions."""
@@ -41,6 +41,17 @@ class Model:
     """Names in the cost table, and for each cost its place among them."""
     compiled: CompiledModel
     choices: Choices
+    """Either-or conditions; least part loads that are parameters at their first values."""
+    least: AffineVector
+    """Least part loads of those choices that have one, in their order."""
+
+    def choices_at(self, parameters: Array) -> Choices:
+        """The either-or conditions as they are at these parameter values."""
+        if not self.least.matrix.nnz:
+            return self.choices
+        least = iter(self.least.at(parameters))
+        at_these = (replace(c, minimum=float(next(least))) if isinstance(c, ZeroOrAtLeast) else c for c in self.choices)
+        return Choices(c for c in at_these if not isinstance(c, ZeroOrAtLeast) or c.minimum > 0.0)
 
 
 def build(
@@ -60,8 +71,8 @@ def build(
     costs = tuple(cost for port in ports.values() for cost in port.costs)
     parameters = ParameterVector({device.id: model.device[device.id] for device in devices})
     compiled = CompiledModel(parameters, model, costs)
-    choices = _choices(ports, compiled, shape, exactness or Exactness())
-    return Model(shape, model, ports, flows, balances, costs, _terms(costs, shape), compiled, choices)
+    choices, least = _choices(ports, compiled, shape, exactness or Exactness())
+    return Model(shape, model, ports, flows, balances, costs, _terms(costs, shape), compiled, choices, least)
 
 
 def _terms(costs: Sequence[Cost], shape: GridShape) -> tuple[tuple[str, ...], Places]:
@@ -71,9 +82,12 @@ def _terms(costs: Sequence[Cost], shape: GridShape) -> tuple[tuple[str, ...], Pl
     return names, np.asarray([names.index(name) for name in of_cost], dtype=np.intp)
 
 
-def _choices(ports: Mapping[str, Ports], compiled: CompiledModel, shape: GridShape, exactness: Exactness) -> Choices:
+def _choices(
+    ports: Mapping[str, Ports], compiled: CompiledModel, shape: GridShape, exactness: Exactness
+) -> tuple[Choices, AffineVector]:
     """Either-or conditions: one direction at a time in every near step, least part loads in the first hours."""
     found: list[Choice] = []
+    least = AffineEntries(compiled.parameters)
     exact = range(min(shape.near, exactness.part_load_steps))
     near_decisions = range(min(shape.near, exactness.on_off_steps))
     for device, port in ports.items():
@@ -81,9 +95,13 @@ def _choices(ports: Mapping[str, Ports], compiled: CompiledModel, shape: GridSha
             family = f"{device}.direction"
             found += [OneOf(compiled.column(a[t]), compiled.column(b[t]), family) for t in range(shape.near)]
         for part in port.semicontinuous:
-            family = f"{device}.part_load"
-            found += [ZeroOrAtLeast(compiled.column(part.variable[t]), part.minimum, family) for t in exact]
+            family = part.family or f"{device}.part_load"
+            for t in exact:
+                minimum = part.minimum if isinstance(part.minimum, int | float) else part.minimum[t]
+                least.add(minimum)
+                column = compiled.column(part.variable[t])
+                found.append(ZeroOrAtLeast(column, float(pyo.value(minimum)), family, part.may_cycle))
         for decision in port.decisions:
             family = f"{device}.on_off"
             found += [WholeNumber(compiled.column(decision[t]), family) for t in near_decisions]
-    return Choices(found)
+    return Choices(found), least.freeze()

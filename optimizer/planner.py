@@ -58,13 +58,14 @@ class Planner:
         inputs = {device.id: device.inputs(situation, conditions[device.id]) for device in self.devices}
         parameters = model.compiled.parameters.values(inputs)
         program = model.compiled.program(parameters)
+        either_or = model.choices_at(parameters)
         updated = time.perf_counter()
-        answer = solve_exactly(program, model.choices, deadline_s)
+        answer = solve_exactly(program, either_or, deadline_s)
         if not answer.solution.usable:
             return NoPlan(f"{answer.solution.status.value}: {answer.solution.detail}")
         left_s = max(0.05, deadline_s - (time.perf_counter() - updated))
         wish = _of_last_plan(model, situation, last_plan)
-        choices = Choices(answer.enforced) if answer.cycling else model.choices
+        choices = Choices(answer.enforced) if answer.cycling else either_or
         answer = replace(answer, solution=nearest(program, choices, answer.solution, wish, left_s))
         solved = time.perf_counter()
         reading = Reading(self.devices, model, situation, conditions, parameters, answer)

@@ -43,7 +43,7 @@ def verify(
     wrong_shape = _shape_violations(devices, situation, plan)
     if wrong_shape:
         return wrong_shape
-    found = [*_number_violations(plan), *_balance_violations(plan), *_feeder_violations(devices, feeders, plan)]
+    found = [*_number_violations(plan), *_balance_violations(plan), *_feeder_violations(feeders, plan)]
     found += _generation_violations(devices, plan)
     for device in devices:
         found += _physics_violations(device, situation, plan)
@@ -100,13 +100,20 @@ def _balance_violations(plan: Plan) -> list[Violation]:
     return found
 
 
-def _feeder_violations(devices: Sequence[Device], feeders: Sequence[FeederLimit], plan: Plan) -> list[Violation]:
+def _feeder_violations(feeders: Sequence[FeederLimit], plan: Plan) -> list[Violation]:
     found = []
     for feeder in feeders:
-        flows = [f for f in plan.flows if f.device in feeder.members and f.carrier == "power"]
-        net = sum((f.kw if f.direction == "in" else -f.kw for f in flows), np.zeros(plan.grid.near))
-        found += _beyond(feeder.id, "is over its limit", np.abs(net) - feeder.limit_kw, TOLERANCE_KW)
+        net = np.abs(_net_behind(feeder, feeders, plan))
+        found += _beyond(feeder.id, "is over its limit", net - feeder.limit_kw, TOLERANCE_KW)
     return found
+
+
+def _net_behind(feeder: FeederLimit, feeders: Sequence[FeederLimit], plan: Plan) -> np.ndarray:
+    """(near,) net power of a feeder's own devices and of every feeder behind it."""
+    flows = [f for f in plan.flows if f.device in feeder.members and f.carrier == "power"]
+    own = sum((f.kw if f.direction == "in" else -f.kw for f in flows), np.zeros(plan.grid.near))
+    inner = (_net_behind(other, feeders, plan) for other in feeders if other.id in feeder.members)
+    return np.asarray(sum(inner, own))
 
 
 def _generation_violations(devices: Sequence[Device], plan: Plan) -> list[Violation]:

@@ -6,7 +6,6 @@ that they speak even when the schema already found something.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -201,22 +200,55 @@ def _one_grid_connection(draft: _Draft) -> Iterator[Finding]:
 
 
 def _feeder_members(draft: _Draft) -> Iterator[Finding]:
+    """Members are devices with a power flow, or feeders."""
     no_power = {
         part.device.id for part in draft.parts if all(bus[0] != "power" for bus in part.device.buses().values())
     }
-    known = draft.device_ids
-    for place, feeder in draft.feeders:
+    known = {*draft.device_ids, *_feeder_names(draft)}
+    for path, _, member in _feeder_edges(draft):
+        if member not in known:
+            yield path, member, "is not a device or feeder of this site: correct the id or remove it"
+        elif member in no_power:
+            yield path, member, "has no power flow, so it cannot stand behind a feeder: remove it"
+
+
+def _feeder_tree(draft: _Draft) -> Iterator[Finding]:
+    """Every device and feeder stands behind one feeder at most, and none behind itself."""
+    edges = list(_feeder_edges(draft))
+    order = _feeder_names(draft)
+    below = {feeder: _all_below(feeder, edges) for feeder in order}
+    first: dict[str, tuple[str, str]] = {}
+    for path, feeder, member in edges:
+        at, other = first.setdefault(member, (path, feeder))
+        if at != path and other == feeder:
+            yield path, member, "is listed twice: keep one"
+        elif at != path:
+            yield path, member, f"stands behind two feeders (first at {at}): remove it from one"
+        loop = [name for name in order if name in below[feeder] and feeder in below[name]]
+        if loop and member == loop[0]:
+            yield path, member, f"stands behind itself ({', '.join(loop)} go in a circle): remove it here"
+
+
+def _feeder_names(draft: _Draft) -> list[str]:
+    return [str(feeder.get("id", f"feeders.{place}")) for place, feeder in draft.feeders]
+
+
+def _feeder_edges(draft: _Draft) -> Iterator[tuple[str, str, str]]:
+    """Path, feeder and member of every line of every members list."""
+    for (place, feeder), name in zip(draft.feeders, _feeder_names(draft), strict=True):
         members = feeder.get("members")
-        members = members if isinstance(members, list) else []
-        counts = Counter(str(member) for member in members)
-        for position, member in enumerate(members):
-            path = f"feeders.{place}.members.{position} ({feeder.get('id')})"
-            if member not in known:
-                yield path, member, "is not a device of this site: correct the id or remove it"
-            elif member in no_power:
-                yield path, member, "has no power flow, so it cannot stand behind a feeder: remove it"
-            elif counts[str(member)] > 1 and members.index(member) < position:
-                yield path, member, "is listed twice: keep one"
+        for position, member in enumerate(members if isinstance(members, list) else []):
+            yield f"feeders.{place}.members.{position} ({name})", name, str(member)
+
+
+def _all_below(feeder: str, edges: list[tuple[str, str, str]]) -> set[str]:
+    """Everything behind a feeder, through feeders too; itself only when they go in a circle."""
+    found: set[str] = set()
+    new = {feeder}
+    while new:
+        new = {member for _, name, member in edges if name in new} - found
+        found |= new
+    return found
 
 
 def _grouped_chargers(draft: _Draft) -> Iterator[Finding]:
@@ -303,6 +335,7 @@ CROSS_CHECKS: tuple[Callable[[_Draft], Iterator[Finding]], ...] = (
     _unique_ids,
     _one_grid_connection,
     _feeder_members,
+    _feeder_tree,
     _grouped_chargers,
     _carriers_are_fed,
     _minimum_below_maximum,

@@ -30,7 +30,7 @@ class CycleResult:
 
 def feeder_limits(site: Site) -> tuple[FeederLimit, ...]:
     """The site's feeders as the optimizer takes them."""
-    return tuple(FeederLimit(feeder.id, feeder.limit_kw, feeder.members) for feeder in site.feeders)
+    return tuple(FeederLimit(feeder.id, feeder.power_limit_kw, feeder.members) for feeder in site.feeders)
 
 
 def planner_for(site: Site) -> Planner:

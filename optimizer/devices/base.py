@@ -28,6 +28,8 @@ DeviceId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 
 ON_OFF_EXACT_STEPS = 32
 """Steps in which on/off decisions are whole; later ones are relaxed, for only the first step is ever executed."""
+PART_LOAD_EXACT_STEPS = 8
+"""Steps in which least part loads are kept; in later ones a plan is a mean over running and standing."""
 
 PhysicalState = dict[str, float]
 Asked = Mapping[str, float]
@@ -48,7 +50,13 @@ class Semicontinuous:
     """`variable` is 0 or at least `minimum` in every step."""
 
     variable: Any
-    minimum: float
+    minimum: Any
+    """A number, or a parameter indexed by step."""
+    may_cycle: bool = True
+    """Whether it may run below by switching on and off where nothing else is feasible."""
+    family: str = ""
+    """Devices of the same family take over from one another what one of them may not do, so their minimums are enforced
+    together; the device alone when empty."""
 
 
 @dataclass(frozen=True)
