@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from optimizer.balance import FeederLimit
-from optimizer.compiled import Program
+from optimizer.choices import ZeroOrAtLeast
 from optimizer.devices import AnyDevice, GridConnection, Load, V2gCharger
 from optimizer.devices.v2g_charger import step
 from optimizer.exact import solve_exactly
 from optimizer.plan import Plan
 from optimizer.planner import Planner
+from optimizer.program import Program
 from optimizer.rules import rule_plan, shifted_plan
 from optimizer.situation import Session, Situation
-from optimizer.solver import ZeroOrAtLeast
 from optimizer.verify import verify
 from tests.optimizer.devices.examples import EXAMPLES, car, situation_of
 from tests.optimizer.park import park_situation
