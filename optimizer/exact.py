@@ -33,7 +33,7 @@ def solve_exactly(program: Program, choices: tuple[Choice, ...], deadline_s: flo
     """
     until = time.perf_counter() + deadline_s
     answer = _enforce(program, choices, until, gap)
-    strict = tuple(choice for choice in choices if not isinstance(choice, ZeroOrAtLeast))
+    strict = tuple(choice for choice in choices if not (isinstance(choice, ZeroOrAtLeast) and choice.can_cycle))
     if answer.solution.status is not Status.INFEASIBLE or len(strict) == len(choices):
         return answer
     loose = _enforce(program, strict, until, gap)

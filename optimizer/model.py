@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyomo.environ as pyo
@@ -11,6 +11,7 @@ import pyomo.environ as pyo
 from optimizer.balance import BusFlow, FeederLimit, add_balances, add_feeder_limits, add_generation_limits, bus_flows
 from optimizer.compiled import CompiledModel, ParameterVector
 from optimizer.devices.base import ON_OFF_EXACT_STEPS, Carrier, Cost, Device, Ports
+from optimizer.services.base import BuiltSite, Service, ServicePorts
 from optimizer.solver import Choice, OneOf, WholeNumber, ZeroOrAtLeast
 from optimizer.time_grid import GridShape
 
@@ -37,10 +38,15 @@ class Model:
     costs: tuple[Cost, ...]
     compiled: CompiledModel
     choices: tuple[Choice, ...]
+    service_ports: Mapping[str, ServicePorts] = field(default_factory=dict)
 
 
 def build(
-    devices: Sequence[Device], feeders: Sequence[FeederLimit], shape: GridShape, exactness: Exactness | None = None
+    devices: Sequence[Device],
+    feeders: Sequence[FeederLimit],
+    shape: GridShape,
+    exactness: Exactness | None = None,
+    services: Sequence[Service] = (),
 ) -> Model:
     """The whole site as rows: devices offer flows, balances add them up."""
     model = pyo.ConcreteModel()
@@ -53,11 +59,15 @@ def build(
     balances = add_balances(model.site, flows, shape)
     add_generation_limits(model.site, flows, shape)
     add_feeder_limits(model.site, flows, feeders, shape)
-    costs = tuple(cost for port in ports.values() for cost in port.costs)
-    parameters = ParameterVector({device.id: model.device[device.id] for device in devices})
+    site = BuiltSite({device.id: device for device in devices}, ports, tuple(feeders))
+    model.service = pyo.Block([service.id for service in services])
+    sold = {service.id: service.add_to(model.service[service.id], site, shape) for service in services}
+    costs = tuple(cost for port in (*ports.values(), *sold.values()) for cost in port.costs)
+    blocks = {device.id: model.device[device.id] for device in devices}
+    parameters = ParameterVector({**blocks, **{service.id: model.service[service.id] for service in services}})
     compiled = CompiledModel(parameters, model, costs)
-    choices = _choices(ports, compiled, shape, exactness or Exactness())
-    return Model(shape, model, ports, flows, balances, costs, compiled, choices)
+    choices = (*_choices(ports, compiled, shape, exactness or Exactness()), *_service_choices(sold, compiled))
+    return Model(shape, model, ports, flows, balances, costs, compiled, choices, sold)
 
 
 def _choices(
@@ -78,3 +88,15 @@ def _choices(
             family = f"{device}.on_off"
             found += [WholeNumber(compiled.column(decision[t]), family) for t in near_decisions]
     return tuple(found)
+
+
+def _service_choices(ports: Mapping[str, ServicePorts], compiled: CompiledModel) -> list[Choice]:
+    """Of services every either-or condition is exact: they decide whether something is paid at all."""
+    found: list[Choice] = []
+    for service, port in ports.items():
+        for a, b in port.exclusive:
+            found += [OneOf(compiled.column(a[i]), compiled.column(b[i]), f"{service}.counted") for i in a]
+        for part in port.semicontinuous:
+            columns = [compiled.column(part.variable[i]) for i in part.variable]
+            found += [ZeroOrAtLeast(c, part.minimum, f"{service}.floor", can_cycle=False) for c in columns]
+    return found

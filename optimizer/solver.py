@@ -54,6 +54,8 @@ class ZeroOrAtLeast:
     minimum: float
     family: str
     """The device and condition it belongs to, over all steps."""
+    can_cycle: bool = True
+    """Whether it may be given up where it leaves no answer: a machine then goes on and off within the step."""
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,9 @@ class GasSupply(Device):
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
         return {"supply_kw": min(max(0.0, view.deficit_kw.get("gas", 0.0)), self.supply_limit_kw)}
 
+    def emissions(self) -> dict[str, float]:
+        return {"supply_kw": self.carbon_kg_per_kwh}
+
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.supply_limit_kw)
 
