@@ -77,7 +77,8 @@ def hours_inside(start: datetime, end: datetime, grid: TimeGrid) -> Array:
     """(near,) hours of each near step that lie in [start, end)."""
     begins = np.arange(grid.near) * grid.step_hours
     first, last = ((at - grid.start) / timedelta(hours=1) for at in (start, end))
-    return np.clip(np.minimum(last, begins + grid.step_hours) - np.maximum(first, begins), 0.0, grid.step_hours)
+    shared = np.minimum(last, begins + grid.step_hours) - np.maximum(first, begins)
+    return np.asarray(np.clip(shared, 0.0, grid.step_hours), dtype=float)
 
 
 def taken_and_left(

@@ -62,7 +62,8 @@ def build(
     site = BuiltSite({device.id: device for device in devices}, ports, tuple(feeders))
     model.service = pyo.Block([service.id for service in services])
     sold = {service.id: service.add_to(model.service[service.id], site, shape) for service in services}
-    costs = tuple(cost for port in (*ports.values(), *sold.values()) for cost in port.costs)
+    costs = tuple(cost for port in ports.values() for cost in port.costs)
+    costs += tuple(cost for port in sold.values() for cost in port.costs)
     blocks = {device.id: model.device[device.id] for device in devices}
     parameters = ParameterVector({**blocks, **{service.id: model.service[service.id] for service in services}})
     compiled = CompiledModel(parameters, model, costs)

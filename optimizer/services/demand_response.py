@@ -38,6 +38,8 @@ from optimizer.time_grid import Array, GridShape, TimeGrid
 
 PAID, PENALTY, BROKEN = "demand_response", "demand_response_penalty", "demand_response_shortfall"
 """Names in the cost table."""
+ROUNDING_KW = 5e-7
+"""A meter's kW are settled to the millionth: a response this much below the floor rounds up to it."""
 
 
 class PayRule(BaseModel):
@@ -95,7 +97,7 @@ class DemandResponse(Service):
         for name in (
             "given_kw",
             "bid_kw",
-            "active",
+            "called",
             "most_share",
             "below_limit_kw",
             "paid_per_share",
@@ -104,7 +106,7 @@ class DemandResponse(Service):
             block.add_component(name, pyo.Param(units, mutable=True, initialize=0.0))
         block.below_kw = pyo.Var(units, bounds=lambda b, u: (0, b.below_limit_kw[u]))
         block.counted = pyo.Var(units, bounds=lambda b, u: (0, b.most_share[u]))
-        block.full = pyo.Var(units, bounds=lambda b, u: (0, self.pay.cap * b.active[u]))
+        block.full = pyo.Var(units, bounds=lambda b, u: (0, self.pay.cap * b.called[u]))
         block.beyond = pyo.Var(units, bounds=lambda b, u: (0, b.most_share[u] if self.pay.beyond else 0))
 
         @block.Constraint(units)
@@ -129,7 +131,7 @@ class DemandResponse(Service):
 
         @block.Constraint(units)
         def short_of_what_is_asked(b: Any, u: int) -> Any:  # (6)
-            return b.short[u] + b.counted[u] >= self.pay.penalty_below * b.active[u]
+            return b.short[u] + b.counted[u] >= self.pay.penalty_below * b.called[u]
 
         return [Cost(PENALTY, self.pay.penalty_price * block.paid_per_share[u] * block.short[u]) for u in units]  # (9)
 
@@ -140,7 +142,7 @@ class DemandResponse(Service):
 
         @block.Constraint(units)
         def bid_is_kept_or_named(b: Any, u: int) -> Any:  # (7)
-            return b.lack[u] + b.counted[u] >= b.active[u]
+            return b.lack[u] + b.counted[u] >= b.called[u]
 
         return [Cost(BROKEN, block.lack_per_share[u] * block.lack[u]) for u in units]  # (10)
 
@@ -158,14 +160,14 @@ class DemandResponse(Service):
         most_kw = connection_of(devices).bounds_kw()[1]
         measured = self._measured(situation)
         units = self._units(near)
-        names = ("given_kw", "bid_kw", "active", "most_share", "below_limit_kw", "paid_per_share", "lack_per_share")
+        names = ("given_kw", "bid_kw", "called", "most_share", "below_limit_kw", "paid_per_share", "lack_per_share")
         values = {name: np.zeros(units) for name in names}
         weight = np.zeros((units, near))
         for u, unit in measured.items():
             weight[u] = unit.weight
             values["given_kw"][u] = unit.given_kw
             values["bid_kw"][u] = unit.bid_kw
-            values["active"][u] = 1.0
+            values["called"][u] = 1.0
             highest = unit.given_kw - most_kw * float(np.minimum(unit.weight, 0.0).sum())
             values["most_share"][u] = self._most_share(max(0.0, highest) / unit.bid_kw)
             values["below_limit_kw"][u] = max(0.0, most_kw * float(np.maximum(unit.weight, 0.0).sum()) - unit.given_kw)
@@ -214,7 +216,7 @@ class DemandResponse(Service):
 
 def pay_per_hour(rule: PayRule, bid_kw: float, response_kw: float, price_per_kwh: float) -> tuple[float, float]:
     """What an hour of a steady response earns and what it is penalised with [money/h]."""
-    full_kw = min(response_kw, rule.cap * bid_kw) if response_kw >= rule.floor * bid_kw - 1e-6 else 0.0
+    full_kw = min(response_kw, rule.cap * bid_kw) if response_kw >= rule.floor * bid_kw - ROUNDING_KW else 0.0
     beyond_kw = rule.beyond * max(0.0, response_kw - rule.cap * bid_kw)
     missing_kw = max(0.0, rule.penalty_below * bid_kw - response_kw)
     return (full_kw + beyond_kw) * price_per_kwh, missing_kw * rule.penalty_price * price_per_kwh

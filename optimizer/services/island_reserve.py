@@ -36,7 +36,7 @@ class IslandReserve(Service):
     """How long the critical load is to be carried [h]."""
     critical_kw: NotNegative = 0.0
     """Critical load that is always there [kW]."""
-    critical_shares: dict[DeviceId, Fraction] = {}
+    critical_shares: dict[DeviceId, Fraction] = Field(default_factory=dict)
     """Share of each load that is critical beside it [-]."""
     devices: tuple[DeviceId, ...] = Field(min_length=1)
     """Batteries and backup generators that carry it."""
@@ -90,18 +90,15 @@ class IslandReserve(Service):
         return Account({TERM: cost}, gave_way(short, grid.near_times, (self.id, "island_reserve", "kW")))
 
     def problems(self, devices: Devices) -> list[tuple[str, Any, str]]:
-        found: list[tuple[str, Any, str]] = []
-        for place, name in enumerate(self.devices):
-            kind = getattr(devices.get(name), "kind", None)
-            if kind not in ("battery", "backup_generator"):
-                found.append(
-                    (f"devices.{place}", name, "is no battery or backup generator of this site: correct or remove")
-                )
-        loads = [load for load in self.critical_shares if f"{load}.demand_kw" not in _series_of(devices)]
-        found += [
-            (f"critical_shares.{load}", load, "is no load of this site: correct the id or remove it") for load in loads
+        able, known = ("battery", "backup_generator"), _series_of(devices)
+        found: list[tuple[str, Any, str]] = [
+            (f"devices.{place}", name, "is no battery or backup generator of this site: correct the id or remove it")
+            for place, name in enumerate(self.devices)
+            if getattr(devices.get(name), "kind", None) not in able
         ]
-        return found
+        wrong = [load for load in self.critical_shares if f"{load}.demand_kw" not in known]
+        message = "is no load of this site: correct the id or remove it"
+        return found + [(f"critical_shares.{load}", load, message) for load in wrong]
 
 
 def _discharge_limit_kw(site: BuiltSite, name: str) -> float:

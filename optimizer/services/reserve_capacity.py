@@ -127,16 +127,12 @@ class ReserveCapacity(Service):
     def _offered(self, situation: Situation) -> _Offered:
         grid = situation.grid
         taken, _ = self._offers(situation)
-        inside = [hours_inside(offer.start, offer.end, grid) for offer in taken]
-        nothing = np.zeros(grid.near)
-        return _Offered(
-            kw={
-                "up": sum((offer.up_kw * (h > 0) for offer, h in zip(taken, inside, strict=True)), nothing),
-                "down": sum((offer.down_kw * (h > 0) for offer, h in zip(taken, inside, strict=True)), nothing),
-            },
-            hours=sum(inside, nothing),
-            price_per_kw_h=sum((o.price_per_kw_h * (h > 0) for o, h in zip(taken, inside, strict=True)), nothing),
-        )
+        up, down, hours, price = (np.zeros(grid.near) for _ in range(4))
+        for offer in taken:
+            inside = hours_inside(offer.start, offer.end, grid)
+            up[inside > 0], down[inside > 0], price[inside > 0] = offer.up_kw, offer.down_kw, offer.price_per_kw_h
+            hours += inside
+        return _Offered({"up": up, "down": down}, hours, price)
 
     def _offers(self, situation: Situation) -> tuple[tuple[ReserveOffer, ...], tuple[ReserveOffer, ...]]:
         known = [e for e in situation.events if isinstance(e, ReserveOffer) and e.service == self.id]
