@@ -9,7 +9,7 @@ import numpy as np
 
 from optimizer.balance import FeederLimit
 from optimizer.devices.base import Device
-from optimizer.plan import Plan
+from optimizer.plan import HeldReserve, Plan
 from optimizer.services.base import Account, Service
 from optimizer.situation import Situation
 
@@ -46,9 +46,9 @@ def service_violations(
     """Service, what, step and amount of everything that a plan claims about its services and its flows do not show."""
     if not services:
         return
-    bad = [h for h in plan.held if h.kw.shape != (plan.grid.near,) or not np.all(np.isfinite(h.kw) & (h.kw >= 0))]
+    bad = [held for held in plan.held if not _is_promise(held, services, devices, plan.grid.near)]
     if bad:
-        yield bad[0].service, f"reserve held by {bad[0].device} is no power of every step", 0, 0.0
+        yield bad[0].service, f"reserve of {bad[0].device} is not of this site, or no power of every step", 0, 0.0
         return
     found = accounts(services, situation, plan, devices)
     worth: dict[str, float] = {}
@@ -64,6 +64,11 @@ def service_violations(
     for one in services:
         for what, step, amount in one.broken_promises(situation, plan, by_id, feeders):
             yield one.id, what, step, amount
+
+
+def _is_promise(held: HeldReserve, services: Sequence[Service], devices: Sequence[Device], near: int) -> bool:
+    known = held.service in {one.id for one in services} and held.device in {device.id for device in devices}
+    return known and held.kw.shape == (near,) and bool(np.all(np.isfinite(held.kw) & (held.kw >= 0)))
 
 
 def _unreported(service: str, account: Account, plan: Plan) -> Iterator[tuple[str, str, int, float]]:

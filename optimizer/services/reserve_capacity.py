@@ -143,7 +143,8 @@ class ReserveCapacity(Service):
         cost = {INCOME: 0.0}
         if self.shortfall_price_per_kw_h > 0:
             cost[SHORTFALL] = 0.0
-        given_way = [GivenWay(self.id, "event_not_planned", o.up_kw, "kW", o.start) for o in self._offers(situation)[1]]
+        left = [(max(offer.up_kw, offer.down_kw), offer.start) for offer in self._offers(situation)[1]]
+        given_way = [GivenWay(self.id, "event_not_planned", kw, "kW", start) for kw, start in left]
         for way in WAYS:
             held = held_kw(plan, self.id, way)
             short = np.maximum(offered.kw[way] - held, 0.0)

@@ -64,6 +64,16 @@ def test_a_plan_with_all_services_passes_and_names_them_in_its_cost(site: Site) 
     assert document.cost["total"] == pytest.approx(sum(v for k, v in document.cost.items() if k != "total"))
 
 
+def test_the_next_plan_is_near_the_last_one_and_passes_as_well(site: Site) -> None:
+    planner = planner_for(site)
+    last = control_cycle(site, planner, called(), None, deadline_s=60.0).plan
+    later = replace(park_situation(shift=QUARTER), events=called().events)
+    result = control_cycle(site, planner, later, last, deadline_s=60.0)
+    assert result.attempts == ()
+    assert result.plan.status == "optimal"
+    assert planner.rebuilds == ["first plan"]
+
+
 class Helpless(Planner):
     """A planner that never finds a plan."""
 

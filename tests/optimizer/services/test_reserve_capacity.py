@@ -127,6 +127,23 @@ def test_a_plan_that_hides_its_shortfall_is_refused() -> None:
     assert verify(devices(), (), moment, paid_more, [service()])
 
 
+@pytest.mark.parametrize(
+    "held",
+    [
+        HeldReserve("reserve", "nobody", "up", np.zeros(8)),
+        HeldReserve("other", "battery1", "up", np.zeros(8)),
+        HeldReserve("reserve", "battery1", "up", np.zeros(3)),
+        HeldReserve("reserve", "battery1", "up", np.full(8, np.nan)),
+        HeldReserve("reserve", "battery1", "up", np.full(8, -1.0)),
+    ],
+    ids=["unknown device", "unknown service", "wrong length", "not a number", "negative"],
+)
+def test_a_reserve_that_makes_no_sense_is_refused(held: HeldReserve) -> None:
+    moment = situation()
+    plan = planned(devices(), [service()], moment)
+    assert verify(devices(), (), moment, replace(plan, held=(*plan.held, held)), [service()])
+
+
 def cars() -> tuple[tuple[AnyDevice, ...], Situation]:
     chargers = tuple(
         V2gCharger(
