@@ -74,8 +74,8 @@ def emitted_today_kg(site: Site, measured: pd.DataFrame, at: datetime, step_minu
     """Emitted from local midnight to `at` by import and fuels, as far as they are measured; for control, not for a
     statement.
 
-    `measured` holds means of intervals of `step_minutes` by their UTC start: `meter.import_kw` and, of devices where fuel
-    enters, `<device>.<quantity>`. What is not measured counts as nothing.
+    `measured` holds means of intervals of `step_minutes` by UTC start: `meter.import_kw`, and `<device>.<quantity>` of
+    devices where fuel enters. What is not measured counts as nothing.
     """
     midnight = local_midnight(at.astimezone(site.zone).date(), site.zone)
     rows = measured.loc[(measured.index >= midnight) & (measured.index < at)]

@@ -43,7 +43,10 @@ def service_violations(
     situation: Situation,
     plan: Plan,
 ) -> Iterator[tuple[str, str, int, float]]:
-    """Service, what, step and amount of everything that a plan claims about its services and its flows do not show."""
+    """Service, what, step and amount of everything that a plan claims about its services and its flows do not show.
+
+    An answer that was stopped at the time limit may make less of its flows than they are worth, never more.
+    """
     if not services:
         return
     bad = [held for held in plan.held if not _is_promise(held, services, devices, plan.grid.near)]
@@ -57,7 +60,8 @@ def service_violations(
             worth[term] = worth.get(term, 0.0) + money
         yield from _unreported(service, account, plan)
     for term, money in worth.items():
-        difference = abs(plan.cost.get(term, 0.0) - money)
+        cheaper = money - plan.cost.get(term, 0.0)
+        difference = abs(cheaper) if plan.status == "optimal" else max(0.0, cheaper)
         if not difference <= MONEY_TOLERANCE + 1e-6 * abs(money):
             yield plan.site, f"the cost {term} is not what the flows are worth", 0, difference
     by_id = {device.id: device for device in devices}

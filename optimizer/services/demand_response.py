@@ -5,6 +5,7 @@
     c[u] = 0 or below[u] = 0                                                  (3)
     full[u] + beyond[u] ≤ c[u],  full[u] ≤ s_cap                              (4)
     full[u] = 0 or full[u] ≥ s_floor                                          (5)
+    s_floor·beyond[u] ≤ c_max[u]·full[u]                                      (5)
     short[u] + c[u] ≥ s_pen                                                   (6)
     lack[u] + c[u] ≥ 1                                                        (7)
     paid    = Σ p·B·H[u]·(full[u] + k_beyond·beyond[u])                       (8)
@@ -118,6 +119,12 @@ class DemandResponse(Service):
         def paid_is_counted(b: Any, u: int) -> Any:  # (4)
             return b.full[u] + b.beyond[u] <= b.counted[u]
 
+        if self.pay.floor and self.pay.beyond:
+
+            @block.Constraint(units)
+            def nothing_beyond_without_the_floor(b: Any, u: int) -> Any:  # (5)
+                return self.pay.floor * b.beyond[u] <= b.most_share[u] * b.full[u]
+
         paid = [-block.paid_per_share[u] * (block.full[u] + self.pay.beyond * block.beyond[u]) for u in units]  # (8)
         costs = [Cost(PAID, one) for one in paid]
         costs += self._add_penalty(block, units) + self._add_commitment(block, units)
@@ -176,8 +183,8 @@ class DemandResponse(Service):
         return {"weight": np.array([weight[u, t] for u, t in self._pairs(near)]), **values}
 
     def _most_share(self, reachable: float) -> float:
-        """Shares beyond the cap are worth nothing unless the rule pays for them."""
-        return reachable if self.pay.beyond else min(reachable, self.pay.cap)
+        """Shares beyond the cap are worth nothing unless the rule pays or asks for them."""
+        return reachable if self.pay.beyond else min(reachable, max(self.pay.cap, self.pay.penalty_below))
 
     def _measured(self, situation: Situation) -> dict[int, _Unit]:
         """What is measured by itself, by its number in the model."""

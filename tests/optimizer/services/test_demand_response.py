@@ -152,7 +152,8 @@ def test_events_come_and_go_without_a_new_model() -> None:
 def test_the_floor_is_exact_against_every_way_to_decide(commitment: Commitment, seed: int) -> None:
     """All combinations of paid or not, counted or below the baseline, each as a plain linear program."""
     rng = np.random.default_rng(seed)
-    rule = PayRule(floor=0.8, cap=1.2, penalty_below=float(rng.choice([0.0, 0.5])), penalty_price=0.5)
+    share = (float(rng.choice([0.0, 0.5])), float(rng.choice([0.0, 0.6])))
+    rule = PayRule(floor=0.8, cap=1.2, beyond=share[0], penalty_below=share[1], penalty_price=0.5)
     moment = situation(
         steps=6, load_kw=rng.uniform(230, 330, 6), price=rng.uniform(0.2, 1.0, 6),
         battery_kwh=float(rng.uniform(20, 60)),
@@ -161,6 +162,8 @@ def test_the_floor_is_exact_against_every_way_to_decide(commitment: Commitment, 
     one = service(rule, commitment)
     plan = planned(devices(), [one], moment)
     assert plan.total_cost == pytest.approx(_best_of_all(one, moment), abs=1e-5)
+    statement = settle(moment.events[0], imports_of(plan), rule, commitment)
+    assert plan.cost["demand_response"] == pytest.approx(-float(statement.paid), abs=0.01 * len(statement.lines))
 
 
 def _best_of_all(one: DemandResponse, moment: Situation) -> float:
@@ -182,7 +185,7 @@ def _best_of_all(one: DemandResponse, moment: Situation) -> float:
             if way == "paid":
                 lower[column(block.full[u])] = one.pay.floor
             else:
-                upper[column(block.full[u])] = 0.0
+                upper[column(block.full[u])] = upper[column(block.beyond[u])] = 0.0
         found.append(solve(_bounded(program, lower, upper)))
     return min(solution.objective for solution in found if solution.status is Status.OPTIMAL)
 

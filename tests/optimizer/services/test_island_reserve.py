@@ -28,7 +28,7 @@ def test_what_two_hours_of_forty_kilowatts_need_stays_in_the_battery() -> None:
     assert plan.states["battery1"]["energy_kwh"].min() == pytest.approx(120.0)
     assert plan.cost["island_reserve"] == pytest.approx(0.0, abs=1e-9)
     free = planned(parts, [], moment)
-    assert free.states["battery1"]["energy_kwh"].min() == pytest.approx(76.25, abs=0.01)  # 100 kW at 0.8
+    assert free.states["battery1"]["energy_kwh"].min() == pytest.approx(55.0)  # 100 kW at 0.8
 
 
 def test_power_limits_the_reserve_where_energy_would_do() -> None:
