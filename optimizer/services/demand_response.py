@@ -39,6 +39,8 @@ from optimizer.time_grid import Array, GridShape, TimeGrid
 
 PAID, PENALTY, BROKEN = "demand_response", "demand_response_penalty", "demand_response_shortfall"
 """Names in the cost table."""
+OF_UNITS = ("given_kw", "bid_kw", "called", "most_share", "below_limit_kw", "paid_per_share", "lack_per_share")
+"""Parameters of what is measured by itself."""
 ROUNDING_KW = 5e-7
 """A meter's kW are settled to the millionth: a response this much below the floor rounds up to it."""
 
@@ -59,7 +61,7 @@ class PayRule(BaseModel):
     """Price of what is missing, as a share of the price [-]."""
 
     @model_validator(mode="after")
-    def _floor_below_cap(self) -> Self:
+    def _penalty_has_a_price(self) -> Self:
         if self.penalty_below > 0 and self.penalty_price == 0:
             raise ValueError("penalty_below needs a penalty_price: add it, or leave both out")
         return self
@@ -95,21 +97,21 @@ class DemandResponse(Service):
         units = range(self._units(shape.near))
         imported = site.ports[site.connection].flows["import_kw"]
         block.weight = pyo.Param(pairs, mutable=True, initialize=0.0)
-        for name in (
-            "given_kw",
-            "bid_kw",
-            "called",
-            "most_share",
-            "below_limit_kw",
-            "paid_per_share",
-            "lack_per_share",
-        ):
+        for name in OF_UNITS:
             block.add_component(name, pyo.Param(units, mutable=True, initialize=0.0))
         block.below_kw = pyo.Var(units, bounds=lambda b, u: (0, b.below_limit_kw[u]))
         block.counted = pyo.Var(units, bounds=lambda b, u: (0, b.most_share[u]))
         block.full = pyo.Var(units, bounds=lambda b, u: (0, self.pay.cap * b.called[u]))
         block.beyond = pyo.Var(units, bounds=lambda b, u: (0, b.most_share[u] if self.pay.beyond else 0))
 
+        self._add_response(block, pairs, units, imported)
+        paid = [-block.paid_per_share[u] * (block.full[u] + self.pay.beyond * block.beyond[u]) for u in units]  # (8)
+        costs = [Cost(PAID, one) for one in paid]
+        costs += self._add_penalty(block, units) + self._add_commitment(block, units)
+        floor = (Semicontinuous(block.full, self.pay.floor),) if self.pay.floor > 0 else ()
+        return ServicePorts(tuple(costs), exclusive=((block.counted, block.below_kw),), semicontinuous=floor)
+
+    def _add_response(self, block: Any, pairs: list[tuple[int, int]], units: range, imported: Any) -> None:
         @block.Constraint(units)
         def counted_is_response(b: Any, u: int) -> Any:  # (1), (2)
             response = b.given_kw[u] - sum(b.weight[v, t] * imported[t] for v, t in _of(pairs, u))
@@ -124,12 +126,6 @@ class DemandResponse(Service):
             @block.Constraint(units)
             def nothing_beyond_without_the_floor(b: Any, u: int) -> Any:  # (5)
                 return self.pay.floor * b.beyond[u] <= b.most_share[u] * b.full[u]
-
-        paid = [-block.paid_per_share[u] * (block.full[u] + self.pay.beyond * block.beyond[u]) for u in units]  # (8)
-        costs = [Cost(PAID, one) for one in paid]
-        costs += self._add_penalty(block, units) + self._add_commitment(block, units)
-        floor = (Semicontinuous(block.full, self.pay.floor),) if self.pay.floor > 0 else ()
-        return ServicePorts(tuple(costs), exclusive=((block.counted, block.below_kw),), semicontinuous=floor)
 
     def _add_penalty(self, block: Any, units: range) -> list[Cost]:
         if self.pay.penalty_below == 0:
@@ -167,8 +163,7 @@ class DemandResponse(Service):
         most_kw = connection_of(devices).bounds_kw()[1]
         measured = self._measured(situation)
         units = self._units(near)
-        names = ("given_kw", "bid_kw", "called", "most_share", "below_limit_kw", "paid_per_share", "lack_per_share")
-        values = {name: np.zeros(units) for name in names}
+        values = {name: np.zeros(units) for name in OF_UNITS}
         weight = np.zeros((units, near))
         for u, unit in measured.items():
             weight[u] = unit.weight

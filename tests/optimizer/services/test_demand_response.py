@@ -21,6 +21,7 @@ from optimizer.services import DemandResponse
 from optimizer.services.demand_response import PAY_RULES, PayRule
 from optimizer.situation import Situation
 from optimizer.solver import Status, solve
+from optimizer.time_grid import TimeGrid
 from optimizer.verify import verify
 from settlement.demand_response import settle
 from tests.optimizer.services.small_site import START, call, devices, planned, situation, without_events
@@ -113,6 +114,29 @@ def test_an_event_under_way_counts_what_was_responded_before() -> None:
     plan = planned(devices(wear_cost_per_kwh=1.0), [service()], situation(events=[begun]))
     assert plan.flow("grid", "import_kw")[:2] == pytest.approx(300.0)
     assert plan.cost["demand_response"] == pytest.approx(-288.0)
+
+
+@pytest.mark.parametrize("commitment", ["energy", "power"])
+def test_cycle_after_cycle_the_event_brings_what_the_first_plan_said(commitment: Commitment) -> None:
+    """Ten quarter hours in closed loop, each plan seeing three hours; the event lies in the second hour."""
+    quarter, event, one = timedelta(minutes=15), call(80.0), service(commitment=commitment)
+    planner = Planner("small", devices(), (), [one])
+    energy, imported, promised = 60.0, [], None
+    for n in range(10):
+        now = START + n * quarter
+        responded = sum(300.0 - kw for kw in imported[4:8]) * 0.25
+        known = [replace(event, responded_kwh=responded)] if now < event.end else []
+        moment = situation(steps=12, load_kw=310.0, battery_kwh=energy, events=known)
+        plan = planner.plan(replace(moment, issued_at=now, grid=TimeGrid(now, 15, 12)))
+        assert isinstance(plan, Plan)
+        promised = plan.cost["demand_response"] if promised is None else promised
+        imported.append(float(plan.flow("grid", "import_kw")[0]))
+        energy = float(plan.states["battery1"]["energy_kwh"][1])
+    series = pd.Series(imported, pd.DatetimeIndex([START + n * quarter for n in range(10)]))
+    statement = settle(event, series, one.pay, commitment)
+    assert float(statement.paid) == pytest.approx(-promised, abs=0.05)
+    assert float(statement.paid) == pytest.approx(270.0, abs=0.05)  # 310 - 100 kW from the battery are 90 kW less
+    assert planner.rebuilds == ["first plan"]
 
 
 def test_the_part_of_an_event_beyond_the_plan_is_taken_as_bid() -> None:
