@@ -100,6 +100,20 @@ def connection_of(devices: Devices) -> Device:
     return next(device for device in devices.values() if "import_kw" in device.buses())
 
 
+def not_able(names: Sequence[str], kinds: Sequence[str], devices: Devices) -> list[tuple[str, Any, str]]:
+    """Devices that a service names and that cannot hold power back for it: field, value and what to do."""
+    found: list[tuple[str, Any, str]] = []
+    for place, name in enumerate(names):
+        device = devices.get(name)
+        if getattr(device, "kind", None) not in kinds:
+            what = " or ".join(kind.replace("_", " ") for kind in kinds)
+            found.append((f"devices.{place}", name, f"is no {what} of this site: correct the id or remove it"))
+        elif getattr(device, "discharge_limit_by_soc", ()) or getattr(device, "charge_limit_by_soc", ()):
+            message = "has power limits that change with its charge, which cannot be promised: remove it or the limits"
+            found.append((f"devices.{place}", name, message))
+    return found
+
+
 def gave_way(values: Array, times: Sequence[datetime], name: tuple[str, str, str]) -> tuple[GivenWay, ...]:
     """The greatest of (near,) amounts by which a limit gave way, and when it first did; empty when it was kept."""
     worst = float(np.max(values, initial=0.0))

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from optimizer.devices.base import Cost, DeviceId, Fraction, NotNegative, Positive
 from optimizer.plan import Plan
-from optimizer.services.base import Account, BuiltSite, Devices, Service, ServicePorts, gave_way
+from optimizer.services.base import Account, BuiltSite, Devices, Service, ServicePorts, gave_way, not_able
 from optimizer.situation import Situation
 from optimizer.time_grid import Array, GridShape, TimeGrid
 
@@ -90,12 +90,8 @@ class IslandReserve(Service):
         return Account({TERM: cost}, gave_way(short, grid.near_times, (self.id, "island_reserve", "kW")))
 
     def problems(self, devices: Devices) -> list[tuple[str, Any, str]]:
-        able, known = ("battery", "backup_generator"), _series_of(devices)
-        found: list[tuple[str, Any, str]] = [
-            (f"devices.{place}", name, "is no battery or backup generator of this site: correct the id or remove it")
-            for place, name in enumerate(self.devices)
-            if getattr(devices.get(name), "kind", None) not in able
-        ]
+        known = _series_of(devices)
+        found = not_able(self.devices, ("battery", "backup_generator"), devices)
         wrong = [load for load in self.critical_shares if f"{load}.demand_kw" not in known]
         message = "is no load of this site: correct the id or remove it"
         return found + [(f"critical_shares.{load}", load, message) for load in wrong]

@@ -32,7 +32,16 @@ from optimizer.balance import FeederLimit
 from optimizer.devices.base import Cost, Device, DeviceId, Headroom, NotNegative
 from optimizer.events import ReserveOffer, hours_inside, taken_and_left
 from optimizer.plan import GivenWay, Plan
-from optimizer.services.base import Account, BuiltSite, Devices, Service, ServicePorts, connection_of, gave_way
+from optimizer.services.base import (
+    Account,
+    BuiltSite,
+    Devices,
+    Service,
+    ServicePorts,
+    connection_of,
+    gave_way,
+    not_able,
+)
 from optimizer.situation import Situation
 from optimizer.time_grid import Array, GridShape
 
@@ -170,12 +179,7 @@ class ReserveCapacity(Service):
         return found[:1]
 
     def problems(self, devices: Devices) -> list[tuple[str, Any, str]]:
-        able = ("battery", "v2g_charger")
-        return [
-            (f"devices.{place}", name, "is no battery or V2G charger of this site: correct the id or remove it")
-            for place, name in enumerate(self.devices)
-            if getattr(devices.get(name), "kind", None) not in able
-        ]
+        return not_able(self.devices, ("battery", "v2g_charger"), devices)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from optimizer.devices import Battery
 from optimizer.services import CarbonLimit, DemandResponse, IslandReserve, ReserveCapacity
 from optimizer.services.demand_response import PAY_RULES, PayRule
 from site_configs.loader import check_site, load_site
@@ -88,7 +89,7 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
     assert "is used twice" in found["services.0.id"]
     assert found["services.1.devices.0 (island)"].startswith("is no battery or backup generator")
     assert found["services.1.critical_shares.x (island)"].startswith("is no load of this site")
-    assert found["services.2.devices.0 (reserve)"].startswith("is no battery or V2G charger")
+    assert found["services.2.devices.0 (reserve)"].startswith("is no battery or v2g charger")
     assert any(path.startswith("services.3") for path in found)
     assert any("penalty_price" in message for message in found.values())
 
@@ -100,6 +101,20 @@ def test_a_refused_device_is_not_held_against_the_service_that_names_it(tmp_path
     data["devices"][2]["capacity_kwh"] = -1
     path.write_text(yaml.safe_dump(data), encoding="utf-8")
     assert list(messages(path)) == ["devices.2.capacity_kwh (battery1)"]
+
+
+def test_a_battery_whose_power_changes_with_its_charge_is_not_promised() -> None:
+    class Curved(Battery):
+        discharge_limit_by_soc: tuple[tuple[float, float], ...] = ((0.1, 0.3), (0.4, 1.0))
+
+    curved = Curved(id="battery1", capacity_kwh=200, charge_limit_kw=90, discharge_limit_kw=90)
+    for service in (
+        ReserveCapacity(id="reserve", devices=("battery1",)),
+        IslandReserve(id="island", hours=1, devices=("battery1",)),
+    ):
+        ((field, value, message),) = service.problems({"battery1": curved})
+        assert (field, value) == ("devices.0", "battery1")
+        assert "cannot be promised" in message
 
 
 def test_carbon_is_priced_by_the_site_or_by_the_device(tmp_path: Path) -> None:
