@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
 from optimizer.compiled import AffineEntries, AffineVector, CompiledModel, ParameterVector
 from optimizer.devices.base import ON_OFF_EXACT_STEPS, PART_LOAD_EXACT_STEPS, Carrier, Cost, Device, Ports
 from optimizer.program import Places
+from optimizer.services.base import BuiltSite, Service, ServicePorts
 from optimizer.time_grid import Array, GridShape
 
 
@@ -44,6 +45,7 @@ class Model:
     """Either-or conditions; least part loads that are parameters at their first values."""
     least: AffineVector
     """Least part loads of those choices that have one, in their order."""
+    service_ports: Mapping[str, ServicePorts] = field(default_factory=dict)
 
     def choices_at(self, parameters: Array) -> Choices:
         """The either-or conditions as they are at these parameter values."""
@@ -55,7 +57,11 @@ class Model:
 
 
 def build(
-    devices: Sequence[Device], feeders: Sequence[FeederLimit], shape: GridShape, exactness: Exactness | None = None
+    devices: Sequence[Device],
+    feeders: Sequence[FeederLimit],
+    shape: GridShape,
+    exactness: Exactness | None = None,
+    services: Sequence[Service] = (),
 ) -> Model:
     """The whole site as rows: devices offer flows, balances add them up."""
     model = pyo.ConcreteModel()
@@ -68,11 +74,19 @@ def build(
     balances = add_balances(model.site, flows, shape)
     add_generation_limits(model.site, flows, shape)
     add_feeder_limits(model.site, flows, feeders, shape)
+    site = BuiltSite({device.id: device for device in devices}, ports, tuple(feeders))
+    model.service = pyo.Block([service.id for service in services])
+    sold = {service.id: service.add_to(model.service[service.id], site, shape) for service in services}
     costs = tuple(cost for port in ports.values() for cost in port.costs)
-    parameters = ParameterVector({device.id: model.device[device.id] for device in devices})
+    costs += tuple(cost for port in sold.values() for cost in port.costs)
+    blocks = {device.id: model.device[device.id] for device in devices}
+    parameters = ParameterVector({**blocks, **{service.id: model.service[service.id] for service in services}})
     compiled = CompiledModel(parameters, model, costs)
-    choices, least = _choices(ports, compiled, shape, exactness or Exactness())
-    return Model(shape, model, ports, flows, balances, costs, _terms(costs, shape), compiled, choices, least)
+    least = AffineEntries(parameters)
+    own = _device_choices(ports, compiled, shape, exactness or Exactness(), least)
+    choices = Choices([*own, *_service_choices(sold, compiled, least)])
+    terms = _terms(costs, shape)
+    return Model(shape, model, ports, flows, balances, costs, terms, compiled, choices, least.freeze(), sold)
 
 
 def _terms(costs: Sequence[Cost], shape: GridShape) -> tuple[tuple[str, ...], Places]:
@@ -82,12 +96,11 @@ def _terms(costs: Sequence[Cost], shape: GridShape) -> tuple[tuple[str, ...], Pl
     return names, np.asarray([names.index(name) for name in of_cost], dtype=np.intp)
 
 
-def _choices(
-    ports: Mapping[str, Ports], compiled: CompiledModel, shape: GridShape, exactness: Exactness
-) -> tuple[Choices, AffineVector]:
+def _device_choices(
+    ports: Mapping[str, Ports], compiled: CompiledModel, shape: GridShape, exactness: Exactness, least: AffineEntries
+) -> list[Choice]:
     """Either-or conditions: one direction at a time in every near step, least part loads in the first hours."""
     found: list[Choice] = []
-    least = AffineEntries(compiled.parameters)
     exact = range(min(shape.near, exactness.part_load_steps))
     near_decisions = range(min(shape.near, exactness.on_off_steps))
     for device, port in ports.items():
@@ -104,4 +117,18 @@ def _choices(
         for decision in port.decisions:
             family = f"{device}.on_off"
             found += [WholeNumber(compiled.column(decision[t]), family) for t in near_decisions]
-    return Choices(found), least.freeze()
+    return found
+
+
+def _service_choices(ports: Mapping[str, ServicePorts], compiled: CompiledModel, least: AffineEntries) -> list[Choice]:
+    """Of services every either-or condition is exact: they decide whether something is paid at all."""
+    found: list[Choice] = []
+    for service, port in ports.items():
+        for a, b in port.exclusive:
+            found += [OneOf(compiled.column(a[i]), compiled.column(b[i]), f"{service}.counted") for i in a]
+        for part in port.semicontinuous:
+            for i in part.variable:
+                least.add(part.minimum)
+                column = compiled.column(part.variable[i])
+                found.append(ZeroOrAtLeast(column, part.minimum, f"{service}.floor", may_cycle=False))
+    return found

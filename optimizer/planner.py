@@ -23,6 +23,7 @@ from optimizer.exact import solve_exactly
 from optimizer.model import Model, build
 from optimizer.plan import Plan
 from optimizer.reading import Reading
+from optimizer.services.base import Service
 from optimizer.situation import Situation
 from optimizer.stability import Wish, nearest
 from optimizer.time_grid import GridShape
@@ -38,10 +39,17 @@ class NoPlan:
 class Planner:
     """Plans one site. Keeps the built model between calls, and nothing else that could change an answer."""
 
-    def __init__(self, site: str, devices: Sequence[Device], feeders: Sequence[FeederLimit] = ()) -> None:
+    def __init__(
+        self,
+        site: str,
+        devices: Sequence[Device],
+        feeders: Sequence[FeederLimit] = (),
+        services: Sequence[Service] = (),
+    ) -> None:
         self.site = site
         self.devices = tuple(devices)
         self.feeders = tuple(feeders)
+        self.services = tuple(services)
         self.rebuilds: list[str] = []
         """Why the model was built, each time it was."""
         self._model: Model | None = None
@@ -56,6 +64,8 @@ class Planner:
         model = self.model_for(situation.shape)
         conditions = {device.id: device.conditions(situation) for device in self.devices}
         inputs = {device.id: device.inputs(situation, conditions[device.id]) for device in self.devices}
+        by_id = {device.id: device for device in self.devices}
+        inputs |= {service.id: service.inputs(situation, by_id) for service in self.services}
         parameters = model.compiled.parameters.values(inputs)
         program = model.compiled.program(parameters)
         either_or = model.choices_at(parameters)
@@ -68,7 +78,7 @@ class Planner:
         choices = Choices(answer.enforced) if answer.cycling else either_or
         answer = replace(answer, solution=nearest(program, choices, answer.solution, wish, left_s))
         solved = time.perf_counter()
-        reading = Reading(self.devices, model, situation, conditions, parameters, answer)
+        reading = Reading(self.devices, model, situation, conditions, parameters, answer, self.services)
         took = {"update": (updated - began) * 1e3, "solve": (solved - updated) * 1e3}
         return replace(reading.plan(), time_ms=took)
 
@@ -77,7 +87,7 @@ class Planner:
         if self._model is None or self._model.shape != shape:
             why = "first plan" if self._model is None else f"{self._model.shape} became {shape}"
             self.rebuilds.append(why)
-            self._model = build(self.devices, self.feeders, shape)
+            self._model = build(self.devices, self.feeders, shape, services=self.services)
         return self._model
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from optimizer.balance import FeederLimit
 from optimizer.devices.base import Device
 from optimizer.plan import Plan
+from optimizer.services.accounts import service_violations
+from optimizer.services.base import Service
 from optimizer.situation import Situation
 from optimizer.time_grid import Array
 
@@ -37,7 +39,11 @@ class Violation:
 
 
 def verify(
-    devices: Sequence[Device], feeders: Sequence[FeederLimit], situation: Situation, plan: Plan
+    devices: Sequence[Device],
+    feeders: Sequence[FeederLimit],
+    situation: Situation,
+    plan: Plan,
+    services: Sequence[Service] = (),
 ) -> tuple[Violation, ...]:
     """Every violation found; empty for a plan that may be sent."""
     wrong_shape = _shape_violations(devices, situation, plan)
@@ -47,6 +53,8 @@ def verify(
     found += _generation_violations(devices, plan)
     for device in devices:
         found += _physics_violations(device, situation, plan)
+    if not found:
+        found = [Violation(*one) for one in service_violations(services, devices, feeders, situation, plan)]
     return tuple(found)
 
 

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from optimizer.devices import AnyDevice
 from optimizer.devices.base import Device
 from optimizer.errors import InputError, Problem
+from optimizer.services import AnyService
+from optimizer.services.base import Service
 from site_configs.carbon import factor
 from site_configs.problems import problems_of, shown
 from site_configs.site import Site, TariffChoice
@@ -25,10 +27,11 @@ from site_configs.tariff_table import TariffTable
 from site_configs.yaml_text import parse_yaml
 
 GRID_KIND = "grid_connection"
-RESERVED_IDS = ("weather", "market", "meter")
-"""First parts of series names that are not devices."""
+RESERVED_IDS = ("weather", "market", "meter", "carbon_price")
+"""First parts of series names that are not devices, and the name of the site's own price of carbon."""
 
 _DEVICE: TypeAdapter[AnyDevice] = TypeAdapter(AnyDevice)
+_SERVICE: TypeAdapter[AnyService] = TypeAdapter(AnyService)
 
 
 class CheckError(BaseModel):
@@ -137,6 +140,8 @@ class _Draft:
     feeders: tuple[tuple[int, dict[str, Any]], ...]
     parts: tuple[_Part, ...]
     tariff: TariffChoice | None
+    services: tuple[tuple[int, Service], ...]
+    """Services that the schema accepts, with their places in the file."""
 
     def section(self, name: str) -> dict[str, Any]:
         section = self.data.get(name)
@@ -154,7 +159,10 @@ Finding = tuple[str, Any, str]
 def _draft(data: dict[str, Any]) -> _Draft:
     devices = _mappings(data.get("devices"))
     parts = tuple(part for place, item in devices if (part := _part(place, item)) is not None)
-    return _Draft(data, devices, _mappings(data.get("feeders")), parts, _tariff_choice(data.get("tariff")))
+    services = tuple(
+        (place, service) for place, item in _mappings(data.get("services")) if (service := _service(item)) is not None
+    )
+    return _Draft(data, devices, _mappings(data.get("feeders")), parts, _tariff_choice(data.get("tariff")), services)
 
 
 def _mappings(value: Any) -> tuple[tuple[int, dict[str, Any]], ...]:
@@ -169,6 +177,13 @@ def _part(place: int, item: dict[str, Any]) -> _Part | None:
         return None
 
 
+def _service(item: dict[str, Any]) -> Service | None:
+    try:
+        return _SERVICE.validate_python(item)
+    except ValidationError:
+        return None
+
+
 def _tariff_choice(value: Any) -> TariffChoice | None:
     try:
         return TariffChoice.model_validate(value)
@@ -179,13 +194,15 @@ def _tariff_choice(value: Any) -> TariffChoice | None:
 def _unique_ids(draft: _Draft) -> Iterator[Finding]:
     named = [("devices", place, item.get("id")) for place, item in draft.devices]
     named += [("feeders", place, item.get("id")) for place, item in draft.feeders]
+    named += [("services", place, item.get("id")) for place, item in _mappings(draft.data.get("services"))]
     first: dict[str, str] = {}
     for section, place, name in named:
         path = f"{section}.{place}.id"
         if not isinstance(name, str):
             continue
         if name in first:
-            yield path, name, f"is used twice (first at {first[name]}): give every device and feeder its own id"
+            message = f"is used twice (first at {first[name]}): give every device, feeder and service its own id"
+            yield path, name, message
         if name in RESERVED_IDS:
             yield path, name, f"is reserved for series of the site ({', '.join(RESERVED_IDS)}): choose another id"
         first.setdefault(name, path)
@@ -331,6 +348,28 @@ def _carbon_factor_exists(draft: _Draft) -> Iterator[Finding]:
         yield from (("carbon", problem.value, problem.message) for problem in error.problems)
 
 
+def _services_fit(draft: _Draft) -> Iterator[Finding]:
+    """What each service finds missing; ids of devices that the schema refused are not held against it."""
+    devices = {part.device.id: part.device for part in draft.parts}
+    refused = set(draft.device_ids) - set(devices)
+    for place, service in draft.services:
+        for field, value, message in service.problems(devices):
+            if value not in refused:
+                yield f"services.{place}.{field} ({service.id})", value, message
+
+
+def _carbon_is_priced_once(draft: _Draft) -> Iterator[Finding]:
+    """The site's price of carbon covers every fuel: a device with a price of its own would pay it twice."""
+    price = draft.section("carbon").get("price_per_kg")
+    if not isinstance(price, int | float) or price <= 0:
+        return
+    for part in draft.parts:
+        own = getattr(part.device, "carbon_price_per_kg", 0.0)
+        if own > 0:
+            path = f"devices.{part.place}.carbon_price_per_kg ({part.device.id})"
+            yield path, own, f"carbon.price_per_kg = {price} prices this fuel already: remove one of them"
+
+
 CROSS_CHECKS: tuple[Callable[[_Draft], Iterator[Finding]], ...] = (
     _unique_ids,
     _one_grid_connection,
@@ -342,4 +381,6 @@ CROSS_CHECKS: tuple[Callable[[_Draft], Iterator[Finding]], ...] = (
     _tariff_exists,
     _contract_is_declared,
     _carbon_factor_exists,
+    _services_fit,
+    _carbon_is_priced_once,
 )

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model
 
 from optimizer.devices import AnyDevice
 from optimizer.devices.base import DeviceId, Efficiency, NotNegative, Positive
+from optimizer.services import AnyService
 from site_configs.custom_tariff import CustomTariff
 from site_configs.tariff_table import STRICT
 
@@ -92,6 +93,8 @@ class CarbonChoice(BaseModel):
     """Where that factor was read."""
     data_year: int | None = None
     """Year of the data behind the factor; the latest announced when absent."""
+    price_per_kg: NotNegative = 0.0
+    """Price at which the plan counts emissions of import and fuel [money/kgCO2]; in no bill and no statement."""
 
 
 class Feeder(BaseModel):
@@ -162,6 +165,8 @@ class Site(BaseModel):
     carbon: CarbonChoice
     devices: tuple[AnyDevice, ...] = Field(min_length=1)
     feeders: tuple[Feeder, ...] = ()
+    services: tuple[AnyService, ...] = ()
+    """What the site does for the grid or holds for itself beside its own supply."""
     control: Control = Control()
 
     @property

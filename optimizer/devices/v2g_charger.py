@@ -48,6 +48,7 @@ from optimizer.devices.base import (
     Direction,
     Efficiency,
     Fraction,
+    Headroom,
     NotNegative,
     PhysicalState,
     Ports,
@@ -266,6 +267,20 @@ class V2gCharger(Device):
                 *([Slack("energy_at_once", block.late_kwh, "kWh")] if late else []),
             ),
             stored_value=block.energy_balance,
+            headroom=self._headroom(block),
+        )
+
+    def _headroom(self, block: Any) -> Headroom:
+        """What the driver was promised is not held back for others."""
+        return Headroom(
+            up_kw=lambda t: block.discharge_max_kw[t] - block.discharge_kw[t] + block.charge_kw[t],
+            down_kw=lambda t: block.charge_max_kw[t] - block.charge_kw[t] + block.discharge_kw[t],
+            above_least_kwh=lambda t: (
+                block.energy_kwh[t + 1] - block.floor_kwh[t],
+                block.energy_kwh[t + 1] + block.missed_kwh[t] - block.target_kwh[t],
+            ),
+            below_most_kwh=lambda t: block.full_kwh[t] - block.energy_kwh[t + 1],
+            discharge_efficiency=self.discharge_efficiency,
         )
 
     def _add_at_once(self, block: Any, steps: range) -> list[Cost]:

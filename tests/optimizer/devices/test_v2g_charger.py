@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from optimizer.balance import FeederLimit
-from optimizer.choices import ZeroOrAtLeast
+from optimizer.choices import Choices, ZeroOrAtLeast
 from optimizer.devices import AnyDevice, GridConnection, Load, V2gCharger
 from optimizer.devices.v2g_charger import step
 from optimizer.exact import solve_exactly
@@ -121,7 +121,7 @@ def test_a_least_charging_power_is_kept_where_machines_have_to_cycle() -> None:
         row_lower=np.array([low for low, _ in rows]), row_upper=np.array([high for _, high in rows]),
         start=np.array([0, 1, 2], dtype=np.int32), index=np.array([0, 1], dtype=np.int32), value=np.ones(2),
     )  # fmt: skip
-    choices = (ZeroOrAtLeast(0, 5.0, "machine"), ZeroOrAtLeast(1, 5.0, "charger", may_cycle=False))
+    choices = Choices((ZeroOrAtLeast(0, 5.0, "machine"), ZeroOrAtLeast(1, 5.0, "charger", may_cycle=False)))
     answer = solve_exactly(program, choices, 10.0)
     assert answer.cycling
     assert answer.solution.x == pytest.approx([3.0, 0.0])
