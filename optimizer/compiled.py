@@ -159,6 +159,9 @@ class Program:
     value: Array
 
 
+Places = NDArray[np.intp]
+
+
 class CompiledModel:
     """The arrays of a model as functions of its parameters."""
 
@@ -167,12 +170,26 @@ class CompiledModel:
         self.columns: dict[int, int] = {}
         self.column_names: list[str] = []
         self.rows: dict[int, int] = {}
+        self._places: dict[int, Places] = {}
         self._read_columns(model)
         self._read_rows(model)
         self._read_costs(list(costs))
 
     def column(self, variable: Any) -> int:
         return self.columns[id(variable)]
+
+    def columns_of(self, indexed: Any) -> Places:
+        """The columns of an indexed variable, in the order of its index."""
+        return self._places_of(self.columns, indexed)
+
+    def rows_of(self, indexed: Any) -> Places:
+        """The rows of an indexed constraint, in the order of its index."""
+        return self._places_of(self.rows, indexed)
+
+    def _places_of(self, among: Mapping[int, int], indexed: Any) -> Places:
+        if id(indexed) not in self._places:
+            self._places[id(indexed)] = np.asarray([among[id(data)] for data in indexed.values()], dtype=np.intp)
+        return self._places[id(indexed)]
 
     def _read_columns(self, model: Any) -> None:
         lower, upper = AffineEntries(self.parameters), AffineEntries(self.parameters)

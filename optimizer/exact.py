@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass, replace
 from itertools import count
 
+from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
 from optimizer.compiled import Program
-from optimizer.solver import MIP_GAP, Choice, OneOf, Solution, Status, WholeNumber, ZeroOrAtLeast, is_kept, solve
+from optimizer.solver import MIP_GAP, Solution, Status, solve
 
 WHOLE_FAMILY_FROM_SOLVE = {ZeroOrAtLeast: 1, WholeNumber: 2, OneOf: 2}
 """After this many solves a device that broke a condition has it enforced in all its steps. Part loads move to the next
@@ -26,28 +27,28 @@ class Answer:
     """True when machines have to run below their least part load, because nothing else is feasible."""
 
 
-def solve_exactly(program: Program, choices: tuple[Choice, ...], deadline_s: float, gap: float = MIP_GAP) -> Answer:
+def solve_exactly(program: Program, choices: Choices, deadline_s: float, gap: float = MIP_GAP) -> Answer:
     """Linear first; either-or conditions that the answer breaks are enforced, until none is broken.
 
     Where minimum part loads leave no answer at all, they are given up (machines then cycle) before anything else.
     """
     until = time.perf_counter() + deadline_s
     answer = _enforce(program, choices, until, gap)
-    strict = tuple(choice for choice in choices if not isinstance(choice, ZeroOrAtLeast))
+    strict = Choices(choice for choice in choices if not isinstance(choice, ZeroOrAtLeast))
     if answer.solution.status is not Status.INFEASIBLE or len(strict) == len(choices):
         return answer
     loose = _enforce(program, strict, until, gap)
     return replace(loose, solves=answer.solves + loose.solves, cycling=True)
 
 
-def _enforce(program: Program, choices: tuple[Choice, ...], until: float, gap: float) -> Answer:
+def _enforce(program: Program, choices: Choices, until: float, gap: float) -> Answer:
     """Adds what the last answer broke: the broken steps alone at first, later whole families, so that it ends soon."""
     enforced: tuple[Choice, ...] = ()
     for solves in count(1):
         solution = solve(program, enforced, time_limit_s=max(0.05, until - time.perf_counter()), gap=gap)
         if not solution.usable:
             return Answer(solution, solves, enforced)
-        broken = tuple(choice for choice in choices if not is_kept(choice, solution.x))
+        broken = choices.broken(solution.x)
         if not broken:
             return Answer(solution, solves, enforced)
         missing = set(broken) - set(enforced)

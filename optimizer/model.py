@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyomo.environ as pyo
 
 from optimizer.balance import BusFlow, FeederLimit, add_balances, add_feeder_limits, add_generation_limits, bus_flows
-from optimizer.compiled import CompiledModel, ParameterVector
+from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
+from optimizer.compiled import CompiledModel, ParameterVector, Places
 from optimizer.devices.base import ON_OFF_EXACT_STEPS, Carrier, Cost, Device, Ports
-from optimizer.solver import Choice, OneOf, WholeNumber, ZeroOrAtLeast
 from optimizer.time_grid import GridShape
 
 
@@ -35,8 +36,10 @@ class Model:
     flows: tuple[BusFlow, ...]
     balances: Mapping[Carrier, Any]
     costs: tuple[Cost, ...]
+    terms: tuple[tuple[str, ...], Places]
+    """Names in the cost table, and for each cost its place among them."""
     compiled: CompiledModel
-    choices: tuple[Choice, ...]
+    choices: Choices
 
 
 def build(
@@ -57,12 +60,17 @@ def build(
     parameters = ParameterVector({device.id: model.device[device.id] for device in devices})
     compiled = CompiledModel(parameters, model, costs)
     choices = _choices(ports, compiled, shape, exactness or Exactness())
-    return Model(shape, model, ports, flows, balances, costs, compiled, choices)
+    return Model(shape, model, ports, flows, balances, costs, _terms(costs, shape), compiled, choices)
 
 
-def _choices(
-    ports: Mapping[str, Ports], compiled: CompiledModel, shape: GridShape, exactness: Exactness
-) -> tuple[Choice, ...]:
+def _terms(costs: Sequence[Cost], shape: GridShape) -> tuple[tuple[str, ...], Places]:
+    """The coarse steps' costs stand under one name, `tail`."""
+    of_cost = ["tail" if cost.step is not None and cost.step >= shape.near else cost.term for cost in costs]
+    names = tuple(dict.fromkeys(of_cost))
+    return names, np.asarray([names.index(name) for name in of_cost], dtype=np.intp)
+
+
+def _choices(ports: Mapping[str, Ports], compiled: CompiledModel, shape: GridShape, exactness: Exactness) -> Choices:
     """Either-or conditions: one direction at a time in every near step, least part loads in the first hours."""
     found: list[Choice] = []
     exact = range(min(shape.near, exactness.part_load_steps))
@@ -77,4 +85,4 @@ def _choices(
         for decision in port.decisions:
             family = f"{device}.on_off"
             found += [WholeNumber(compiled.column(decision[t]), family) for t in near_decisions]
-    return tuple(found)
+    return Choices(found)

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optimizer.balance import FeederLimit
+from optimizer.choices import Choices
 from optimizer.compiled import Program
 from optimizer.devices.base import Device
 from optimizer.exact import solve_exactly
@@ -87,7 +88,7 @@ class Planner:
             return NoPlan(f"{answer.solution.status.value}: {answer.solution.detail}")
         left_s = max(0.05, deadline_s - (time.perf_counter() - updated))
         wanted = _of_last_plan(model, situation, last_plan)
-        choices = answer.enforced if answer.cycling else whole.choices
+        choices = Choices(answer.enforced) if answer.cycling else whole.choices
         solution = nearest(whole.program, choices, answer.solution, wanted, left_s)
         solved = time.perf_counter()
         central, answer = prepared[0], replace(answer, solution=whole.central(solution))

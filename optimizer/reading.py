@@ -76,28 +76,19 @@ class Reading:
         return found | derived
 
     def _values(self, variable: Any, count: int) -> Array:
-        columns = [self.model.compiled.column(variable[t]) for t in range(count)]
-        return self.answer.solution.x[columns]
+        return self.answer.solution.x[self.model.compiled.columns_of(variable)[:count]]
 
-    def _dual(self, row: Any, step: int) -> float:
-        return float(self.answer.solution.row_dual[self.model.compiled.rows[id(row[step])]])
+    def _duals(self, rows: Any, count: int) -> Array:
+        return self.answer.solution.row_dual[self.model.compiled.rows_of(rows)[:count]]
 
     def _shadow_prices(self) -> dict[str, Array]:
-        hours = self.situation.grid.step_hours
-        near = range(self.situation.grid.near)
-        return {
-            carrier: np.asarray([self._dual(row, t) / hours for t in near])
-            for carrier, row in self.model.balances.items()
-        }
+        near, hours = self.situation.grid.near, self.situation.grid.step_hours
+        return {carrier: self._duals(rows, near) / hours for carrier, rows in self.model.balances.items()}
 
     def _cost_table(self) -> dict[str, float]:
         values = self.model.compiled.cost_values(self.parameters, self.answer.solution.x)
-        table: dict[str, float] = {}
-        for cost, value in zip(self.model.costs, values, strict=True):
-            in_tail = cost.step is not None and cost.step >= self.situation.grid.near
-            term = "tail" if in_tail else cost.term
-            table[term] = table.get(term, 0.0) + float(value)
-        return table
+        names, place = self.model.terms
+        return dict(zip(names, np.bincount(place, weights=values, minlength=len(names)).tolist(), strict=True))
 
     def _grid_limit(self) -> float | None:
         """The least planned peak of the demand lines that apply now: import below it costs no demand charge.
@@ -156,7 +147,7 @@ class Reading:
         power = device.target_kw(asked) or 0.0
         stored = self.model.ports[device.id].stored_value
         if stored is not None:
-            return reasons.store_reason(power, price, -self._dual(stored, 0))
+            return reasons.store_reason(power, price, -float(self._duals(stored, 1)[0]))
         if target < device.bounds_kw()[1] and "available_kw" in here:
             return reasons.curtailed_reason(target)
         return reasons.flow_reason(power, carrier, price)

@@ -24,12 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from optimizer.choices import Choice, Choices, OneOf
 from optimizer.compiled import INFINITY, Program
 from optimizer.devices.base import Device
 from optimizer.model import Model
 from optimizer.plan import ScenarioOutcome
 from optimizer.situation import Situation, Uncertainty
-from optimizer.solver import Choice, OneOf, Solution
+from optimizer.solver import Solution
+from optimizer.time_grid import Array
 
 Columns = NDArray[np.int32]
 
@@ -72,7 +74,7 @@ class Stack:
     """The copies as one program, and the way back from its answer."""
 
     program: Program
-    choices: tuple[Choice, ...]
+    choices: Choices
     copies: tuple[Program, ...]
     columns: tuple[Columns, ...]
     """By copy: where its columns stand in `program`."""
@@ -84,7 +86,20 @@ class Stack:
             return solution
         rows = len(self.copies[0].row_lower)
         duals = solution.row_dual[: rows * len(self.copies)].reshape(len(self.copies), rows)
-        return replace(solution, x=solution.x[self.columns[0]], row_dual=duals.sum(axis=0))
+        return replace(
+            solution,
+            x=solution.x[self.columns[0]],
+            row_dual=duals.sum(axis=0),
+            col_dual=self._reduced(solution.col_dual),
+        )
+
+    def _reduced(self, col_dual: Array) -> Array:
+        """Reduced costs as the shadow prices: own columns of all copies together, shared ones as they are."""
+        if not len(col_dual):
+            return col_dual
+        own, other = self.columns[0], self.columns[1]
+        together = np.sum([col_dual[at] for at in self.columns], axis=0)
+        return np.where(own == other, col_dual[own], together)
 
     def outcome(self, solution: Solution) -> ScenarioOutcome | None:
         if self.risk is None:
@@ -96,9 +111,7 @@ class Stack:
         return ScenarioOutcome(tuple(costs), self.risk.risk_weight, self.risk.risk_level)
 
 
-def stack(
-    programs: Sequence[Program], choices: tuple[Choice, ...], shared: frozenset[int], risk: Uncertainty | None
-) -> Stack:
+def stack(programs: Sequence[Program], choices: Choices, shared: frozenset[int], risk: Uncertainty | None) -> Stack:
     """One program for all courses; without `risk` the only program as it is."""
     if risk is None:
         (alone,) = programs
@@ -106,7 +119,7 @@ def stack(
     columns = _columns(len(programs[0].cost), len(programs), shared)
     joined = _with_risk(_joined(programs, columns), programs, columns, risk)
     copied = [_moved(choice, at, number) for number, at in enumerate(columns) for choice in choices]
-    return Stack(joined, tuple(dict.fromkeys(copied)), tuple(programs), columns, risk)
+    return Stack(joined, Choices(dict.fromkeys(copied)), tuple(programs), columns, risk)
 
 
 def _columns(count: int, copies: int, shared: frozenset[int]) -> tuple[Columns, ...]:

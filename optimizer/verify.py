@@ -6,7 +6,8 @@ stores go through the planned states, every bus balances, and nothing is negativ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from optimizer.balance import FeederLimit
 from optimizer.devices.base import Device
 from optimizer.plan import Plan
 from optimizer.situation import Situation
+from optimizer.time_grid import Array
 
 TOLERANCE_KW = 1e-5
 """How far a flow or an energy may be from its physics; balances are held to a tenth of it."""
@@ -143,20 +145,33 @@ def _physics_violations(device: Device, situation: Situation, plan: Plan) -> lis
         )
         if outside:
             return outside
-    flows = {flow.quantity: flow.kw for flow in plan.flows if flow.device == device.id}
-    for t in range(plan.grid.near):
-        asked = {quantity: float(kw[t]) for quantity, kw in flows.items()}
-        here = {name: float(values[t]) for name, values in conditions.items()}
-        response = device.step(asked, state, here, situation.grid.step_hours)
-        missing = _difference(response.flows, asked)
-        if missing > TOLERANCE_KW:
+    hours = situation.grid.step_hours
+    flows = _by_step({flow.quantity: flow.kw for flow in plan.flows if flow.device == device.id}, plan.grid.near)
+    ends = _by_step({name: values[1:] for name, values in states.items()}, plan.grid.near)
+    for t, (asked, here, end) in enumerate(zip(flows, _by_step(conditions, plan.grid.near), ends, strict=True)):
+        response = device.step(asked, state, here, hours)
+        if (missing := _difference(response.flows, asked)) > TOLERANCE_KW:
             return [Violation(device.id, "asks what the device cannot do", t, missing)]
-        missing = _difference(response.state, {name: float(values[t + 1]) for name, values in states.items()})
-        if missing > TOLERANCE_KW:
+        if (missing := _difference(response.state, end)) > TOLERANCE_KW:
             return [Violation(device.id, "goes to a state that physics does not reach", t, missing)]
-        state = {name: float(values[t + 1]) for name, values in states.items()}
+        state = end
     return []
 
 
-def _difference(real: dict[str, float], planned: dict[str, float]) -> float:
-    return max((abs(real[name] - planned.get(name, 0.0)) for name in real), default=0.0)
+def _by_step(series: Mapping[str, Array], steps: int) -> list[dict[str, float]]:
+    """The values of each step by name."""
+    if not series:
+        return [{} for _ in range(steps)]
+    columns = [values[:steps].tolist() for values in series.values()]
+    return [dict(zip(series, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _difference(real: Mapping[str, float], planned: Mapping[str, float]) -> float:
+    worst = 0.0
+    for name, value in real.items():
+        distance = abs(value - planned.get(name, 0.0))
+        if distance > worst:
+            worst = distance
+        elif math.isnan(distance):
+            return math.inf
+    return worst

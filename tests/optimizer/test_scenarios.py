@@ -140,7 +140,9 @@ def test_without_an_answer_in_time_the_central_course_is_planned_for(monkeypatch
     def too_slow_for_many(program, choices, deadline_s):  # type: ignore[no-untyped-def]
         if len(program.cost) > columns:
             nothing = np.empty(0)
-            return Answer(Solution(Status.NO_ANSWER, nothing, nothing, np.nan, np.nan, "Time limit reached"), 1)
+            return Answer(
+                Solution(Status.NO_ANSWER, nothing, nothing, nothing, np.nan, np.nan, "Time limit reached"), 1
+            )
         return solve_exactly(program, choices, deadline_s)
 
     monkeypatch.setattr(optimizer.planner, "solve_exactly", too_slow_for_many)
