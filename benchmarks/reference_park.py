@@ -1,9 +1,9 @@
 """The reference park: 3 batteries, V2G chargers, CHP, boiler, heat pump, two kinds of chillers, hot and cold store.
 
 Loads, PV, weather and cars are the recorded ones of the shipped park (`site_configs/sample`), scaled to the size of
-this one, with everything known ahead; prices are those of its tariff. Recorded sessions of later weeks stand at the chargers
-that the shipped park does not have. The heat demand follows the outdoor temperature of the record (there is no heat
-meter in it): 14 kW for each kelvin below 26 °C on top of 150 kW of hot water.
+this one, with everything known ahead; prices are those of its tariff. Recorded sessions of later weeks stand at the
+chargers that the shipped park does not have. The heat demand follows the outdoor temperature of the record (there is no
+heat meter in it): 14 kW for each kelvin below 26 °C on top of 150 kW of hot water.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Either-or conditions on columns of a program: which an answer breaks, how they are enforced, how they were decided."""
+"""Either-or conditions on columns of a program: which an answer breaks, how they are enforced, how decided."""
 
 from __future__ import annotations
 

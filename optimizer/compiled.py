@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 from numpy.typing import NDArray
+from pyomo.core.expr.numeric_expr import DivisionExpression, NegationExpression, ProductExpression, SumExpression
 from pyomo.core.expr.visitor import identify_mutable_parameters
 from pyomo.repn import generate_standard_repn
 from scipy import sparse
@@ -109,38 +110,40 @@ class ParameterVector:
         """
         if expression is None:
             return 0.0, []
+        factors: dict[int, float] = {}
+        constant = self._collect(expression, 1.0, factors)
+        return constant, list(factors.items())
+
+    def _collect(self, expression: Any, factor: float, into: dict[int, float]) -> float:
+        """Adds `factor` times the expression's parameters; returns the same times its constant part."""
         if isinstance(expression, (int, float)):
-            return float(expression), []
+            return factor * expression
         place = self._index.get(id(expression))
         if place is not None:
-            return 0.0, [(place, 1.0)]
-        used = list({id(p): p for p in identify_mutable_parameters(expression)}.values())
-        if not used:
-            return float(pyo.value(expression)), []
-        kept = [p.value for p in used]
-        try:
-            return self._probe(expression, used)
-        finally:
-            for parameter, value in zip(used, kept, strict=True):
-                parameter.set_value(value)
+            into[place] = into.get(place, 0.0) + factor
+            return 0.0
+        if isinstance(expression, NegationExpression):
+            return self._collect(expression.arg(0), -factor, into)
+        if isinstance(expression, SumExpression):
+            return sum(self._collect(part, factor, into) for part in expression.args)
+        if isinstance(expression, ProductExpression):
+            left, right = expression.args
+            if not self._is_constant(left):
+                left, right = right, left
+            return self._collect(right, factor * self._constant(left, expression), into)
+        if isinstance(expression, DivisionExpression):
+            return self._collect(expression.arg(0), factor / self._constant(expression.arg(1), expression), into)
+        return factor * self._constant(expression, expression)
 
-    def _probe(self, expression: Any, used: list[Any]) -> tuple[float, list[tuple[int, float]]]:
-        for parameter in used:
-            parameter.set_value(0.0)
-        constant = float(pyo.value(expression))
-        factors = []
-        for parameter in used:
-            parameter.set_value(1.0)
-            factors.append(float(pyo.value(expression)) - constant)
-            parameter.set_value(0.0)
-        expected = constant
-        for i, (parameter, factor) in enumerate(zip(used, factors, strict=True)):
-            trial = 0.7310 + 0.619 * i
-            parameter.set_value(trial)
-            expected += factor * trial
-        if abs(float(pyo.value(expression)) - expected) > 1e-9 * max(1.0, abs(expected)):
-            raise ValueError(f"{expression} is not affine in its parameters: offer the product as a parameter")
-        return constant, [(self._index[id(p)], f) for p, f in zip(used, factors, strict=True)]
+    def _is_constant(self, expression: Any) -> bool:
+        if isinstance(expression, (int, float)):
+            return True
+        return not any(id(found) in self._index for found in identify_mutable_parameters(expression))
+
+    def _constant(self, expression: Any, within: Any) -> float:
+        if not self._is_constant(expression):
+            raise ValueError(f"{within} is not affine in its parameters: offer the product as a parameter")
+        return float(pyo.value(expression))
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,6 @@ class CompiledModel:
     def __init__(self, parameters: ParameterVector, model: Any, costs: Iterable[Cost]) -> None:
         self.parameters = parameters
         self.columns: dict[int, int] = {}
-        self.column_names: list[str] = []
         self.rows: dict[int, int] = {}
         self._places: dict[int, Places] = {}
         self._read_columns(model)
@@ -196,7 +198,6 @@ class CompiledModel:
         low_free, high_free = [], []
         for variable in model.component_data_objects(pyo.Var):
             self.columns[id(variable)] = len(self.columns)
-            self.column_names.append(variable.name)
             low, high = variable.lower, variable.upper
             low_free.append(low is None)
             high_free.append(high is None)
