@@ -1,6 +1,7 @@
 """The plan's time and worth: against HiGHS alone, against the model as most tools write it, against linopy.
 
-`reference_park.py` says which park, `warm_cycle.py`, `week_loop.py`, `scale.py` and `shipped_day.py` how it is measured.
+`reference_park.py` says which park; `warm_cycle.py`, `week_loop.py`, `scale.py` and `shipped_day.py` how it is
+measured.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a plan grows: 200 and 500 chargers, each in a process of its own so that its memory is known; 72 against 24 hours."""
+"""How a plan grows: 200 and 500 chargers, each in a process of its own to know its memory; 72 against 24 hours."""
 
 from __future__ import annotations
 

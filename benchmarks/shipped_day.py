@@ -1,7 +1,7 @@
 """The recorded day of the shipped park, planned every quarter hour as the running engine does, with its own forecasts.
 
-The stores go where each plan leads. The day is planned again without looking at the last plan: how much more the stores'
-setpoints then move, and how often they change direction, is what steadiness is worth.
+The stores go where each plan leads. The day is planned again without looking at the last plan: how much more the
+stores' setpoints then move, and how often they change direction, is what steadiness is worth.
 """
 
 from __future__ import annotations

@@ -20,11 +20,10 @@ from reference_park import START, Record, devices
 from usual_milp import UsualModel
 
 from optimizer.choices import Choices
-from optimizer.compiled import Program
-from optimizer.devices import AnyDevice
 from optimizer.exact import solve_exactly
 from optimizer.plan import Plan
 from optimizer.planner import Planner
+from optimizer.program import Program
 from optimizer.situation import Situation
 from optimizer.solver import MIP_GAP, solve
 from optimizer.verify import verify
@@ -79,7 +78,7 @@ def _pass(highs: highspy.Highs, program: Program, integrality: np.ndarray) -> No
 
 
 def same_milp_s(program: Program, enforced: Choices) -> float:
-    """Seconds for HiGHS alone on the same either-or conditions to the same gap: its defaults or our options, the faster."""
+    """Seconds for HiGHS alone on the same conditions to the same gap: with its defaults or our options, the faster."""
     began = time.perf_counter()
     solve(program, enforced)
     ours = time.perf_counter() - began
@@ -119,7 +118,7 @@ def measure(on_off: bool) -> Moments:
         state = {device: {name: float(v[1]) for name, v in values.items()} for device, values in plan.states.items()}
         program, enforced = _program(planner, situation)
         if cycle == 0:
-            _require_same_optimum(park, situation)
+            _require_same_optimum(situation)
         elif cycle % EVERY_ALONE == 0:
             found.over_alone.append(took / _alone_s(alone, program, enforced, found))
         if cycle and cycle % EVERY_OTHER == 0:
@@ -161,12 +160,9 @@ def _alone_s(alone: HighsAlone, program: Program, enforced: Choices, found: Mome
     return min(ways.values())
 
 
-def _require_same_optimum(park: tuple[AnyDevice, ...], situation: Situation) -> None:
-    """The usual model and ours are the same problem: solved to a tight gap their optima agree where ours is exact."""
-    linear = tuple(device for device in park if device.kind != "chp")
-    linear = tuple(
-        d.model_copy(update={"min_part_load": 0.0}) if "min_part_load" in type(d).model_fields else d for d in linear
-    )
+def _require_same_optimum(situation: Situation) -> None:
+    """The usual model and ours are one problem: without on/off machines, where ours is exact, their optima agree."""
+    linear = devices(on_off=False)
     plan = Planner("reference_park", linear).plan(situation, 600.0)
     usual, _ = UsualModel(linear, situation).solve(gap=1e-7)
     if not isinstance(plan, Plan) or abs(plan.total_cost - usual) > SAME_OPTIMUM * abs(usual):

@@ -48,9 +48,8 @@ class Week:
                 before = self.state[device.id]
                 done = device.step(asked, before, here, hours)
                 self.state[device.id] = done.state
-                self.cost += hours * _variable_cost(
-                    device, done.flows, prices.import_per_kwh[t], prices.export_per_kwh[t]
-                )
+                price = prices.import_per_kwh[t], prices.export_per_kwh[t]
+                self.cost += hours * _variable_cost(device, done.flows, *price)
                 self.cost += _event_cost(device, before, done.state, here)
                 self.peak_kw = max(self.peak_kw, done.flows.get("import_kw", 0.0))
 

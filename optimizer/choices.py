@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.compiled import INFINITY, Program
+from optimizer.program import INFINITY, Program
 from optimizer.time_grid import Array
 
 ABOVE_ZERO = 1e-6
@@ -74,15 +74,13 @@ class Choices:
         between = whole[np.abs(x[on] - np.round(x[on])) > ABOVE_ZERO]
         return tuple(self._all[n] for n in sorted([*both, *below, *between]))
 
-    def decided(self, program: Program, x: Array, wish: Mapping[int, float] | None = None) -> Program:
-        """The program in which every condition stays as the answer has it; undecided ones follow the wish by column."""
+    def decided(self, program: Program, x: Array, wish: Array | None = None) -> Program:
+        """The program in which every condition stays as the answer has it; undecided ones follow the (n,) wish."""
         (_, a, b), (_, at), (_, on) = self._pairs, self._least, self._whole
         lower, upper = program.lower.copy(), program.upper.copy()
-        wanted = np.zeros(len(x))
-        wanted[list(wish or ())] = list((wish or {}).values())
-        open_ = np.maximum(x[a], x[b]) <= ABOVE_ZERO
-        first, second = np.where(open_, wanted[a], x[a]), np.where(open_, wanted[b], x[b])
-        unused = np.where(first >= second, b, a)
+        by = x if wish is None else wish
+        undecided = np.maximum(x[a], x[b]) <= ABOVE_ZERO
+        unused = np.where(np.where(undecided, by[a] >= by[b], x[a] >= x[b]), b, a)
         upper[unused] = np.maximum(0.0, lower[unused])
         running = x[at] > self._minimum / 2
         lower[at[running]] = self._minimum[running]

@@ -14,16 +14,14 @@ from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
-from numpy.typing import NDArray
 from pyomo.core.expr.numeric_expr import DivisionExpression, NegationExpression, ProductExpression, SumExpression
 from pyomo.core.expr.visitor import identify_mutable_parameters
 from pyomo.repn import generate_standard_repn
 from scipy import sparse
 
 from optimizer.devices.base import Cost
+from optimizer.program import INFINITY, Places, Program
 from optimizer.time_grid import Array
-
-INFINITY = float("inf")
 
 
 class AffineEntries:
@@ -144,25 +142,6 @@ class ParameterVector:
         if not self._is_constant(expression):
             raise ValueError(f"{within} is not affine in its parameters: offer the product as a parameter")
         return float(pyo.value(expression))
-
-
-@dataclass(frozen=True)
-class Program:
-    """A linear program as arrays: minimise cost·x with row_lower <= A x <= row_upper, lower <= x <= upper."""
-
-    cost: Array
-    offset: float
-    lower: Array
-    upper: Array
-    row_lower: Array
-    row_upper: Array
-    start: NDArray[np.int32]
-    """(rows + 1,) row pointers of A."""
-    index: NDArray[np.int32]
-    value: Array
-
-
-Places = NDArray[np.intp]
 
 
 class CompiledModel:

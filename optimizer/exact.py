@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
-from optimizer.compiled import Program
+from optimizer.program import Program
 from optimizer.solver import MIP_GAP, Solution, Status, solve
 
 WHOLE_FAMILY_FROM_SOLVE = {ZeroOrAtLeast: 1, WholeNumber: 2, OneOf: 2}

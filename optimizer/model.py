@@ -11,8 +11,9 @@ import pyomo.environ as pyo
 
 from optimizer.balance import BusFlow, FeederLimit, add_balances, add_feeder_limits, add_generation_limits, bus_flows
 from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
-from optimizer.compiled import CompiledModel, ParameterVector, Places
+from optimizer.compiled import CompiledModel, ParameterVector
 from optimizer.devices.base import ON_OFF_EXACT_STEPS, Carrier, Cost, Device, Ports
+from optimizer.program import Places
 from optimizer.time_grid import GridShape
 
 

@@ -15,17 +15,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from optimizer.balance import FeederLimit
 from optimizer.choices import Choices
-from optimizer.compiled import Program
 from optimizer.devices.base import Device
 from optimizer.exact import solve_exactly
 from optimizer.model import Model, build
 from optimizer.plan import Plan
+from optimizer.program import Program
 from optimizer.reading import Reading
 from optimizer.scenarios import first_step_columns, scenario_situations, stack
 from optimizer.situation import Situation
-from optimizer.stability import nearest
+from optimizer.stability import Wish, nearest
 from optimizer.time_grid import Array, GridShape
 
 SCENARIO_SHARE = 0.6
@@ -87,9 +89,9 @@ class Planner:
         if not answer.solution.usable:
             return NoPlan(f"{answer.solution.status.value}: {answer.solution.detail}")
         left_s = max(0.05, deadline_s - (time.perf_counter() - updated))
-        wanted = _of_last_plan(model, situation, last_plan)
+        wish = _of_last_plan(model, situation, last_plan)
         choices = Choices(answer.enforced) if answer.cycling else whole.choices
-        solution = nearest(whole.program, choices, answer.solution, wanted, left_s)
+        solution = nearest(whole.program, choices, answer.solution, wish, left_s)
         solved = time.perf_counter()
         central, answer = prepared[0], replace(answer, solution=whole.central(solution))
         reading = Reading(self.devices, model, situation, central.conditions, central.parameters, answer)
@@ -111,16 +113,17 @@ class Planner:
         return self._model
 
 
-def _of_last_plan(model: Model, situation: Situation, last: Plan | None) -> dict[int, float]:
-    """What the last plan had for the flows of the stores, by column; empty where it does not reach."""
+def _of_last_plan(model: Model, situation: Situation, last: Plan | None) -> Wish:
+    """What the last plan had for the flows of the stores; empty where it does not reach."""
     offset = None if last is None else last.steps_until(situation.grid)
     if last is None or offset is None:
-        return {}
-    steps = range(min(situation.grid.near, last.grid.near - offset))
+        return Wish(np.empty(0, dtype=np.intp), np.empty(0))
+    count = min(situation.grid.near, last.grid.near - offset)
     planned = {(flow.device, flow.quantity): flow.kw for flow in last.flows}
-    return {
-        model.compiled.column(flow.variable[t]): float(planned[flow.device, flow.quantity][t + offset])
+    stored = [
+        (model.compiled.columns_of(flow.variable)[:count], planned[flow.device, flow.quantity][offset : offset + count])
         for flow in model.flows
         if model.ports[flow.device].stored_value is not None and (flow.device, flow.quantity) in planned
-        for t in steps
-    }
+    ]
+    columns, values = zip(*stored, strict=True) if stored else ((), ())
+    return Wish(np.concatenate([np.empty(0, dtype=np.intp), *columns]), np.concatenate([np.empty(0), *values]))

@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from optimizer.choices import Choice, Choices, OneOf
-from optimizer.compiled import INFINITY, Program
 from optimizer.devices.base import Device
 from optimizer.model import Model
 from optimizer.plan import ScenarioOutcome
+from optimizer.program import INFINITY, Program
 from optimizer.situation import Situation, Uncertainty
 from optimizer.solver import Solution
 from optimizer.time_grid import Array

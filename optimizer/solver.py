@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.choices import Choice, Choices
-from optimizer.compiled import Program
+from optimizer.program import Program, without_fixed
 from optimizer.time_grid import Array
 
 FEASIBILITY = 1e-9
@@ -88,6 +88,18 @@ class _QuietHighs(highspy.Highs):
 
 
 def _run(program: Program, whole: NDArray[np.bool_], time_limit_s: float, gap: float) -> Solution:
+    """Solves what is not fixed; fixed columns get their reduced costs, rows that hold by themselves a price of 0."""
+    part = without_fixed(program)
+    found = _run_highs(part.program, whole[part.columns], time_limit_s, gap)
+    if not found.usable:
+        return found
+    row_dual = np.zeros(len(program.row_lower))
+    row_dual[part.rows] = found.row_dual
+    col_dual = program.cost - np.asarray(program.matrix.T @ row_dual)
+    return replace(found, x=part.whole(found.x), row_dual=row_dual, col_dual=col_dual)
+
+
+def _run_highs(program: Program, whole: NDArray[np.bool_], time_limit_s: float, gap: float) -> Solution:
     integrality = np.where(whole, int(highspy.HighsVarType.kInteger), 0).astype(np.int32)
     highs = _QuietHighs()
     highs.setOptionValue("parallel", "off")

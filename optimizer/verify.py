@@ -145,25 +145,28 @@ def _physics_violations(device: Device, situation: Situation, plan: Plan) -> lis
         )
         if outside:
             return outside
-    hours = situation.grid.step_hours
-    flows = _by_step({flow.quantity: flow.kw for flow in plan.flows if flow.device == device.id}, plan.grid.near)
-    ends = _by_step({name: values[1:] for name, values in states.items()}, plan.grid.near)
-    for t, (asked, here, end) in enumerate(zip(flows, _by_step(conditions, plan.grid.near), ends, strict=True)):
-        response = device.step(asked, state, here, hours)
-        if (missing := _difference(response.flows, asked)) > TOLERANCE_KW:
+    hours, near = situation.grid.step_hours, plan.grid.near
+    flows = {flow.quantity: flow.kw for flow in plan.flows if flow.device == device.id}
+    ends = {name: values[1:] for name, values in states.items()}
+    passed = None
+    given = (flows, states, conditions, ends)
+    for t, values in enumerate(zip(*(_by_step(series, near) for series in given), strict=True)):
+        if values == passed:
+            continue
+        asked, begin, here, end = (dict(zip(*one, strict=True)) for one in zip(given, values, strict=True))
+        response = device.step(asked, begin, here, hours)
+        if response.flows != asked and (missing := _difference(response.flows, asked)) > TOLERANCE_KW:
             return [Violation(device.id, "asks what the device cannot do", t, missing)]
-        if (missing := _difference(response.state, end)) > TOLERANCE_KW:
+        if response.state != end and (missing := _difference(response.state, end)) > TOLERANCE_KW:
             return [Violation(device.id, "goes to a state that physics does not reach", t, missing)]
-        state = end
+        passed = values
     return []
 
 
-def _by_step(series: Mapping[str, Array], steps: int) -> list[dict[str, float]]:
-    """The values of each step by name."""
-    if not series:
-        return [{} for _ in range(steps)]
+def _by_step(series: Mapping[str, Array], steps: int) -> list[tuple[float, ...]]:
+    """The values of each step, in the order of the names."""
     columns = [values[:steps].tolist() for values in series.values()]
-    return [dict(zip(series, values, strict=True)) for values in zip(*columns, strict=True)]
+    return list(zip(*columns, strict=True)) if columns else [()] * steps
 
 
 def _difference(real: Mapping[str, float], planned: Mapping[str, float]) -> float:
