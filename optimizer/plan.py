@@ -72,6 +72,28 @@ class HeldReserve:
 
 
 @dataclass(frozen=True)
+class ScenarioOutcome:
+    """What the scenarios of a plan come to, each as likely as the others."""
+
+    costs: tuple[float, ...]
+    """Cost of each scenario over the whole horizon, the central one first [money]."""
+    risk_weight: float
+    risk_level: float
+
+    @property
+    def expected_cost(self) -> float:
+        return float(np.mean(self.costs))
+
+    @property
+    def cvar(self) -> float:
+        """Mean cost of the dearest 1 - risk_level: the least of η + mean((cost - η)⁺) / (1 - risk_level) (Rockafellar
+        and Uryasev 2000, theorem 1), which is found at one of the costs."""
+        costs = np.asarray(self.costs)
+        excess = np.maximum(costs[None, :] - costs[:, None], 0.0).mean(axis=1)
+        return float(np.min(costs + excess / (1.0 - self.risk_level)))
+
+
+@dataclass(frozen=True)
 class Plan:
     """A plan for the near steps of `grid`; costs cover the whole horizon, the coarse tail under the term `tail`."""
 
@@ -94,6 +116,8 @@ class Plan:
     gap: float | None = None
     solves: int = 0
     time_ms: Mapping[str, float] = field(default_factory=dict)
+    scenarios: ScenarioOutcome | None = None
+    """What the scenarios come to, where the plan was made for several; `cost` is that of the central one."""
     note: str = ""
     """Why it is not an optimal plan; empty when it is."""
     held: tuple[HeldReserve, ...] = ()
@@ -128,7 +152,8 @@ class Plan:
     @property
     def content_hash(self) -> str:
         """SHA-256 of what the plan decides (not of how long it took)."""
-        document = self.document().model_dump(mode="json", exclude={"time_ms"})
+        unused = {"time_ms"} if self.scenarios else {"time_ms", "scenarios"}
+        document = self.document().model_dump(mode="json", exclude=unused)
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
     def document(self, repairs: tuple[str, ...] = ()) -> PlanDocument:
@@ -169,6 +194,7 @@ class Plan:
                 )
                 for s in self.setpoints
             ],
+            scenarios=None if self.scenarios is None else _scenarios(self.scenarios),
             note=self.note,
             repairs=list(repairs),
             held=[HeldDocument(service=h.service, device=h.device, way=h.way, kw=_list(h.kw)) for h in self.held],
@@ -207,6 +233,15 @@ class SetpointDocument(BaseModel):
     reason: Text
 
 
+class ScenariosDocument(BaseModel):
+    costs: list[float]
+    """Of each scenario over the whole horizon, the central one first."""
+    expected_cost: float
+    cvar: float
+    risk_weight: float
+    risk_level: float
+
+
 class PlanDocument(BaseModel):
     """What `quartet plan --json` prints. Flows are seen from the carrier's bus: `in` feeds it, `out` takes from it."""
 
@@ -228,9 +263,20 @@ class PlanDocument(BaseModel):
     limits_given_way: list[GivenWayDocument]
     grid_limit_kw: float | None
     setpoints: list[SetpointDocument]
+    scenarios: ScenariosDocument | None = None
     note: str
     repairs: list[str]
     held: list[HeldDocument] = []
+
+
+def _scenarios(outcome: ScenarioOutcome) -> ScenariosDocument:
+    return ScenariosDocument(
+        costs=list(outcome.costs),
+        expected_cost=outcome.expected_cost,
+        cvar=outcome.cvar,
+        risk_weight=outcome.risk_weight,
+        risk_level=outcome.risk_level,
+    )
 
 
 def _list(values: Array) -> list[float]:

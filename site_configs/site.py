@@ -138,6 +138,26 @@ class Control(BaseModel):
     """Name of the register map."""
 
 
+def _central_and_pairs(count: int) -> int:
+    if count % 2 == 0:
+        raise ValueError("must be odd: the central forecast and pairs of scenarios around it")
+    return count
+
+
+class UncertaintyChoice(BaseModel):
+    """Plans for several courses of the forecasts at once instead of the central one alone."""
+
+    model_config = STRICT
+    scenarios: Annotated[int, Field(ge=3, le=51), AfterValidator(_central_and_pairs)] = 5
+    """Courses planned for, the central one included; odd. A plan's time grows faster than their number."""
+    risk_weight: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Weight of the dearest scenarios beside the expected cost: 0 for the expected cost alone [-]."""
+    risk_level: Annotated[float, Field(ge=0, lt=1)] = 0.8
+    """Share of the scenarios that do not count as dear [-]: 0.8 weighs the mean of the dearest fifth."""
+    correlation_hours: Positive = 4.0
+    """Time after which a forecast's error has forgotten all but 1/e of itself [h]."""
+
+
 class Site(BaseModel):
     """A whole park."""
 
@@ -168,6 +188,8 @@ class Site(BaseModel):
     services: tuple[AnyService, ...] = ()
     """What the site does for the grid or holds for itself beside its own supply."""
     control: Control = Control()
+    uncertainty: UncertaintyChoice | None = None
+    """How plans allow for wrong forecasts; absent: the central forecast is planned for alone."""
 
     @property
     def zone(self) -> ZoneInfo:

@@ -14,6 +14,7 @@ from site_configs.prices import grid_for, prices_for
 from site_configs.site import Site
 from site_configs.tariff import Tariff
 from streams.messages import Quality
+from streams.site_scenarios import scenario_rng, uncertainty_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def build_situation(
     horizon_hours: float | None = None,
     step_minutes: int | None = None,
 ) -> Situation:
-    """The planner's view: forecasts averaged onto the grid, prices of the tariff, state with the running peaks.
+    """The planner's view: forecasts averaged onto the grid, prices of the tariff, state with the running peaks; with
+    scenarios where the site file asks for them.
 
     Raises:
         ValueError: a forecast does not cover the horizon or holds a value that is not finite.
@@ -73,6 +75,7 @@ def build_situation(
         sessions=state.sessions,
         events=state.events,
         local_day=local_days(site, grid),
+        uncertainty=uncertainty_of(site, grid, forecasts, scenario_rng(site, state.at)),
     )
 
 
