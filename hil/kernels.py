@@ -49,9 +49,10 @@ CAPACITY, CHARGE_LIMIT, DISCHARGE_LIMIT, CHARGE_EFFICIENCY, DISCHARGE_EFFICIENCY
 [kW/kW] are the power that a store takes beside what it stores."""
 CHARGING, DISCHARGING = 0, 1
 """Places in a slot's limit lines."""
-SHARE, STAY, BROUGHT_KWH, FULL_KWH, FLOOR_KWH, TWO_WAY, NEEDED_KWH, TAPERS = range(8)
-"""Places in a car's conditions; NEEDED_KWH is what it must hold at the end of the minute to be ready in time. TAPERS is
-1 where FULL_KWH is the car's real capacity: only then is it known when the car draws less."""
+SHARE, STAY, BROUGHT_KWH, FULL_KWH, FLOOR_KWH, TWO_WAY, TAPER_FROM_KWH, TAPER_PER_KWH, NEEDED_KWH, LEAST_KW = range(10)
+CAR_CONDITIONS = 10
+"""Places in a car's conditions; NEEDED_KWH is what it must hold at the end of the minute to be ready in time, LEAST_KW
+the charger's least charging power. TAPER_PER_KWH is 0 where it is not known when the car draws less."""
 
 
 class Layout(NamedTuple):
@@ -76,8 +77,6 @@ class Layout(NamedTuple):
     safe_kw: Array
     """(slots,) value of the setpoint as long as none was ever held."""
     delay_minutes: int
-    taper_from: float
-    taper_least: float
     import_limit_kw: float
     export_limit_kw: float
     exports_generation_only: bool
@@ -95,7 +94,7 @@ class Surroundings(NamedTuple):
     cop: Array
     """(minutes, machines)."""
     car: Array
-    """(minutes, chargers, 8): see SHARE to TAPERS."""
+    """(minutes, chargers, 10): see SHARE to LEAST_KW."""
 
 
 class PlantArrays(NamedTuple):
@@ -215,21 +214,18 @@ def storage_step(
         )  # fmt: skip
     car = around.car[row, i - layout.batteries - layout.stores]
     before = energy * car[STAY] + car[BROUGHT_KWH]
-    limit = (
-        p[CHARGE_LIMIT] * car[SHARE] * (taper(layout, before / max(car[FULL_KWH], 1e-9)) if car[TAPERS] > 0.0 else 1.0)
-    )
     return charger_step(
         before, charge, discharge, MINUTE_HOURS, car[FULL_KWH], car[FLOOR_KWH],
-        limit, p[DISCHARGE_LIMIT] * car[SHARE] * car[TWO_WAY], p[CHARGE_EFFICIENCY], p[DISCHARGE_EFFICIENCY],
+        p[CHARGE_LIMIT] * car[SHARE], p[DISCHARGE_LIMIT] * car[SHARE] * car[TWO_WAY],
+        least_charge_kw(now, i, car[LEAST_KW]), car[TAPER_FROM_KWH], car[TAPER_PER_KWH],
+        p[CHARGE_EFFICIENCY], p[DISCHARGE_EFFICIENCY],
     )  # fmt: skip
 
 
 @compiled
-def taper(layout: Layout, state_of_charge: float) -> float:
-    """Share of the charger's power that a car draws [-]: falls in a line near full."""
-    if layout.taper_from >= 1.0:
-        return 1.0
-    return min(max((1.0 - state_of_charge) / (1.0 - layout.taper_from), layout.taper_least), 1.0)
+def least_charge_kw(now: PlantArrays, i: int, least_kw: float) -> float:
+    """The power below which the charger in slot `i` is off; on the way to a target above it the lag may pass below."""
+    return float(min(least_kw, max(0.0 - now.reached_kw[i], 0.0)) if 0.0 - now.acting_kw[i] >= least_kw else least_kw)
 
 
 @compiled

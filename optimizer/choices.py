@@ -33,6 +33,8 @@ class ZeroOrAtLeast:
     minimum: float
     family: str
     """The device and condition it belongs to, over all steps."""
+    may_cycle: bool = True
+    """Whether it may be given up where nothing else is feasible."""
 
 
 @dataclass(frozen=True)

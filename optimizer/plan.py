@@ -62,6 +62,38 @@ class GivenWay:
 
 
 @dataclass(frozen=True)
+class HeldReserve:
+    """(near,) kW >= 0 that one device holds for a service: to add (`up`) or to take (`down`) when it is called."""
+
+    service: str
+    device: str
+    way: str
+    kw: Array
+
+
+@dataclass(frozen=True)
+class ScenarioOutcome:
+    """What the scenarios of a plan come to, each as likely as the others."""
+
+    costs: tuple[float, ...]
+    """Cost of each scenario over the whole horizon, the central one first [money]."""
+    risk_weight: float
+    risk_level: float
+
+    @property
+    def expected_cost(self) -> float:
+        return float(np.mean(self.costs))
+
+    @property
+    def cvar(self) -> float:
+        """Mean cost of the dearest 1 - risk_level: the least of η + mean((cost - η)⁺) / (1 - risk_level) (Rockafellar
+        and Uryasev 2000, theorem 1), which is found at one of the costs."""
+        costs = np.asarray(self.costs)
+        excess = np.maximum(costs[None, :] - costs[:, None], 0.0).mean(axis=1)
+        return float(np.min(costs + excess / (1.0 - self.risk_level)))
+
+
+@dataclass(frozen=True)
 class Plan:
     """A plan for the near steps of `grid`; costs cover the whole horizon, the coarse tail under the term `tail`."""
 
@@ -84,8 +116,12 @@ class Plan:
     gap: float | None = None
     solves: int = 0
     time_ms: Mapping[str, float] = field(default_factory=dict)
+    scenarios: ScenarioOutcome | None = None
+    """What the scenarios come to, where the plan was made for several; `cost` is that of the central one."""
     note: str = ""
     """Why it is not an optimal plan; empty when it is."""
+    held: tuple[HeldReserve, ...] = ()
+    """Reserve that is held for services; empty for sites that sell none."""
 
     def steps_until(self, grid: TimeGrid) -> int | None:
         """Near steps from this plan's start to the start of `grid`; None where its near steps do not reach there."""
@@ -116,7 +152,8 @@ class Plan:
     @property
     def content_hash(self) -> str:
         """SHA-256 of what the plan decides (not of how long it took)."""
-        document = self.document().model_dump(mode="json", exclude={"time_ms"})
+        unused = {"time_ms"} if self.scenarios else {"time_ms", "scenarios"}
+        document = self.document().model_dump(mode="json", exclude=unused)
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
     def document(self, repairs: tuple[str, ...] = ()) -> PlanDocument:
@@ -157,8 +194,10 @@ class Plan:
                 )
                 for s in self.setpoints
             ],
+            scenarios=None if self.scenarios is None else _scenarios(self.scenarios),
             note=self.note,
             repairs=list(repairs),
+            held=[HeldDocument(service=h.service, device=h.device, way=h.way, kw=_list(h.kw)) for h in self.held],
         )
 
 
@@ -167,6 +206,13 @@ class FlowDocument(BaseModel):
     carrier: Carrier
     direction: Direction
     quantity: str
+    kw: list[float]
+
+
+class HeldDocument(BaseModel):
+    service: str
+    device: str
+    way: str
     kw: list[float]
 
 
@@ -185,6 +231,15 @@ class SetpointDocument(BaseModel):
     valid_from: datetime
     valid_until: datetime
     reason: Text
+
+
+class ScenariosDocument(BaseModel):
+    costs: list[float]
+    """Of each scenario over the whole horizon, the central one first."""
+    expected_cost: float
+    cvar: float
+    risk_weight: float
+    risk_level: float
 
 
 class PlanDocument(BaseModel):
@@ -208,8 +263,20 @@ class PlanDocument(BaseModel):
     limits_given_way: list[GivenWayDocument]
     grid_limit_kw: float | None
     setpoints: list[SetpointDocument]
+    scenarios: ScenariosDocument | None = None
     note: str
     repairs: list[str]
+    held: list[HeldDocument] = []
+
+
+def _scenarios(outcome: ScenarioOutcome) -> ScenariosDocument:
+    return ScenariosDocument(
+        costs=list(outcome.costs),
+        expected_cost=outcome.expected_cost,
+        cvar=outcome.cvar,
+        risk_weight=outcome.risk_weight,
+        risk_level=outcome.risk_level,
+    )
 
 
 def _list(values: Array) -> list[float]:

@@ -5,13 +5,14 @@
     solve      HiGHS; either-or conditions that the answer breaks are added as binaries and it is solved again
     read       flows, states, costs by term, shadow prices, limits that gave way, setpoints
 
-The plan does not depend on earlier calls: the same situation gives the same plan.
+With an `uncertainty` the program holds a copy of the site for each scenario (`optimizer.scenarios`); the plan shows the
+central one. The plan does not depend on earlier calls: the same situation gives the same plan.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,10 +23,16 @@ from optimizer.devices.base import Device
 from optimizer.exact import solve_exactly
 from optimizer.model import Model, build
 from optimizer.plan import Plan
+from optimizer.program import Program
 from optimizer.reading import Reading
+from optimizer.scenarios import first_step_columns, scenario_situations, stack
+from optimizer.services.base import Service
 from optimizer.situation import Situation
 from optimizer.stability import Wish, nearest
-from optimizer.time_grid import GridShape
+from optimizer.time_grid import Array, GridShape
+
+SCENARIO_SHARE = 0.6
+"""Share of the deadline for a plan over several scenarios; the rest is kept for one over the central course alone."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +42,29 @@ class NoPlan:
     reason: str
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """One situation as numbers for the model."""
+
+    conditions: Mapping[str, Mapping[str, Array]]
+    parameters: Array
+    program: Program
+
+
 class Planner:
     """Plans one site. Keeps the built model between calls, and nothing else that could change an answer."""
 
-    def __init__(self, site: str, devices: Sequence[Device], feeders: Sequence[FeederLimit] = ()) -> None:
+    def __init__(
+        self,
+        site: str,
+        devices: Sequence[Device],
+        feeders: Sequence[FeederLimit] = (),
+        services: Sequence[Service] = (),
+    ) -> None:
         self.site = site
         self.devices = tuple(devices)
         self.feeders = tuple(feeders)
+        self.services = tuple(services)
         self.rebuilds: list[str] = []
         """Why the model was built, each time it was."""
         self._model: Model | None = None
@@ -52,31 +75,53 @@ class Planner:
         Raises:
             ValueError: a series is missing, of wrong length or not finite (named).
         """
+        if situation.uncertainty is None:
+            return self._plan(situation, deadline_s, last_plan)
+        began = time.perf_counter()
+        plan = self._plan(situation, SCENARIO_SHARE * deadline_s, last_plan)
+        if isinstance(plan, Plan):
+            return plan
+        left_s = max(0.05, deadline_s - (time.perf_counter() - began))
+        central = self._plan(replace(situation, uncertainty=None), left_s, last_plan)
+        note = f"scenarios: {plan.reason}; planned for the central forecast alone"
+        return central if isinstance(central, NoPlan) else replace(central, note=note)
+
+    def _plan(self, situation: Situation, deadline_s: float, last_plan: Plan | None) -> Plan | NoPlan:
         began = time.perf_counter()
         model = self.model_for(situation.shape)
-        conditions = {device.id: device.conditions(situation) for device in self.devices}
-        inputs = {device.id: device.inputs(situation, conditions[device.id]) for device in self.devices}
-        parameters = model.compiled.parameters.values(inputs)
-        program = model.compiled.program(parameters)
+        prepared = [self._prepared(model, one) for one in scenario_situations(self.devices, situation)]
+        shared = first_step_columns(self.devices, model)
+        central = prepared[0]
+        either_or = model.choices_at(central.parameters)
+        whole = stack([one.program for one in prepared], either_or, shared, situation.uncertainty)
         updated = time.perf_counter()
-        answer = solve_exactly(program, model.choices, deadline_s)
+        answer = solve_exactly(whole.program, whole.choices, deadline_s)
         if not answer.solution.usable:
             return NoPlan(f"{answer.solution.status.value}: {answer.solution.detail}")
         left_s = max(0.05, deadline_s - (time.perf_counter() - updated))
         wish = _of_last_plan(model, situation, last_plan)
-        choices = Choices(answer.enforced) if answer.cycling else model.choices
-        answer = replace(answer, solution=nearest(program, choices, answer.solution, wish, left_s))
+        choices = Choices(answer.enforced) if answer.cycling else whole.choices
+        solution = nearest(whole.program, choices, answer.solution, wish, left_s)
         solved = time.perf_counter()
-        reading = Reading(self.devices, model, situation, conditions, parameters, answer)
+        answer = replace(answer, solution=whole.central(solution))
+        reading = Reading(self.devices, model, situation, central.conditions, central.parameters, answer, self.services)
         took = {"update": (updated - began) * 1e3, "solve": (solved - updated) * 1e3}
-        return replace(reading.plan(), time_ms=took)
+        return replace(reading.plan(), time_ms=took, scenarios=whole.outcome(solution))
+
+    def _prepared(self, model: Model, situation: Situation) -> _Prepared:
+        conditions = {device.id: device.conditions(situation) for device in self.devices}
+        inputs = {device.id: device.inputs(situation, conditions[device.id]) for device in self.devices}
+        by_id = {device.id: device for device in self.devices}
+        inputs |= {service.id: service.inputs(situation, by_id) for service in self.services}
+        parameters = model.compiled.parameters.values(inputs)
+        return _Prepared(conditions, parameters, model.compiled.program(parameters))
 
     def model_for(self, shape: GridShape) -> Model:
         """The built model for this number of steps; built now when there is none."""
         if self._model is None or self._model.shape != shape:
             why = "first plan" if self._model is None else f"{self._model.shape} became {shape}"
             self.rebuilds.append(why)
-            self._model = build(self.devices, self.feeders, shape)
+            self._model = build(self.devices, self.feeders, shape, services=self.services)
         return self._model
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +13,9 @@ from optimizer import reasons
 from optimizer.devices.base import Device
 from optimizer.exact import Answer
 from optimizer.model import Model
-from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, Plan, Setpoint, Text
+from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, HeldReserve, Plan, Setpoint, Text
+from optimizer.services.accounts import accounts
+from optimizer.services.base import Service
 from optimizer.situation import Situation
 from optimizer.solver import Status
 from optimizer.time_grid import Array
@@ -31,8 +33,15 @@ class Reading:
     conditions: Mapping[str, Mapping[str, Array]]
     parameters: Array
     answer: Answer
+    services: tuple[Service, ...] = ()
 
     def plan(self) -> Plan:
+        plan = self._plan()
+        found = accounts(self.services, self.situation, plan, self.devices)
+        given_way = (*plan.limits_given_way, *(one for account in found.values() for one in account.given_way))
+        return replace(plan, limits_given_way=given_way)
+
+    def _plan(self) -> Plan:
         situation, near = self.situation, self.situation.grid.near
         flows = tuple(
             FlowSeries(f.device, f.carrier, f.direction, f.quantity, np.maximum(self._values(f.variable, near), 0.0))
@@ -56,7 +65,15 @@ class Reading:
             grid_limit_kw=self._grid_limit(),
             gap=self.answer.solution.gap,
             solves=self.answer.solves,
+            held=tuple(self._held()),
         )
+
+    def _held(self) -> Iterator[HeldReserve]:
+        near = self.situation.grid.near
+        for service, port in self.model.service_ports.items():
+            for way, shares in (("up", port.held_up_kw), ("down", port.held_down_kw)):
+                for device, share in shares.items():
+                    yield HeldReserve(service, device, way, np.maximum(self._values(share, near), 0.0))
 
     def _states(self, device: Device, flows: tuple[FlowSeries, ...]) -> dict[str, Array]:
         """(near + 1,) values by name: variables as solved, the others as the physical step leaves them."""

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from optimizer.balance import FeederLimit
+from optimizer.balance import FeederLimit, devices_behind
 from optimizer.devices.base import Carrier, Device, PhysicalState, Response, RuleView
 from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, Plan, Setpoint, Text
 from optimizer.pricing import cost_table
@@ -77,8 +77,9 @@ def roll_out(
     limit = _import_limits(devices, situation, conditions)
     flows = {(device.id, quantity): np.zeros(near) for device in devices for quantity in device.buses()}
     states = {(d.id, name): np.full(near + 1, value) for d in devices for name, value in state[d.id].items()}
+    members = [(feeder.limit_kw, devices_behind(feeder, feeders)) for feeder in feeders]
     for t in range(near):
-        rooms = {feeder.id: FeederRoom(feeder) for feeder in feeders}
+        rooms = [FeederRoom(limit_kw, behind) for limit_kw, behind in members]
         deficit: dict[str, float] = dict.fromkeys(get_args(Carrier), 0.0)
         producible = _producible(devices, conditions, t)
         for device in ordered:
@@ -93,7 +94,7 @@ def roll_out(
             )
             here = {name: float(values[t]) for name, values in conditions[device.id].items()}
             asked = decide(device, view, state[device.id], here, t)
-            behind = [room for room in rooms.values() if device.id in room.feeder.members]
+            behind = [room for room in rooms if device.id in room.devices]
             allowed = _within_feeders(device, asked, behind)
             response = device.step(allowed, state[device.id], here, hours)
             for room in behind:
@@ -105,9 +106,10 @@ def roll_out(
 
 @dataclass
 class FeederRoom:
-    """A feeder and the net power of its members that have decided so far in this step."""
+    """A feeder and the net power of the devices behind it that have decided so far in this step."""
 
-    feeder: FeederLimit
+    limit_kw: float
+    devices: frozenset[str]
     net_kw: float = 0.0
 
 
@@ -121,7 +123,7 @@ def _within_feeders(device: Device, asked: Mapping[str, float], behind: Sequence
     """The wish cut to what its feeders still carry."""
     cut = dict(asked)
     for room in behind:
-        beyond = abs(room.net_kw + _net_power(device, cut)) - room.feeder.limit_kw
+        beyond = abs(room.net_kw + _net_power(device, cut)) - room.limit_kw
         against = "in" if room.net_kw + _net_power(device, cut) > 0 else "out"
         for quantity, (carrier, direction) in device.buses().items():
             if beyond > 0 and carrier == "power" and direction == against:

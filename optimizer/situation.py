@@ -8,6 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
+from optimizer.events import Event
 from optimizer.time_grid import Array, GridShape, LineShape, TimeGrid, require_series
 
 
@@ -69,6 +70,26 @@ class Prices:
 
 
 @dataclass(frozen=True)
+class Uncertainty:
+    """Other courses that the series may take, each as likely as the central one, and how much the worst of them count.
+
+    Minimised is (1 - risk_weight) · expected cost + risk_weight · CVaR, the mean of the dearest 1 - risk_level.
+    """
+
+    paths: tuple[Mapping[str, Array], ...]
+    """By scenario: (n,) values of the series that differ from the central course; at least one scenario."""
+    risk_weight: float = 0.0
+    """0 for the expected cost alone, below 1."""
+    risk_level: float = 0.9
+    """Share of the scenarios, the cheapest, that the CVaR leaves out [-]; below 1."""
+
+    def __post_init__(self) -> None:
+        if not self.paths or not (0.0 <= self.risk_weight < 1.0 and 0.0 <= self.risk_level < 1.0):
+            found = f"{len(self.paths)} paths, weight {self.risk_weight}, level {self.risk_level}"
+            raise ValueError(f"uncertainty needs a path, a risk weight and a risk level in [0, 1), got {found}")
+
+
+@dataclass(frozen=True)
 class Situation:
     """One moment of one site."""
 
@@ -83,12 +104,26 @@ class Situation:
     prices: Prices
     sessions: Mapping[str, tuple[Session, ...]] = field(default_factory=dict)
     """By charger id: cars plugged in or announced, in order of arrival."""
+    events: tuple[Event, ...] = ()
+    """Calls of the grid and offers of reserve that are known."""
+    local_day: tuple[int, ...] = ()
+    """(n,) local date that each step begins in, 0 for that of the first; empty: days of UTC."""
+    uncertainty: Uncertainty | None = None
+    """Other courses to be planned for; None: the series are taken for certain."""
 
     @property
     def shape(self) -> GridShape:
         """What the model of this situation is built for."""
         lines = tuple(LineShape(line.id, line.averaged_steps) for line in self.prices.demand)
         return replace(self.grid.shape, demand=lines)
+
+    @property
+    def days(self) -> Array:
+        """(n,) whole numbers: the day that each step begins in, 0 for the first."""
+        if self.local_day:
+            return np.asarray(self.local_day, dtype=float)
+        dates = [at.date() for at in self.grid.times]
+        return np.asarray([(date - dates[0]).days for date in dates], dtype=float)
 
     def peak_so_far_kw(self, device: str, line: str) -> float:
         """Highest demand of the running billing period in a demand line's window; 0 when nothing is known."""

@@ -18,6 +18,8 @@ import numpy as np
 from optimizer.balance import FeederLimit
 from optimizer.devices.base import Course, Device
 from optimizer.plan import SETPOINT_LIFE_STEPS, Plan, Setpoint
+from optimizer.services.accounts import service_violations
+from optimizer.services.base import Service
 from optimizer.situation import Situation
 from optimizer.time_grid import Array
 
@@ -26,7 +28,7 @@ TOLERANCE_KW = 1e-5
 BALANCE_TOLERANCE_KW = 1e-6
 MONEY_TOLERANCE = 0.01
 """How far a term of the cost table may be from its bill [money]."""
-PAID_BY_STEP = ("energy", "export", "gas", "fuel", "start", "carbon")
+PAID_BY_STEP = ("energy", "export", "gas", "fuel", "start")
 """Terms that follow from the flows of the near steps alone."""
 
 PLANNED = ("optimal", "feasible")
@@ -50,7 +52,11 @@ class Violation:
 
 
 def verify(
-    devices: Sequence[Device], feeders: Sequence[FeederLimit], situation: Situation, plan: Plan
+    devices: Sequence[Device],
+    feeders: Sequence[FeederLimit],
+    situation: Situation,
+    plan: Plan,
+    services: Sequence[Service] = (),
 ) -> tuple[Violation, ...]:
     """Every violation found; empty for a plan that may be sent."""
     wrong_shape = _shape_violations(devices, situation, plan)
@@ -59,7 +65,7 @@ def verify(
     wrong_numbers = _number_violations(plan)
     if wrong_numbers:
         return tuple(wrong_numbers)
-    found = [*_balance_violations(plan), *_feeder_violations(devices, feeders, plan)]
+    found = [*_balance_violations(plan), *_feeder_violations(feeders, plan)]
     found += _generation_violations(devices, plan)
     conditions = {device.id: device.conditions(situation) for device in devices}
     for device in devices:
@@ -68,6 +74,7 @@ def verify(
     found += _grid_limit_violations(devices, situation, plan)
     if not found:
         found += _money_violations(devices, conditions, situation, plan)
+        found += [Violation(*one) for one in service_violations(services, devices, feeders, situation, plan)]
     return tuple(found)
 
 
@@ -132,13 +139,20 @@ def _balance_violations(plan: Plan) -> list[Violation]:
     return found
 
 
-def _feeder_violations(devices: Sequence[Device], feeders: Sequence[FeederLimit], plan: Plan) -> list[Violation]:
+def _feeder_violations(feeders: Sequence[FeederLimit], plan: Plan) -> list[Violation]:
     found = []
     for feeder in feeders:
-        flows = [f for f in plan.flows if f.device in feeder.members and f.carrier == "power"]
-        net = sum((f.kw if f.direction == "in" else -f.kw for f in flows), np.zeros(plan.grid.near))
-        found += _beyond(feeder.id, "is over its limit", np.abs(net) - feeder.limit_kw, TOLERANCE_KW)
+        net = np.abs(_net_behind(feeder, feeders, plan))
+        found += _beyond(feeder.id, "is over its limit", net - feeder.limit_kw, TOLERANCE_KW)
     return found
+
+
+def _net_behind(feeder: FeederLimit, feeders: Sequence[FeederLimit], plan: Plan) -> np.ndarray:
+    """(near,) net power of a feeder's own devices and of every feeder behind it."""
+    flows = [f for f in plan.flows if f.device in feeder.members and f.carrier == "power"]
+    own = sum((f.kw if f.direction == "in" else -f.kw for f in flows), np.zeros(plan.grid.near))
+    inner = (_net_behind(other, feeders, plan) for other in feeders if other.id in feeder.members)
+    return np.asarray(sum(inner, own))
 
 
 def _generation_violations(devices: Sequence[Device], plan: Plan) -> list[Violation]:

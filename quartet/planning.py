@@ -20,6 +20,7 @@ from optimizer.errors import InputError, Problem
 from optimizer.plan import PlanDocument
 from optimizer.situation import Session
 from quartet.arguments import refuse, require_on_step
+from settlement.carbon import emitted_today_kg
 from settlement.demand import peaks_so_far_kw
 from site_configs.history import History, read_history
 from site_configs.prices import grid_for
@@ -116,6 +117,8 @@ def state_at(site: Site, history: History, at: datetime, month_start: datetime) 
             present[session.charger] = (*present.get(session.charger, ()), session)
     peaks = month_peaks_kw(site, history, month_start, at)
     states = {**_assumed_cars(site, present, at), **last_states(history.frame)}
+    for limit in (service for service in site.services if service.kind == "carbon_limit"):
+        states[limit.id] = {"today_kg": emitted_today_kg(site, history.frame, at, history.step_minutes)}
     return SiteState(site.id, at, states, peaks, present)
 
 

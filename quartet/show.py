@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from optimizer.plan import PlanDocument
+from optimizer.plan import PlanDocument, ScenariosDocument
 from quartet.comparison import bill_rows, measure_rows, money
 from quartet.documents import DemoSummary
 from site_configs.loader import CheckDocument
@@ -66,9 +66,16 @@ def _plan_heading(document: PlanDocument, site: Site) -> Panel:
     ]
     if document.grid_limit_kw is not None:
         lines.append(Text(f"import to stay under {document.grid_limit_kw:,.0f} kW"))
+    if document.scenarios is not None:
+        lines.append(Text(_scenarios_line(document.scenarios, site.currency)))
     if document.note:
         lines.append(Text(document.note, style="yellow"))
     return Panel(Group(*lines), expand=False)
+
+
+def _scenarios_line(told: ScenariosDocument, currency: str) -> str:
+    dearest = f"the dearest {1 - told.risk_level:.0%} {money(told.cvar)}"
+    return f"over {len(told.costs)} scenarios: expected {money(told.expected_cost)} {currency}, {dearest}"
 
 
 def _setpoints(document: PlanDocument, site: Site) -> Table:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
 from optimizer.devices import AnyDevice
-from optimizer.devices.base import DeviceId, NotNegative, Positive
+from optimizer.devices.base import DeviceId, Efficiency, NotNegative, Positive
+from optimizer.services import AnyService
 from site_configs.custom_tariff import CustomTariff
 from site_configs.tariff_table import STRICT
 
@@ -91,17 +93,38 @@ class CarbonChoice(BaseModel):
     """Where that factor was read."""
     data_year: int | None = None
     """Year of the data behind the factor; the latest announced when absent."""
+    price_per_kg: NotNegative = 0.0
+    """Price at which the plan counts emissions of import and fuel [money/kgCO2]; in no bill and no statement."""
 
 
 class Feeder(BaseModel):
-    """Devices behind one cable or breaker: their net power stays within the limit in both directions."""
+    """Devices behind one cable, breaker or transformer: their net power stays within the limit in both directions.
+
+    Feeders may stand behind feeders; every level's limit holds for all the devices behind it.
+    """
 
     model_config = STRICT
     id: DeviceId
-    limit_kw: Positive
-    """Largest net power of the members together [kW]."""
+    limit_kw: Positive | None = None
+    """Largest net power of the members together [kW]; may be left out where `limit_kva` is given."""
+    limit_kva: Positive | None = None
+    """Largest apparent power, as of a transformer [kVA]."""
+    power_factor: Efficiency = 0.9
+    """Power factor at which `limit_kva` is assumed to be loaded [-]; 0.9 is the usual standard (RULES 1.4)."""
     members: tuple[DeviceId, ...] = Field(min_length=1)
-    """Ids of the devices behind it."""
+    """Ids of the devices and feeders directly behind it."""
+
+    @model_validator(mode="after")
+    def _is_limited(self) -> Self:
+        if self.limit_kw is None and self.limit_kva is None:
+            raise ValueError("has no limit: add limit_kw or limit_kva")
+        return self
+
+    @property
+    def power_limit_kw(self) -> float:
+        """The smaller of both limits, as power [kW]."""
+        carried = math.inf if self.limit_kva is None else self.limit_kva * self.power_factor
+        return min(carried, math.inf if self.limit_kw is None else self.limit_kw)
 
 
 class Control(BaseModel):
@@ -113,6 +136,26 @@ class Control(BaseModel):
     port: Annotated[int, Field(ge=0, le=65535)] = 502
     profile: str = "site_controller"
     """Name of the register map."""
+
+
+def _central_and_pairs(count: int) -> int:
+    if count % 2 == 0:
+        raise ValueError("must be odd: the central forecast and pairs of scenarios around it")
+    return count
+
+
+class UncertaintyChoice(BaseModel):
+    """Plans for several courses of the forecasts at once instead of the central one alone."""
+
+    model_config = STRICT
+    scenarios: Annotated[int, Field(ge=3, le=51), AfterValidator(_central_and_pairs)] = 5
+    """Courses planned for, the central one included; odd. A plan's time grows faster than their number."""
+    risk_weight: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Weight of the dearest scenarios beside the expected cost: 0 for the expected cost alone [-]."""
+    risk_level: Annotated[float, Field(ge=0, lt=1)] = 0.8
+    """Share of the scenarios that do not count as dear [-]: 0.8 weighs the mean of the dearest fifth."""
+    correlation_hours: Positive = 4.0
+    """Time after which a forecast's error has forgotten all but 1/e of itself [h]."""
 
 
 class Site(BaseModel):
@@ -142,7 +185,11 @@ class Site(BaseModel):
     carbon: CarbonChoice
     devices: tuple[AnyDevice, ...] = Field(min_length=1)
     feeders: tuple[Feeder, ...] = ()
+    services: tuple[AnyService, ...] = ()
+    """What the site does for the grid or holds for itself beside its own supply."""
     control: Control = Control()
+    uncertainty: UncertaintyChoice | None = None
+    """How plans allow for wrong forecasts; absent: the central forecast is planned for alone."""
 
     @property
     def zone(self) -> ZoneInfo:

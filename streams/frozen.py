@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.plan import FlowSeries, GivenWay, Plan, PlanDocument, Setpoint
-from optimizer.situation import DemandLine, Prices, Session, Situation
+from optimizer.events import DemandResponseEvent, Event, ReserveOffer
+from optimizer.plan import FlowSeries, GivenWay, HeldReserve, Plan, PlanDocument, ScenarioOutcome, Setpoint
+from optimizer.situation import DemandLine, Prices, Session, Situation, Uncertainty
 from optimizer.time_grid import TimeGrid
 
 
@@ -33,7 +34,11 @@ def freeze_situation(situation: Situation) -> str:
             "demand": [{name: _plain(value) for name, value in vars(line).items()} for line in prices.demand],
         },
         "sessions": {charger: [_session(one) for one in some] for charger, some in situation.sessions.items()},
+        "events": [_event(one) for one in situation.events],
+        "local_day": list(situation.local_day),
     }
+    if situation.uncertainty is not None:
+        document["uncertainty"] = _uncertainty(situation.uncertainty)
     return json.dumps(document, sort_keys=True, allow_nan=False)
 
 
@@ -68,12 +73,16 @@ def thaw_situation(text: str) -> Situation:
             )
             for charger, some in document["sessions"].items()
         },
+        events=tuple(_thawed_event(one) for one in document.get("events", ())),
+        local_day=tuple(document.get("local_day", ())),
+        uncertainty=_thawed_uncertainty(document.get("uncertainty")),
     )
 
 
 def thaw_plan(text: str, grid: TimeGrid) -> Plan:
     """The plan of a document, on the grid of the situation it was made for."""
     document = PlanDocument.model_validate_json(text)
+    told = document.scenarios
     cost = {term: value for term, value in document.cost.items() if term != "total"}
     return Plan(
         site=document.site,
@@ -103,7 +112,9 @@ def thaw_plan(text: str, grid: TimeGrid) -> Plan:
         gap=document.gap,
         solves=document.solves,
         time_ms=document.time_ms,
+        scenarios=None if told is None else ScenarioOutcome(tuple(told.costs), told.risk_weight, told.risk_level),
         note=document.note,
+        held=tuple(HeldReserve(h.service, h.device, h.way, np.asarray(h.kw, dtype=float)) for h in document.held),
     )
 
 
@@ -121,8 +132,37 @@ def _demand_line(line: dict[str, Any]) -> DemandLine:
     return DemandLine(**{**line, "inside": np.asarray(line["inside"], dtype=float), "block": block})
 
 
+_EVENTS: dict[str, type[Event]] = {"demand_response": DemandResponseEvent, "reserve": ReserveOffer}
+
+
+def _event(event: Event) -> dict[str, Any]:
+    kind = next(name for name, kept in _EVENTS.items() if isinstance(event, kept))
+    times = {"start": event.start.isoformat(), "end": event.end.isoformat()}
+    return {"kind": kind, **asdict(event), **times}
+
+
+def _thawed_event(document: dict[str, Any]) -> Event:
+    fields_of = {name: value for name, value in document.items() if name != "kind"}
+    times = {name: datetime.fromisoformat(document[name]) for name in ("start", "end")}
+    if "baseline_kw" in fields_of:
+        fields_of["baseline_kw"] = tuple(fields_of["baseline_kw"])
+    return _EVENTS[document["kind"]](**{**fields_of, **times})
+
+
 def _session(session: Session) -> dict[str, Any]:
     return {**asdict(session), "arrive": session.arrive.isoformat(), "depart": session.depart.isoformat()}
+
+
+def _uncertainty(uncertainty: Uncertainty) -> dict[str, Any]:
+    paths = [{name: values.tolist() for name, values in path.items()} for path in uncertainty.paths]
+    return {"paths": paths, "risk_weight": uncertainty.risk_weight, "risk_level": uncertainty.risk_level}
+
+
+def _thawed_uncertainty(document: dict[str, Any] | None) -> Uncertainty | None:
+    if document is None:
+        return None
+    paths = [{name: np.asarray(values, dtype=float) for name, values in path.items()} for path in document["paths"]]
+    return Uncertainty(tuple(paths), document["risk_weight"], document["risk_level"])
 
 
 def _plain(value: Any) -> Any:

@@ -122,6 +122,12 @@ class BackupGenerator(Device):
     def why_idle(self, conditions: Mapping[str, float]) -> tuple[str, str] | None:
         return None if conditions["allowed"] else ("未允许运行", "not allowed to run")
 
+    def carries_kw(self, state: PhysicalState, hours: float) -> float:
+        return self.power_limit_kw
+
+    def emissions(self) -> dict[str, float]:
+        return {"power_kw": self.carbon_kg_per_kwh}
+
     def producible_kw(self, conditions: Mapping[str, float]) -> dict[Carrier, float]:
         return {}
 

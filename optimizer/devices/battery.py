@@ -31,6 +31,7 @@ from optimizer.devices.base import (
     Direction,
     Efficiency,
     Fraction,
+    Headroom,
     NotNegative,
     PhysicalState,
     Ports,
@@ -137,6 +138,17 @@ class Battery(Device):
             exclusive=((block.charge_kw, block.discharge_kw),),
             slacks=(Slack("min_soc", block.under_kwh, "kWh"), Slack("max_soc", block.over_kwh, "kWh")),
             stored_value=block.energy_balance,
+            headroom=self._headroom(block),
+        )
+
+    def _headroom(self, block: Any) -> Headroom:
+        low, high = self.min_soc * self.capacity_kwh, self.max_soc * self.capacity_kwh
+        return Headroom(
+            up_kw=lambda t: self.discharge_limit_kw - block.discharge_kw[t] + block.charge_kw[t],
+            down_kw=lambda t: self.charge_limit_kw - block.charge_kw[t] + block.discharge_kw[t],
+            above_least_kwh=lambda t: (block.energy_kwh[t + 1] + block.under_kwh[t] - low,),
+            below_most_kwh=lambda t: high + block.over_kwh[t] - block.energy_kwh[t + 1],
+            discharge_efficiency=self.discharge_efficiency,
         )
 
     def _wear(self, block: Any, shape: GridShape) -> list[Cost]:
@@ -215,6 +227,10 @@ class Battery(Device):
         start_kwh = float(course.states["energy_kwh"][0])
         charge, discharge = course.flows["charge_kw"], course.flows["discharge_kw"]
         return self.depth_wear.cost_of(self.numbers(), self.max_soc, start_kwh, charge, discharge, course.hours)
+
+    def carries_kw(self, state: PhysicalState, hours: float) -> float:
+        above = max(0.0, state["energy_kwh"] - self.min_soc * self.capacity_kwh)
+        return min(self.discharge_limit_kw, above * self.discharge_efficiency / hours)
 
     def target_kw(self, flows: Asked) -> float:
         return flows.get("discharge_kw", 0.0) - flows.get("charge_kw", 0.0)

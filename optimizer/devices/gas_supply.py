@@ -98,6 +98,9 @@ class GasSupply(Device):
             "carbon": self.carbon_price_per_kg * self.carbon_kg_per_kwh * bought,
         }
 
+    def emissions(self) -> dict[str, float]:
+        return {"supply_kw": self.carbon_kg_per_kwh}
+
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.supply_limit_kw)
 

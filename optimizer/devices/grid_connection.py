@@ -1,6 +1,6 @@
 """Grid connection: import, export, and the highest demand of the billing period for every demand line.
 
-    import[t] ≤ I,  export[t] ≤ X                                                       (1)
+    import[t] ≤ min(I, S·cos φ),  export[t] ≤ min(X, S·cos φ)                           (1)
     import[t] = 0 or export[t] = 0                                                      (2)
     Σₖ w[t,k]·import[t-k] ≤ D₀ if step t is in the running billing period, else D₁        (3)
     D₀, D₁ ≥ B = max(peak so far, free demand)                                           (4)
@@ -24,6 +24,7 @@ never pay.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
@@ -38,6 +39,7 @@ from optimizer.devices.base import (
     Course,
     Device,
     Direction,
+    Efficiency,
     NotNegative,
     PhysicalState,
     Ports,
@@ -62,6 +64,12 @@ class GridConnection(Device):
     export_limit_kw: NotNegative = 0.0
     """Largest power fed to the grid [kW]; 0 is zero export (防逆流)."""
 
+    transformer_kva: Positive | None = None
+    """Rated apparent power of the transformer where it limits import and export [kVA]; none when absent."""
+    power_factor: Efficiency = 0.9
+    """Power factor at which the transformer is assumed to be loaded [-]; 0.9 is the standard tariffs hold a site to
+    (RULES 1.4)."""
+
     export_source: Literal["generation", "any"] = "generation"
     """What may be exported: surplus generation only, or also stored energy, where the storage is registered for it."""
 
@@ -80,8 +88,9 @@ class GridConnection(Device):
         steps = range(shape.steps)
         block.import_cost = pyo.Param(steps, mutable=True, initialize=0.25)
         block.export_gain = pyo.Param(steps, mutable=True, initialize=0.0)
-        block.import_kw = pyo.Var(steps, bounds=(0, self.import_limit_kw))  # (1)
-        block.export_kw = pyo.Var(steps, bounds=(0, self.export_limit_kw))
+        least, greatest = self.bounds_kw()
+        block.import_kw = pyo.Var(steps, bounds=(0, greatest))  # (1)
+        block.export_kw = pyo.Var(steps, bounds=(0, -least))
         if shape.demand:
             block.in_running_period = pyo.Param(steps, mutable=True, initialize=1.0)
             block.in_next_period = pyo.Param(steps, mutable=True, initialize=0.0)
@@ -114,9 +123,8 @@ class GridConnection(Device):
         return values
 
     def step(self, asked: Asked, state: PhysicalState, conditions: Mapping[str, float], hours: float) -> Response:
-        taken, fed = step(
-            asked.get("import_kw", 0.0), asked.get("export_kw", 0.0), self.import_limit_kw, self.export_limit_kw
-        )
+        least, greatest = self.bounds_kw()
+        taken, fed = step(asked.get("import_kw", 0.0), asked.get("export_kw", 0.0), greatest, -least)
         return Response({"import_kw": taken, "export_kw": fed}, {})
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
@@ -155,7 +163,8 @@ class GridConnection(Device):
         return max(situation.peak_so_far_kw(self.id, line.id), line.free_kw)
 
     def bounds_kw(self) -> tuple[float, float]:
-        return (-self.export_limit_kw, self.import_limit_kw)
+        carried = math.inf if self.transformer_kva is None else self.transformer_kva * self.power_factor
+        return (-min(self.export_limit_kw, carried), min(self.import_limit_kw, carried))
 
 
 def step(import_kw: float, export_kw: float, import_limit_kw: float, export_limit_kw: float) -> tuple[float, float]:

@@ -30,14 +30,14 @@ def test_wear_by_depth_is_that_of_the_course(park):
     plant, records = run_battery(park, 100.0, depth_wear=by_depth, standing_loss_per_hour=0.0)
     taken = [5.24e-4 * depth**2.03 for depth in (0.475, 0.95)]
     shallow, deep = (500_000 * part / (0.95 * 500 * 0.475) for part in (taken[0], taken[1] - taken[0]))
-    (cost,) = [w.discharged_kwh * w.cost_per_kwh for w in wear(plant, records) if w.device == "battery1"]
+    (cost,) = [w.amount * w.price for w in wear(plant, records) if w.device == "battery1"]
     assert cost == pytest.approx(11.875 * shallow + 88.125 * deep)
 
 
 def test_a_battery_that_rests_wears_nothing(park):
     plant, records = run_battery(park, 0.0, depth_wear={"replacement_cost": 500_000.0})
     (worn,) = [w for w in wear(plant, records) if w.device == "battery1"]
-    assert (worn.discharged_kwh, worn.cost_per_kwh) == (0.0, 0.0)
+    assert (worn.amount, worn.price) == (0.0, 0.0)
 
 
 def test_standing_power_is_bought(park):

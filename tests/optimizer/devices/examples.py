@@ -228,6 +228,25 @@ EXAMPLES = {
         LOAD,
         cars=(car("ev01", -1, 2, 12), car("ev01", 3, 6, 10)),
     ),
+    "v2g_charger_minimum": _example(
+        V2gCharger(
+            id="ev01",
+            charge_limit_kw=20,
+            discharge_limit_kw=20,
+            min_charge_kw=4.1,
+            wear_cost_per_kwh=0.1,
+            departure_margin_minutes=0,
+        ),
+        GRID,
+        LOAD,
+        cars=(car("ev01", -1, 2, 12), car("ev01", 3, 6, 10)),
+    ),
+    "v2g_charger_taper": _example(
+        V2gCharger(id="ev01", charge_limit_kw=20, taper_from_soc=0.8, at_once_soc=0.7, departure_margin_minutes=0),
+        GRID,
+        LOAD,
+        cars=(car("ev01", -1, 2, 25), car("ev01", 3, 6, 10)),
+    ),
     "waste_heat": _example(FURNACE, GRID, LOAD, HEAT_LOAD, HEAT_PUMP),
 }
 assert {type(example.device) for example in EXAMPLES.values()} == set(DEVICES)
