@@ -215,7 +215,8 @@ def tiny_situation(weight: float) -> Situation:
     prices = Prices(PRICE, np.zeros(4), ("flat",) * 4, (line,), (0,) * 4, np.zeros(4))
     state = {"grid": {"peak_kw.demand": 0.0}, "battery1": {"energy_kwh": START}}
     central, other = ({"load.demand_kw": load} for load in LOADS)
-    return Situation("tiny", grid.start, grid, state, central, prices, {}, Uncertainty((other,), weight, 0.5))
+    uncertain = Uncertainty((other,), weight, 0.5)
+    return Situation("tiny", grid.start, grid, state, central, prices, uncertainty=uncertain)
 
 
 def explicit(weight: float, first_kw: float | None = None) -> tuple[float, Array]:
