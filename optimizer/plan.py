@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -130,15 +131,23 @@ class Plan:
         steps = round((grid.start - self.grid.start) / timedelta(minutes=grid.step_minutes))
         return steps if 0 <= steps < self.grid.near else None
 
-    def flow(self, device: str, quantity: str) -> Array:
+    @cached_property
+    def by_device(self) -> Mapping[str, Mapping[str, Array]]:
+        """(near,) kW of every flow, by device and quantity."""
+        found: dict[str, dict[str, Array]] = {}
         for flow in self.flows:
-            if flow.device == device and flow.quantity == quantity:
-                return flow.kw
-        raise KeyError(f"plan of {self.site} has no flow {quantity} of {device}")
+            found.setdefault(flow.device, {})[flow.quantity] = flow.kw
+        return found
+
+    def flow(self, device: str, quantity: str) -> Array:
+        try:
+            return self.by_device[device][quantity]
+        except KeyError:
+            raise KeyError(f"plan of {self.site} has no flow {quantity} of {device}") from None
 
     def asked_at(self, device: str, step: int) -> dict[str, float]:
         """Flows of one device in one step, by quantity."""
-        return {flow.quantity: float(flow.kw[step]) for flow in self.flows if flow.device == device}
+        return {quantity: float(kw[step]) for quantity, kw in self.by_device.get(device, {}).items()}
 
     @property
     def total_cost(self) -> float:

@@ -77,6 +77,8 @@ class Part:
 def without_fixed(program: Program) -> Part:
     """The program without columns whose bounds are equal, and without the rows that then hold by themselves."""
     free = program.lower != program.upper
+    if free.all():
+        return Part(program, np.arange(len(free)), np.arange(len(program.row_lower)), np.zeros(len(free)))
     fixed = np.where(free, 0.0, program.lower)
     columns = np.flatnonzero(free)
     matrix = program.matrix

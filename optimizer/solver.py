@@ -21,9 +21,11 @@ from optimizer.program import Program, without_fixed
 from optimizer.time_grid import Array
 
 FEASIBILITY = 1e-9
-"""Primal and dual tolerance of the solver: three orders below the 1e-6 kW to which balances must close."""
+"""Primal tolerance of the solver: three orders below the 1e-6 kW to which balances must close."""
 MIP_GAP = 1e-5
 """Proven distance from the optimum, relative to a cost that runs to the end of the month."""
+NO_SCALING = 0
+"""Rows are in kW and kWh with factors near 1 already."""
 NO_SUB_PROGRAMS = (
     "mip_heuristic_run_rins",
     "mip_heuristic_run_rens",
@@ -105,9 +107,9 @@ def _run_highs(program: Program, whole: NDArray[np.bool_], time_limit_s: float, 
     highs.setOptionValue("parallel", "off")
     highs.setOptionValue("time_limit", time_limit_s)
     highs.setOptionValue("primal_feasibility_tolerance", FEASIBILITY)
-    highs.setOptionValue("dual_feasibility_tolerance", FEASIBILITY)
     highs.setOptionValue("mip_feasibility_tolerance", FEASIBILITY)
     highs.setOptionValue("mip_rel_gap", gap)
+    highs.setOptionValue("simplex_scale_strategy", NO_SCALING)
     for heuristic in NO_SUB_PROGRAMS:
         highs.setOptionValue(heuristic, False)
     passed = highs.passModel(

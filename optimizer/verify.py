@@ -188,14 +188,14 @@ def _physics_violations(device: Device, conditions: Conditions, situation: Situa
     if outside:
         return outside
     hours, near = situation.grid.step_hours, plan.grid.near
-    flows = {flow.quantity: flow.kw for flow in plan.flows if flow.device == device.id}
+    flows = plan.by_device[device.id]
     ends = {name: values[1:] for name, values in states.items()}
     passed = None
-    given = (flows, states, conditions, ends)
-    for t, values in enumerate(zip(*(_by_step(series, near) for series in given), strict=True)):
+    for t, values in enumerate(zip(*(_by_step(part, near) for part in (flows, states, conditions, ends)), strict=True)):
         if values == passed:
             continue
-        asked, begin, here, end = (dict(zip(*one, strict=True)) for one in zip(given, values, strict=True))
+        asked, begin = dict(zip(flows, values[0], strict=True)), dict(zip(states, values[1], strict=True))
+        here, end = dict(zip(conditions, values[2], strict=True)), dict(zip(states, values[3], strict=True))
         response = device.step(asked, begin, here, hours)
         if response.flows != asked and (missing := _difference(response.flows, asked)) > TOLERANCE_KW:
             return [Violation(device.id, "asks what the device cannot do", t, missing)]
@@ -298,8 +298,7 @@ def _money_violations(
         yield Violation(plan.site, "export prices are not the tariff's", 0, 0.0)
     owed = dict.fromkeys(PAID_BY_STEP, 0.0)
     for device in devices:
-        flows = {flow.quantity: flow.kw for flow in plan.flows if flow.device == device.id}
-        course = Course(flows, plan.states.get(device.id, {}), conditions[device.id], situation)
+        course = Course(plan.by_device[device.id], plan.states.get(device.id, {}), conditions[device.id], situation)
         for term, cost in device.cost_of(course).items():
             if term in owed:
                 owed[term] += cost
