@@ -140,7 +140,8 @@ def _store(park: UsualModel, device: Battery | ThermalStore, loss: float, low: f
     discharge = park.flow(device, "discharge_kw", device.discharge_limit_kw)
     park.one_of(device.id, charge, discharge, device.charge_limit_kw, device.discharge_limit_kw)
     energy = park.var(f"{device.id}_energy", bounds=(low, high), steps=range(len(park.steps) + 1))
-    energy[0].setlb(0.0)
+    energy[0].setlb(None)
+    energy[0].setub(None)
     energy[0].fix(device.start(park.situation)["energy_kwh"])
     keep = (1.0 - loss) ** park.hours
     for t in park.steps:
