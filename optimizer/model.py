@@ -11,6 +11,7 @@ import pyomo.environ as pyo
 from optimizer.balance import BusFlow, FeederLimit, add_balances, add_feeder_limits, add_generation_limits, bus_flows
 from optimizer.compiled import CompiledModel, ParameterVector
 from optimizer.devices.base import ON_OFF_EXACT_STEPS, Carrier, Cost, Device, Ports
+from optimizer.places import Places, find_places
 from optimizer.solver import Choice, OneOf, WholeNumber, ZeroOrAtLeast
 from optimizer.time_grid import GridShape
 
@@ -37,6 +38,7 @@ class Model:
     costs: tuple[Cost, ...]
     compiled: CompiledModel
     choices: tuple[Choice, ...]
+    places: Places
 
 
 def build(
@@ -57,7 +59,8 @@ def build(
     parameters = ParameterVector({device.id: model.device[device.id] for device in devices})
     compiled = CompiledModel(parameters, model, costs)
     choices = _choices(ports, compiled, shape, exactness or Exactness())
-    return Model(shape, model, ports, flows, balances, costs, compiled, choices)
+    places = find_places(model, compiled, ports, flows, balances)
+    return Model(shape, model, ports, flows, balances, costs, compiled, choices, places)
 
 
 def _choices(

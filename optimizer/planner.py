@@ -13,13 +13,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 
 from optimizer.balance import FeederLimit
 from optimizer.devices.base import Device
 from optimizer.exact import solve_exactly
+from optimizer.holding import Holding
 from optimizer.model import Model, build
 from optimizer.plan import Plan
 from optimizer.reading import Reading
+from optimizer.reasons import Reasons
 from optimizer.situation import Situation
 from optimizer.stability import nearest
 from optimizer.time_grid import GridShape
@@ -35,8 +38,12 @@ class NoPlan:
 class Planner:
     """Plans one site. Keeps the built model between calls, and nothing else that could change an answer."""
 
-    def __init__(self, site: str, devices: Sequence[Device], feeders: Sequence[FeederLimit] = ()) -> None:
+    def __init__(
+        self, site: str, devices: Sequence[Device], feeders: Sequence[FeederLimit] = (), zone: tzinfo = UTC
+    ) -> None:
         self.site = site
+        self.zone = zone
+        """In which hours are named in reasons."""
         self.devices = tuple(devices)
         self.feeders = tuple(feeders)
         self.rebuilds: list[str] = []
@@ -62,9 +69,12 @@ class Planner:
         left_s = max(0.05, deadline_s - (time.perf_counter() - updated))
         wanted = _of_last_plan(model, situation, last_plan)
         choices = answer.enforced if answer.cycling else model.choices
-        answer = replace(answer, solution=nearest(program, choices, answer.solution, wanted, left_s))
+        steady = nearest(program, choices, answer.solution, wanted, left_s)
         solved = time.perf_counter()
-        reading = Reading(self.devices, model, situation, conditions, parameters, answer)
+        holding = Holding(model, program, answer.solution, steady.x, situation.grid.step_hours)
+        reasons = Reasons({device.id: device for device in self.devices}, situation, holding, self.zone)
+        answer = replace(answer, solution=steady)
+        reading = Reading(self.devices, model, situation, conditions, parameters, answer, reasons)
         took = {"update": (updated - began) * 1e3, "solve": (solved - updated) * 1e3}
         return replace(reading.plan(), time_ms=took)
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from optimizer import reasons
 from optimizer.devices.base import Device
 from optimizer.exact import Answer
 from optimizer.model import Model
 from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, Plan, Setpoint, Text
+from optimizer.reasons import Reasons
 from optimizer.situation import Situation
 from optimizer.solver import Status
 from optimizer.time_grid import Array
@@ -31,6 +31,7 @@ class Reading:
     conditions: Mapping[str, Mapping[str, Array]]
     parameters: Array
     answer: Answer
+    reasons: Reasons
 
     def plan(self) -> Plan:
         situation, near = self.situation, self.situation.grid.near
@@ -50,7 +51,7 @@ class Reading:
             import_per_kwh=situation.prices.import_per_kwh[:near],
             export_per_kwh=situation.prices.export_per_kwh[:near],
             cost=self._cost_table(),
-            setpoints=tuple(self._setpoints(flows, shadow_prices)),
+            setpoints=tuple(self._setpoints(flows)),
             shadow_prices=shadow_prices,
             limits_given_way=tuple(self._limits_given_way()),
             grid_limit_kw=self._grid_limit(),
@@ -126,7 +127,7 @@ class Reading:
             found.append(GivenWay("site", "min_part_load", 0.0, "kW", times[0]))
         return found
 
-    def _setpoints(self, flows: tuple[FlowSeries, ...], shadow_prices: Mapping[str, Array]) -> list[Setpoint]:
+    def _setpoints(self, flows: tuple[FlowSeries, ...]) -> list[Setpoint]:
         grid = self.situation.grid
         until = grid.start + timedelta(minutes=grid.step_minutes * SETPOINT_LIFE_STEPS)
         found = []
@@ -136,27 +137,13 @@ class Reading:
             target = device.setpoint_kw(asked, here)
             if target is None:
                 continue
-            why = self._reason(device, asked, here, target, shadow_prices)
+            why = self._reason(device, asked, here)
             found.append(Setpoint(device.id, target, device.safe_kw(), grid.start, until, why))
         return found
 
-    def _reason(
-        self,
-        device: Device,
-        asked: Mapping[str, float],
-        here: Mapping[str, float],
-        target: float,
-        shadow_prices: Mapping[str, Array],
-    ) -> Text:
+    def _reason(self, device: Device, asked: Mapping[str, float], here: Mapping[str, float]) -> Text:
         idle = device.why_idle(here)
         if idle is not None:
             return Text(zh=idle[0], en=idle[1])
-        carrier = device.buses()[device.main_quantity or ""][0]
-        price = float(shadow_prices[carrier][0])
-        power = device.target_kw(asked) or 0.0
-        stored = self.model.ports[device.id].stored_value
-        if stored is not None:
-            return reasons.store_reason(power, price, -self._dual(stored, 0))
-        if target < device.bounds_kw()[1] and "available_kw" in here:
-            return reasons.curtailed_reason(target)
-        return reasons.flow_reason(power, carrier, price)
+        held = device.why_held(device.start(self.situation), asked, self.situation.grid.step_hours)
+        return self.reasons.of(device, here, None if held is None else Text(zh=held[0], en=held[1]))

@@ -8,7 +8,7 @@ process that can be killed (see `streams.workers`).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import highspy
@@ -78,6 +78,7 @@ class Solution:
     objective: float
     gap: float
     detail: str = ""
+    col_dual: Array = field(default_factory=lambda: np.empty(0))
 
     @property
     def usable(self) -> bool:
@@ -112,7 +113,9 @@ def solve(
     settled = fixed.status is Status.OPTIMAL
     x = (fixed if settled else decided).x[:columns]
     duals = fixed.row_dual[: len(program.row_lower)] if settled else np.zeros(len(program.row_lower))
-    return replace(decided, x=x, row_dual=duals, objective=fixed.objective if settled else decided.objective)
+    reduced = fixed.col_dual[:columns] if settled else np.zeros(columns)
+    objective = fixed.objective if settled else decided.objective
+    return replace(decided, x=x, row_dual=duals, col_dual=reduced, objective=objective)
 
 
 Switched = OneOf | ZeroOrAtLeast
@@ -202,13 +205,17 @@ def _read(highs: highspy.Highs, is_mip: bool) -> Solution:
     if status not in (Status.OPTIMAL, Status.FEASIBLE):
         return Solution(status, np.empty(0), np.empty(0), math.nan, math.nan, detail)
     solution = highs.getSolution()
+    x = np.asarray(solution.col_value, dtype=float)
+    if not np.isfinite(x).all():
+        return Solution(Status.NO_ANSWER, np.empty(0), np.empty(0), math.nan, math.nan, f"{detail}, not a number")
     return Solution(
         status=status,
-        x=np.asarray(solution.col_value, dtype=float),
+        x=x,
         row_dual=np.asarray(solution.row_dual, dtype=float),
         objective=objective,
         gap=float(info.mip_gap) if is_mip else 0.0,
         detail=detail,
+        col_dual=np.asarray(solution.col_dual, dtype=float),
     )
 
 

@@ -35,7 +35,7 @@ def feeder_limits(site: Site) -> tuple[FeederLimit, ...]:
 
 def planner_for(site: Site) -> Planner:
     """A planner of the site; keep it between cycles, it holds the built model."""
-    return Planner(site.id, site.devices, feeder_limits(site))
+    return Planner(site.id, site.devices, feeder_limits(site), site.zone)
 
 
 def control_cycle(

@@ -189,6 +189,21 @@ class Device(BaseModel):
         """Chinese and English reason for doing nothing that no price explains; None when there is none."""
         return None
 
+    def why_held(self, state: PhysicalState, asked: Asked, hours: float) -> tuple[str, str] | None:
+        """Chinese and English reason for a step in which a rule of operation leaves no choice; None elsewhere."""
+        return None
+
+    def if_run(self) -> tuple[tuple[dict[str, float], float], ...]:
+        """For machines with an on/off decision: flows they could run at, each with what it costs besides [money/h]."""
+        return ()
+
+    def broken_limits(
+        self, asked: Asked, state: PhysicalState, conditions: Mapping[str, float], hours: float
+    ) -> dict[str, float]:
+        """Limits of operation that these flows break from this state, by name, and by how much: physics allows it, a
+        plan must report it."""
+        return {}
+
     def safe_kw(self) -> float:
         """Value of the setpoint when nobody is in charge."""
         return 0.0

@@ -270,7 +270,7 @@ def test_a_battery_says_what_its_energy_is_worth() -> None:
     (setpoint,) = plan.setpoints
     assert setpoint.target_kw == pytest.approx(-50.0)
     worth = (1.3 - 0.1) * 0.95
-    assert f"costs 0.3000/kWh now and is worth {worth:.4f}/kWh" in setpoint.reason.en
+    assert f"costs 0.3000/kWh now (flat) and is worth {worth:.4f}/kWh" in setpoint.reason.en
     assert f"{worth:.4f}" in setpoint.reason.zh
 
 
