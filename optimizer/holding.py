@@ -55,6 +55,8 @@ class Movement:
 
     kw: float
     """The flow as planned."""
+    most_kw: float
+    """The largest it can be."""
     gap: float
     """What it would cost at present prices [money/kWh]; below 0: it would pay, and a limit keeps it from it."""
     limits: tuple[Limit, ...]
@@ -71,12 +73,16 @@ class StoreView:
     fills: Array
     draws: Array
     """(m,) flows [kW]."""
-    loose: Array
-    """(m,) whether the step's flow is strictly between its bounds: it sets the price."""
+    can_draw: bool
 
-    def until(self, *, lower_only: bool) -> int:
-        """The first step at whose end a limit of the stored energy acts; the last one where there is none."""
-        acts = self.force > PRICE_TOLERANCE if lower_only else np.abs(self.force) > PRICE_TOLERANCE
+    def until(self) -> int:
+        """The first step at whose end a lower limit of the stored energy acts; the last one where there is none.
+
+        Energy stored now is used by then: a full store on the way does not end it.
+        """
+        acts = self.force > PRICE_TOLERANCE
+        if not self.can_draw:  # what nobody can take away needs no floor before something was added
+            acts = acts & (np.cumsum(self.fills) > MOVED_KW)
         return int(np.argmax(acts)) if acts.any() else len(self.force) - 1
 
 
@@ -92,7 +98,7 @@ class Holding:
     @property
     def has_prices(self) -> bool:
         """False for an answer that was cut off before prices were known."""
-        return bool(self._solution.row_dual.any())
+        return self._solution.priced
 
     def price(self, carrier: Carrier, step: int = 0, hours: float | None = None) -> float:
         """Shadow price [money/kWh] of a carrier in a step."""
@@ -129,14 +135,15 @@ class Holding:
             elif pull and self._row_is_tight(row):
                 limits.append(Limit(self._places.rows[row], "row", pull / self._hours))
         for c, d in direction.items():
-            side = self._side(c)
             pull = float(self._solution.col_dual[c]) * d
-            if pull and side:
+            side = self._side(c)
+            if side:
                 limits.append(Limit(self._places.columns[c], side, pull / self._hours))
         gap /= self._hours
         acting = [limit for limit in limits if limit.worth * gap > 0 and abs(limit.worth) > PRICE_TOLERANCE]
         acting.sort(key=lambda limit: -abs(limit.worth))
-        return Movement(float(self._executed[column]), gap, tuple(acting))
+        most = float(self._program.upper[column])
+        return Movement(float(self._executed[column]), most, gap, tuple(acting))
 
     def _direction(self, device: str, column: int) -> tuple[dict[int, float], set[int]]:
         """The other flows that one unit more of a column needs by the device's own equations, and these equations."""
@@ -186,11 +193,11 @@ class Holding:
         return min(abs(activity - end) for end in ends) < TIGHT
 
     def _side(self, column: int) -> str:
-        """The bound at which a column stands: `low`, `high`, or none of them."""
-        value = self._executed[column]
-        if value - self._program.lower[column] < TIGHT:
+        """The bound that holds a column, `low` or `high`; empty where none does."""
+        value, pull = self._executed[column], self._solution.col_dual[column]
+        if pull > 0 and value - self._program.lower[column] < TIGHT:
             return "low"
-        return "high" if self._program.upper[column] - value < TIGHT else ""
+        return "high" if pull < 0 and self._program.upper[column] - value < TIGHT else ""
 
     def running_cost(self, device: str) -> float:
         """What the device's own flows cost in the first step apart from their carriers [money/h], e.g. stored fuel."""
@@ -214,15 +221,7 @@ class Holding:
             force=np.append(value[:-1] - passed_on, 0.0),
             fills=self._executed[places.fills],
             draws=self._executed[places.draws],
-            loose=self._between(places.fills) | self._between(places.draws),
-        )
-
-    def _between(self, columns: np.ndarray) -> np.ndarray:
-        x = self._executed[columns]
-        return np.asarray(
-            (x > self._program.lower[columns] + TIGHT)
-            & (x < self._program.upper[columns] - TIGHT)
-            & (np.abs(self._solution.col_dual[columns]) < PRICE_TOLERANCE)
+            can_draw=bool((self._program.upper[places.draws] > TIGHT).any()),
         )
 
     def energy_limit(self, device: str, step: int) -> Limit | None:

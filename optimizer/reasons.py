@@ -113,7 +113,7 @@ class Reasons:
         )
 
     def _must_fill(self, device: Device, store: StoreView, verb: Text) -> Text:
-        step = store.until(lower_only=True)
+        step = store.until()
         limit = self.holding.energy_limit(device.id, step)
         if limit is not None and limit.name.local == "ready_at_departure":
             by = self._clock(self._end_of(step))
@@ -126,12 +126,12 @@ class Reasons:
 
     def _purpose(self, device: Device, store: StoreView, carrier: Carrier) -> Text:
         """What the energy stored now is for: the dearest hour in which the plan uses it, or the departure."""
-        last = store.until(lower_only=True)
+        last = store.until()
         drawn = [t for t in range(1, last + 1) if store.draws[t] > MOVED_KW]
         if drawn:
-            dearest = max(drawn, key=lambda t: self._price_at(carrier, t))
+            dearest = max(drawn, key=lambda t: round(self._price_at(carrier, t), 4))
             when = self._moment(carrier, dearest)
-            return Text(zh=f"，供 {when.zh} 使用", en=f", for use at {when.en}")
+            return Text(zh=f"，供 {when.zh}使用", en=f", for use at {when.en}")
         limit = self.holding.energy_limit(device.id, last) if store.force[last] > PRICE_TOLERANCE else None
         if limit is not None and limit.name.local == "ready_at_departure":
             by = self._clock(self._end_of(last))
@@ -156,7 +156,8 @@ class Reasons:
                 zh=f"待机：受{what.zh}限制，此刻能量边际价 {price.zh}，存能值 {worth:.4f}/kWh",
                 en=f"idle: held by {what.en}; energy costs {price.en} and {worth:.4f}/kWh is stored energy worth",
             )
-        if at_limit is not None and abs(store.force[0]) > PRICE_TOLERANCE:
+        bars = draw.most_kw if store.force[0] > 0 else fill.most_kw
+        if at_limit is not None and abs(store.force[0]) > PRICE_TOLERANCE and bars > MOVED_KW:
             what = self._words(at_limit)
             return Text(
                 zh=f"待机：{what.zh}，此刻能量边际价 {price.zh}",
@@ -165,21 +166,21 @@ class Reasons:
         return self._waiting(store, carrier, price, worth)
 
     def _waiting(self, store: StoreView, carrier: Carrier, price: Text, worth: float) -> Text:
-        last = store.until(lower_only=True)
+        last = store.until()
         later = [t for t in range(1, last + 1) if max(store.fills[t], store.draws[t]) > MOVED_KW]
         now = self._price_at(carrier, 0)
         filled = [t for t in later if store.fills[t] > MOVED_KW and self._price_at(carrier, t) < now - PRICE_TOLERANCE]
         drawn = [t for t in later if store.draws[t] > MOVED_KW and self._price_at(carrier, t) > now + PRICE_TOLERANCE]
         if later and later[0] in filled:
-            when = self._moment(carrier, min(filled, key=lambda t: self._price_at(carrier, t)))
+            when = self._moment(carrier, min(filled, key=lambda t: round(self._price_at(carrier, t), 4)))
             return Text(
-                zh=f"等待：此刻能量边际价 {price.zh}，待 {when.zh} 再充",
+                zh=f"等待：此刻能量边际价 {price.zh}，待 {when.zh}再充",
                 en=f"waiting: energy costs {price.en}; it is charged at {when.en}",
             )
         if later and later[0] in drawn:
-            when = self._moment(carrier, max(drawn, key=lambda t: self._price_at(carrier, t)))
+            when = self._moment(carrier, max(drawn, key=lambda t: round(self._price_at(carrier, t), 4)))
             return Text(
-                zh=f"待机：此刻能量边际价 {price.zh}，留待 {when.zh} 使用",
+                zh=f"待机：此刻能量边际价 {price.zh}，留待 {when.zh}使用",
                 en=f"idle: energy is worth {price.en}; it is kept for {when.en}",
             )
         return Text(
@@ -195,16 +196,16 @@ class Reasons:
         move = self.holding.movement(device.id, quantity)
         available = here.get("available_kw", here.get("heat_available_kw"))
         if available is not None:
-            return self._given(carrier, move, available)
+            return self._given(device, carrier, move, available)
         if self.holding.decided(device.id) is not None:
             return self._switched(device, carrier, move)
         if move.kw <= MOVED_KW:
             return self._off(device, carrier, move)
         return self._running(device, carrier, move)
 
-    def _given(self, carrier: Carrier, move: Movement, available: float) -> Text:
+    def _given(self, device: Device, carrier: Carrier, move: Movement, available: float) -> Text:
         """Sun and waste heat: free where they are used."""
-        price = self._price(carrier)
+        price = self._price(carrier, of=device.id)
         if available - move.kw > MOVED_KW:
             limit = self._words(move.limits[0]) if move.limits else None
             why = Text(zh="", en="") if limit is None else Text(zh=f"{limit.zh}，", en=f"{limit.en}; ")
@@ -321,7 +322,8 @@ class Reasons:
         return BOUNDS.get((local, limit.side), Text(zh=f"{local} 的限值", en=f"the limit of {local}"))
 
     def _price_at(self, carrier: Carrier, step: int) -> float:
-        return self.holding.price(carrier, step, float(self.situation.grid.hours[step]))
+        price = self.holding.price(carrier, step, self._hours[step])
+        return price if abs(price) > PRICE_TOLERANCE else 0.0
 
     def _price(self, carrier: Carrier, of: str = "") -> Text:
         """The price of a carrier now, and what sets it."""
@@ -371,12 +373,15 @@ class Reasons:
         return Text(zh=BANDS.get(name, name), en=name)
 
     @cached_property
+    def _hours(self) -> list[float]:
+        return [float(hours) for hours in self.situation.grid.hours]
+
+    @cached_property
     def _times(self) -> tuple[datetime, ...]:
         return self.situation.grid.times
 
     def _end_of(self, step: int) -> datetime:
-        hours = float(self.situation.grid.hours[step])
-        return self._times[step] + timedelta(hours=hours)
+        return self._times[step] + timedelta(hours=self._hours[step])
 
     def _clock(self, at: datetime) -> str:
         """The hour in the site's zone, with the date where it is another day."""

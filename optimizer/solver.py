@@ -79,6 +79,8 @@ class Solution:
     gap: float
     detail: str = ""
     col_dual: Array = field(default_factory=lambda: np.empty(0))
+    priced: bool = True
+    """False where the duals could not be found in time; they are 0 then."""
 
     @property
     def usable(self) -> bool:
@@ -115,7 +117,7 @@ def solve(
     duals = fixed.row_dual[: len(program.row_lower)] if settled else np.zeros(len(program.row_lower))
     reduced = fixed.col_dual[:columns] if settled else np.zeros(columns)
     objective = fixed.objective if settled else decided.objective
-    return replace(decided, x=x, row_dual=duals, col_dual=reduced, objective=objective)
+    return replace(decided, x=x, row_dual=duals, col_dual=reduced, objective=objective, priced=settled)
 
 
 Switched = OneOf | ZeroOrAtLeast

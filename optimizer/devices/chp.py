@@ -251,6 +251,28 @@ class Chp(Device):
         wanted = {"power_kw": power if power >= self.least_kw else 0.0, "heat_kw": heat}
         return self.step(wanted, state, {**conditions, "whole": 1.0}, view.hours).flows
 
+    def why_held(self, state: PhysicalState, asked: Asked, hours: float) -> tuple[str, str] | None:
+        run, stood = state["on_hours"], state["off_hours"]
+        on = asked.get("power_kw", 0.0) >= 0.5 * self.least_kw
+        if on and 0.0 < run < self.min_up_hours - ROUNDING_HOURS:
+            return (
+                f"保持运行：最短运行时间 {self.min_up_hours:.2f} h，已运行 {run:.2f} h",
+                f"kept running by its minimum run time: {run:.2f} of {self.min_up_hours:.2f} h have passed",
+            )
+        if not on and run <= 0.0 and stood < self.min_down_hours - ROUNDING_HOURS:
+            return (
+                f"保持停机：最短停机时间 {self.min_down_hours:.2f} h，已停 {stood:.2f} h",
+                f"kept off by its minimum standing time: {stood:.2f} of {self.min_down_hours:.2f} h have passed",
+            )
+        return None
+
+    def if_run(self) -> tuple[tuple[dict[str, float], float], ...]:
+        return tuple((self._steady_flows(power), 0.0) for power in (self.least_kw, self.power_limit_kw))
+
+    def _steady_flows(self, power_kw: float) -> dict[str, float]:
+        gas = self.gas_while_on_kw + self.gas_per_power * power_kw
+        return {"gas_kw": gas, "power_kw": power_kw, "heat_kw": self.thermal_efficiency * gas}
+
     def producible_kw(self) -> dict[Carrier, float]:
         heat = self.thermal_efficiency * self.power_limit_kw / self.electric_efficiency
         return {"power": self.power_limit_kw, "heat": heat}
