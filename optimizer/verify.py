@@ -19,6 +19,8 @@ from optimizer.situation import Situation
 TOLERANCE_KW = 1e-5
 """How far a flow or an energy may be from its physics; balances are held to a tenth of it."""
 BALANCE_TOLERANCE_KW = 1e-6
+REPORTED_ABOVE = 1e-3
+"""A limit of operation that gives way by more than this must be reported in the plan."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ def _physics_violations(device: Device, situation: Situation, plan: Plan) -> lis
         if outside:
             return outside
     flows = {flow.quantity: flow.kw for flow in plan.flows if flow.device == device.id}
+    reported = {given.limit for given in plan.limits_given_way if given.device == device.id}
     for t in range(plan.grid.near):
         asked = {quantity: float(kw[t]) for quantity, kw in flows.items()}
         here = {name: float(values[t]) for name, values in conditions.items()}
@@ -154,7 +157,11 @@ def _physics_violations(device: Device, situation: Situation, plan: Plan) -> lis
         missing = _difference(response.state, {name: float(values[t + 1]) for name, values in states.items()})
         if missing > TOLERANCE_KW:
             return [Violation(device.id, "goes to a state that physics does not reach", t, missing)]
-        state = {name: float(values[t + 1]) for name, values in states.items()}
+        after = {name: float(values[t + 1]) for name, values in states.items()}
+        for breach in device.breaches(asked, state, after, here, situation.grid.step_hours):
+            if breach.amount > REPORTED_ABOVE and breach.limit not in reported:
+                return [Violation(device.id, f"breaks {breach.limit} and does not report it", t, breach.amount)]
+        state = after
     return []
 
 

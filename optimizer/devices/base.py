@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -57,6 +57,14 @@ class Slack:
 
     limit: str
     variable: Any
+    unit: str
+
+
+class Breach(NamedTuple):
+    """A limit of operation that was not kept in a step."""
+
+    limit: str
+    amount: float
     unit: str
 
 
@@ -197,12 +205,11 @@ class Device(BaseModel):
         """For machines with an on/off decision: flows they could run at, each with what it costs besides [money/h]."""
         return ()
 
-    def broken_limits(
-        self, asked: Asked, state: PhysicalState, conditions: Mapping[str, float], hours: float
-    ) -> dict[str, float]:
-        """Limits of operation that these flows break from this state, by name, and by how much: physics allows it, a
-        plan must report it."""
-        return {}
+    def breaches(
+        self, flows: Asked, before: PhysicalState, after: PhysicalState, conditions: Mapping[str, float], hours: float
+    ) -> tuple[Breach, ...]:
+        """Limits of operation that a step breaks: physics allows it, a plan must report it."""
+        return ()
 
     def safe_kw(self) -> float:
         """Value of the setpoint when nobody is in charge."""

@@ -13,6 +13,7 @@ import pyomo.environ as pyo
 
 from optimizer.devices.base import (
     Asked,
+    Breach,
     Carrier,
     Cost,
     Device,
@@ -72,6 +73,12 @@ class Load(Device):
 
     def step(self, asked: Asked, state: PhysicalState, conditions: Mapping[str, float], hours: float) -> Response:
         return Response({"served_kw": step(asked.get("served_kw", 0.0), conditions["demand_kw"])}, {})
+
+    def breaches(
+        self, flows: Asked, before: PhysicalState, after: PhysicalState, conditions: Mapping[str, float], hours: float
+    ) -> tuple[Breach, ...]:
+        unserved = conditions["demand_kw"] - flows["served_kw"]
+        return () if unserved <= 0.0 else (Breach("demand", unserved, "kW"),)
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
         return {"served_kw": conditions["demand_kw"]}

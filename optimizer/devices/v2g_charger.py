@@ -22,6 +22,7 @@ import pyomo.environ as pyo
 
 from optimizer.devices.base import (
     Asked,
+    Breach,
     Carrier,
     Cost,
     Device,
@@ -191,6 +192,12 @@ class V2gCharger(Device):
             self.charge_efficiency, self.discharge_efficiency,
         )  # fmt: skip
         return Response({"charge_kw": charge, "discharge_kw": discharge}, {"energy_kwh": energy})
+
+    def breaches(
+        self, flows: Asked, before: PhysicalState, after: PhysicalState, conditions: Mapping[str, float], hours: float
+    ) -> tuple[Breach, ...]:
+        missed = conditions["target_kwh"] - after["energy_kwh"]
+        return () if missed <= 0.0 else (Breach("energy_at_departure", missed, "kWh"),)
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
         """Charges at once with full power until the car has what it needs."""
