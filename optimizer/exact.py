@@ -7,11 +7,15 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from optimizer.compiled import Program
+from optimizer.incumbent import feasible_from
 from optimizer.solver import MIP_GAP, Choice, OneOf, Solution, Status, WholeNumber, ZeroOrAtLeast, is_kept, solve
 
 WHOLE_FAMILY_FROM_SOLVE = {ZeroOrAtLeast: 1, WholeNumber: 2, OneOf: 2}
 """After this many solves a device that broke a condition has it enforced in all its steps. Part loads move to the next
 step when one is forbidden, so all of them at once."""
+
+RESERVED_SOLVES = 2.0
+"""Time kept for deciding what is broken at the deadline, in times of the linear solve."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +47,42 @@ def solve_exactly(program: Program, choices: tuple[Choice, ...], deadline_s: flo
 def _enforce(program: Program, choices: tuple[Choice, ...], until: float, gap: float) -> Answer:
     """Adds what the last answer broke: the broken steps alone at first, later whole families, so that it ends soon."""
     enforced: tuple[Choice, ...] = ()
+    linear, at_hand, reserve_s = None, None, 0.0
     for solves in count(1):
-        solution = solve(program, enforced, time_limit_s=max(0.05, until - time.perf_counter()), gap=gap)
-        if not solution.usable:
+        began = time.perf_counter()
+        solution = solve(program, enforced, time_limit_s=max(0.05, until - reserve_s - began), gap=gap)
+        if solution.status is Status.INFEASIBLE:
             return Answer(solution, solves, enforced)
-        broken = tuple(choice for choice in choices if not is_kept(choice, solution.x))
-        if not broken:
+        broken = tuple(choice for choice in choices if solution.usable and not is_kept(choice, solution.x))
+        if solution.usable and not broken:
             return Answer(solution, solves, enforced)
+        if linear is None and solution.usable:
+            linear, reserve_s = solution, RESERVED_SOLVES * (time.perf_counter() - began)
+        at_hand = solution if solution.usable else at_hand
         missing = set(broken) - set(enforced)
         if not missing:
-            return Answer(replace(solution, status=Status.NO_ANSWER, detail=f"{len(broken)} conditions broken"), solves)
+            if linear is None or at_hand is None:
+                return Answer(solution, solves, enforced)
+            return _rescued(program, choices, at_hand, linear.objective, until, solves)
         families = {choice.family for choice in missing if solves >= WHOLE_FAMILY_FROM_SOLVE[type(choice)]}
         wanted = missing | set(enforced)
         enforced = tuple(choice for choice in choices if choice in wanted or choice.family in families)
     raise AssertionError("unreachable: every round adds a family or returns")
+
+
+def _rescued(
+    program: Program, choices: tuple[Choice, ...], at_hand: Solution, bound: float, until: float, solves: int
+) -> Answer:
+    """At the deadline: the last answer with its broken conditions decided, if need be with machines that cycle."""
+
+    def left_s() -> float:
+        return max(0.05, until - time.perf_counter())
+
+    strict = tuple(choice for choice in choices if not isinstance(choice, ZeroOrAtLeast))
+    found = feasible_from(program, choices, at_hand.x, bound, left_s)
+    if found is not None:
+        return Answer(found, solves + 1)
+    found = feasible_from(program, strict, at_hand.x, bound, left_s)
+    if found is not None:
+        return Answer(found, solves + 1, strict, cycling=len(strict) < len(choices))
+    return Answer(replace(at_hand, status=Status.NO_ANSWER, detail="conditions broken at the deadline"), solves)

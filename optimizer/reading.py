@@ -15,7 +15,7 @@ from optimizer.model import Model
 from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, Plan, Setpoint, Text
 from optimizer.reasons import Reasons
 from optimizer.situation import Situation
-from optimizer.solver import Status
+from optimizer.solver import Status, ZeroOrAtLeast, is_kept
 from optimizer.time_grid import Array
 
 GAVE_WAY_ABOVE = 1e-4
@@ -123,8 +123,20 @@ class Reading:
                 if values[worst] > GAVE_WAY_ABOVE:
                     first = times[int(np.argmax(values > GAVE_WAY_ABOVE))]
                     found.append(GivenWay(device, slack.limit, float(values[worst]), slack.unit, first))
-        if self.answer.cycling:
-            found.append(GivenWay("site", "min_part_load", 0.0, "kW", times[0]))
+        return [*found, *self._cycling()] if self.answer.cycling else found
+
+    def _cycling(self) -> list[GivenWay]:
+        """Machines that run below their least part load in the steps where that was to be kept."""
+        times, x = self.situation.grid.near_times, self.answer.solution.x
+        broken = {c.column for c in self.model.choices if isinstance(c, ZeroOrAtLeast) and not is_kept(c, x)}
+        found = []
+        for device, port in self.model.ports.items():
+            for part in port.semicontinuous:
+                columns = [self.model.compiled.column(part.variable[t]) for t in range(len(times))]
+                below = [t for t, column in enumerate(columns) if column in broken]
+                if below:
+                    worst = part.minimum - min(float(x[columns[t]]) for t in below)
+                    found.append(GivenWay(device, "min_part_load", worst, "kW", times[below[0]]))
         return found
 
     def _setpoints(self, flows: tuple[FlowSeries, ...]) -> list[Setpoint]:

@@ -92,6 +92,7 @@ def roll_out(
         view = RuleView(hours, words[moment.t], moment.deficit, producible, room, export_allowed, storing)
         return decide(device, view, moment.state[device.id], moment.here[device.id], moment.t)
 
+    times = situation.grid.near_times
     for t in range(near):
         here = {d.id: {name: float(values[t]) for name, values in conditions[d.id].items()} for d in devices}
         moment = _Moment(t, ordered, feeders, state, here, hours, wish)
@@ -102,7 +103,7 @@ def roll_out(
                 flows[device.id, quantity][t] = kw
             for name, value in response.state.items():
                 states[device.id, name][t + 1] = value
-        _note(given_way, moment.breaches(), situation.grid.near_times[t])
+        _note(given_way, moment.breaches(), times[t])
         state = {id_: response.state for id_, response in moment.responses.items()}
     return replace(_as_plan(devices, situation, flows, states), limits_given_way=tuple(given_way.values()))
 

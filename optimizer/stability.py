@@ -31,7 +31,7 @@ def nearest(
     """
     if not wanted:
         return solution
-    decided = _with_decisions(program, choices, solution.x, wanted)
+    decided = with_decisions(program, choices, solution.x, wanted)
     steady = solve(_towards(decided, wanted, solution.objective + MAX_EXTRA_COST), time_limit_s=time_limit_s)
     if steady.status is not Status.OPTIMAL:
         return solution
@@ -39,7 +39,7 @@ def nearest(
     return replace(solution, x=x, objective=float(program.cost @ x) + program.offset)
 
 
-def _with_decisions(program: Program, choices: tuple[Choice, ...], x: Array, wanted: Mapping[int, float]) -> Program:
+def with_decisions(program: Program, choices: tuple[Choice, ...], x: Array, wanted: Mapping[int, float]) -> Program:
     """The program in which every either-or condition stays as the answer has it; undecided ones follow the wish."""
     lower, upper = program.lower.copy(), program.upper.copy()
     for choice in choices:
