@@ -16,16 +16,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 
 from optimizer.balance import FeederLimit
+from optimizer.compiled import Program
 from optimizer.devices.base import Device
-from optimizer.exact import solve_exactly
+from optimizer.exact import Answer, solve_exactly
 from optimizer.holding import Holding
 from optimizer.model import Model, build
 from optimizer.plan import Plan
 from optimizer.reading import Reading
 from optimizer.reasons import Reasons
 from optimizer.situation import Situation
+from optimizer.solver import Choice, ZeroOrAtLeast
 from optimizer.stability import nearest
-from optimizer.time_grid import GridShape
+from optimizer.time_grid import Array, GridShape
+
+UNSERVED_ABOVE_KW = 1e-3
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,10 @@ class Planner:
         if not answer.solution.usable:
             return NoPlan(f"{answer.solution.status.value}: {answer.solution.detail}")
         left_s = max(0.05, deadline_s - (time.perf_counter() - updated))
+        answer = _cycling_before_shedding(model, program, answer, left_s)
+        left_s = max(0.05, deadline_s - (time.perf_counter() - updated))
         wanted = _of_last_plan(model, situation, last_plan)
-        choices = answer.enforced if answer.cycling else model.choices
+        choices = _without_part_loads(model.choices) if answer.cycling else model.choices
         steady = nearest(program, choices, answer.solution, wanted, left_s)
         solved = time.perf_counter()
         holding = Holding(model, program, answer.solution, steady.x, situation.grid.step_hours)
@@ -85,6 +91,30 @@ class Planner:
             self.rebuilds.append(why)
             self._model = build(self.devices, self.feeders, shape)
         return self._model
+
+
+def _without_part_loads(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    return tuple(choice for choice in choices if not isinstance(choice, ZeroOrAtLeast))
+
+
+def _cycling_before_shedding(model: Model, program: Program, answer: Answer, left_s: float) -> Answer:
+    """Where least part loads leave demand unserved, machines cycle instead: the answer without part loads, if it
+    serves more."""
+    strict = _without_part_loads(model.choices)
+    unserved = _unserved_kw(model, answer.solution.x)
+    if answer.cycling or len(strict) == len(model.choices) or unserved <= UNSERVED_ABOVE_KW:
+        return answer
+    loose = solve_exactly(program, strict, left_s)
+    if not loose.solution.usable or _unserved_kw(model, loose.solution.x) > unserved - UNSERVED_ABOVE_KW:
+        return answer
+    return replace(loose, solves=answer.solves + loose.solves, cycling=True)
+
+
+def _unserved_kw(model: Model, x: Array) -> float:
+    """Demand left unserved, summed over the near steps."""
+    slacks = [slack.variable for port in model.ports.values() for slack in port.slacks if slack.limit == "demand"]
+    columns = [model.compiled.column(variable[t]) for variable in slacks for t in range(model.shape.near)]
+    return float(x[columns].sum())
 
 
 def _of_last_plan(model: Model, situation: Situation, last: Plan | None) -> dict[int, float]:
