@@ -112,7 +112,7 @@ class Holding:
 
     def moved_kw(self, device: str) -> float:
         """How far the executed first step is from the cheapest one [kW]."""
-        columns = [column for (owner, _), column in self._places.first_flows.items() if owner == device]
+        columns = self._places.first_columns[device]
         return float(np.abs(self._executed[columns] - self._solution.x[columns]).max(initial=0.0))
 
     def decided(self, device: str) -> bool | None:
@@ -201,7 +201,7 @@ class Holding:
 
     def running_cost(self, device: str) -> float:
         """What the device's own flows cost in the first step apart from their carriers [money/h], e.g. stored fuel."""
-        columns = [column for (owner, _), column in self._places.first_flows.items() if owner == device]
+        columns = self._places.first_columns[device]
         return float(self._program.cost[columns] @ self._executed[columns]) / self._hours
 
     def store_flows(self, device: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ Filled once when the model is built, so that reading an answer costs a few array
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,11 +59,14 @@ class Uses:
     rows: Indices
     entries: Indices
     """Places of the coefficients among the values of a program."""
+    _known: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
     def of(self, column: int) -> list[tuple[int, int]]:
         """(row, entry) of a column."""
-        here = slice(self.start[column], self.start[column + 1])
-        return list(zip(self.rows[here].tolist(), self.entries[here].tolist(), strict=True))
+        if column not in self._known:
+            here = slice(self.start[column], self.start[column + 1])
+            self._known[column] = list(zip(self.rows[here].tolist(), self.entries[here].tolist(), strict=True))
+        return self._known[column]
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class Places:
     uses: Uses
     first_flows: Mapping[tuple[str, str], int]
     """By device and quantity: the column of the first step, where there is one."""
+    first_columns: Mapping[str, Indices]
+    """By device: the same columns."""
     stores: Mapping[str, StorePlaces]
 
 
@@ -91,6 +96,7 @@ def find_places(
     flows: tuple[BusFlow, ...],
     balances: Mapping[Carrier, Any],
 ) -> Places:
+    first = {(f.device, f.quantity): compiled.column(f.variable[0]) for f in flows if 0 in f.variable}
     decided = (variable for port in ports.values() for decision in port.decisions for variable in decision.values())
     return Places(
         rows=_names(model, pyo.Constraint, compiled.rows),
@@ -105,13 +111,21 @@ def find_places(
             if data.equality
         ),
         uses=Uses(*compiled.by_column()),
-        first_flows={(f.device, f.quantity): compiled.column(f.variable[0]) for f in flows if 0 in f.variable},
+        first_flows=first,
+        first_columns=_by_device(first),
         stores={
             id_: found
             for id_, port in ports.items()
             if (found := _store(port, [flow for flow in flows if flow.device == id_], compiled)) is not None
         },
     )
+
+
+def _by_device(first: Mapping[tuple[str, str], int]) -> dict[str, Indices]:
+    columns: dict[str, list[int]] = {}
+    for (device, _), column in first.items():
+        columns.setdefault(device, []).append(column)
+    return {device: np.array(found) for device, found in columns.items()}
 
 
 def _names(model: Any, kind: Any, places: Mapping[int, int]) -> tuple[Name, ...]:

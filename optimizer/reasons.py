@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cached_property
 
+import numpy as np
+
 from optimizer.devices.base import Carrier, Device
 from optimizer.holding import MOVED_KW, PRICE_TOLERANCE, Holding, Limit, Movement, StoreView
 from optimizer.places import SITE
@@ -127,7 +129,7 @@ class Reasons:
     def _purpose(self, device: Device, store: StoreView, carrier: Carrier) -> Text:
         """What the energy stored now is for: the dearest hour in which the plan uses it, or the departure."""
         last = store.until()
-        drawn = [t for t in range(1, last + 1) if store.draws[t] > MOVED_KW]
+        drawn = (1 + np.flatnonzero(store.draws[1 : last + 1] > MOVED_KW)).tolist()
         if drawn:
             dearest = max(drawn, key=lambda t: round(self._price_at(carrier, t), 4))
             when = self._moment(carrier, dearest)
@@ -167,7 +169,7 @@ class Reasons:
 
     def _waiting(self, store: StoreView, carrier: Carrier, price: Text, worth: float) -> Text:
         last = store.until()
-        later = [t for t in range(1, last + 1) if max(store.fills[t], store.draws[t]) > MOVED_KW]
+        later = (1 + np.flatnonzero(np.maximum(store.fills, store.draws)[1 : last + 1] > MOVED_KW)).tolist()
         now = self._price_at(carrier, 0)
         filled = [t for t in later if store.fills[t] > MOVED_KW and self._price_at(carrier, t) < now - PRICE_TOLERANCE]
         drawn = [t for t in later if store.draws[t] > MOVED_KW and self._price_at(carrier, t) > now + PRICE_TOLERANCE]
