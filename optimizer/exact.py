@@ -63,7 +63,7 @@ def _enforce(program: Program, choices: tuple[Choice, ...], until: float, gap: f
         if not missing:
             if linear is None or at_hand is None:
                 return Answer(solution, solves, enforced)
-            return _rescued(program, choices, at_hand, linear.objective, until, solves)
+            return _rescued(program, choices, at_hand, linear.objective, (until, reserve_s), solves)
         families = {choice.family for choice in missing if solves >= WHOLE_FAMILY_FROM_SOLVE[type(choice)]}
         wanted = missing | set(enforced)
         enforced = tuple(choice for choice in choices if choice in wanted or choice.family in families)
@@ -71,12 +71,23 @@ def _enforce(program: Program, choices: tuple[Choice, ...], until: float, gap: f
 
 
 def _rescued(
-    program: Program, choices: tuple[Choice, ...], at_hand: Solution, bound: float, until: float, solves: int
+    program: Program,
+    choices: tuple[Choice, ...],
+    at_hand: Solution,
+    bound: float,
+    time_left: tuple[float, float],
+    solves: int,
 ) -> Answer:
-    """At the deadline: the last answer with its broken conditions decided, if need be with machines that cycle."""
+    """At the deadline: the last answer with its broken conditions decided, if need be with machines that cycle.
+
+    Args:
+        time_left: the deadline, and what a linear program is given even after it [s]: an answer late by a few of them
+            is better than none, and the caller's own deadline is the hard one.
+    """
+    until, least_s = time_left
 
     def left_s() -> float:
-        return max(0.05, until - time.perf_counter())
+        return max(0.05, least_s, until - time.perf_counter())
 
     strict = tuple(choice for choice in choices if not isinstance(choice, ZeroOrAtLeast))
     found = feasible_from(program, choices, at_hand.x, bound, left_s)

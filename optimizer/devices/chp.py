@@ -20,7 +20,7 @@ stopped early, which is reported,
 
 with `early` the hours of the minimum run time given up, and `dropped` the power from which it is stopped faster than
 its ramp, added to the right side of (8). R is the ramp over one step; J = max(L, R) is the largest power in the first
-step of a run and in the last one.
+step of a run and in the last one; where no ramp is given, (7) and (8) say no more than (2) and are left out.
 
 `on` is whole in the first steps; there (5) and (6) hold. Later steps are relaxed: `on` is the share of the step in
 which the machine runs, (1) to (4) and (9) hold in the mean, (7) and (8) up to the coarse tail, (5) and (6) no more.
@@ -139,7 +139,8 @@ class Chp(Device):
         steps = range(shape.steps)
         self._add_flows(block, steps)
         self._add_switching(block, steps, _pairs(shape))
-        self._add_ramps(block, range(shape.near))
+        if self.ramp_kw_per_min is not None:
+            self._add_ramps(block, range(shape.near))
         slacks = self._add_early_stops(block, range(shape.near))
         started = [Cost("start", self.start_cost * block.starts[t], t) for t in steps]  # (9)
         early = EARLY_STOP_PRICE * self.power_limit_kw
@@ -209,14 +210,12 @@ class Chp(Device):
                 return b.power_kw[0] - b.jump_kw * b.starts[0] <= b.power_within_reach_kw
             return b.power_kw[t] - b.power_kw[t - 1] <= b.ramp_kw * b.on[t - 1] + b.jump_kw * b.starts[t]
 
-        if self.ramp_kw_per_min is not None:
-            block.dropped_kw = pyo.Var(near, bounds=(0, self.power_limit_kw))
+        block.dropped_kw = pyo.Var(near, bounds=(0, self.power_limit_kw))
 
         @block.Constraint(near)
         def falls_within_ramp(b: Any, t: int) -> Any:  # (8)
             before = b.power_kw[t - 1] if t else b.power_before_kw
-            dropped = 0.0 if self.ramp_kw_per_min is None else b.dropped_kw[t]
-            return b.power_kw[t] + b.ramp_kw * b.on[t] + b.jump_kw * b.stops[t] + dropped >= before
+            return b.power_kw[t] + b.ramp_kw * b.on[t] + b.jump_kw * b.stops[t] + b.dropped_kw[t] >= before
 
     def _add_early_stops(self, block: Any, near: range) -> tuple[Slack, ...]:
         block.left_hours = pyo.Param(near, mutable=True, initialize=0.0)
@@ -244,17 +243,24 @@ class Chp(Device):
         held_off = (not was_on) & (state["off_hours"] + passed < self.min_down_hours)
         steps_since = np.array([t - i for t, i in _pairs(grid.shape)])  # 0: a start keeps its own step on, as (5) says
         since = np.where(steps_since > 0, steps_since * grid.step_hours + ROUNDING_HOURS, -1.0)
-        ramp = self.ramp_kw(grid.step_hours)
         return {
+            **self._ramp_inputs(state, grid.step_hours),
             "left_hours": np.where(left > ROUNDING_HOURS, left, 0.0),
             "most_on": np.where(held_off, 0.0, 1.0),
             "was_on": float(was_on),
             "must_stay_on": (since < self.min_up_hours).astype(float),
             "must_stay_off": (since < self.min_down_hours).astype(float),
+        }
+
+    def _ramp_inputs(self, state: PhysicalState, hours: float) -> dict[str, float]:
+        if self.ramp_kw_per_min is None:
+            return {}
+        ramp = self.ramp_kw(hours)
+        return {
             "ramp_kw": ramp,
             "jump_kw": max(self.least_kw, ramp),
             "power_before_kw": state["power_kw"],
-            "power_within_reach_kw": state["power_kw"] + ramp * was_on,
+            "power_within_reach_kw": state["power_kw"] + ramp * (state["on_hours"] > 0),
         }
 
     def start(self, situation: Situation) -> PhysicalState:
