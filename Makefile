@@ -3,12 +3,13 @@ SHELL := /bin/bash
 VENV := .venv
 STAMP := $(VENV)/.up-to-date
 
-.PHONY: help setup demo test bench clean
+.PHONY: help setup demo test bench docs clean
 
 help:
 	@echo "make demo    a recorded day of the park through Kafka, plan, Modbus and plant; results in demo-output/"
 	@echo "make test    lint, types and all tests, with a real Kafka where Java and Maven are at hand"
 	@echo "make bench   all benchmarks"
+	@echo "make docs    pages of docs/devices, made from the device classes"
 	@echo "make setup   .venv with the command at .venv/bin/quartet"
 	@echo "make clean   removes what the other targets made, but not .venv"
 
@@ -26,6 +27,9 @@ test: setup
 
 bench: setup
 	@for script in $$(grep -l __main__ benchmarks/*.py); do echo "== $$script"; $(VENV)/bin/python "$$script" || exit 1; done
+
+docs: setup
+	@$(VENV)/bin/python -m scripts.device_pages
 
 clean:
 	rm -rf demo-output build .pytest_cache .mypy_cache .ruff_cache .hypothesis .kafka

@@ -43,6 +43,7 @@ MACHINES = (Chiller, HeatPump)
 WITHOUT_SLOT: tuple[type[AnyDevice], ...] = (Load, GridConnection, ExpectedCars)
 """What the plant knows without a setpoint: demand from outside, the meter, and cars of which only plans speak."""
 CAR_CONDITIONS = ("share", "stay", "arrive_kwh", "full_kwh", "floor_kwh", "two_way")
+"""The first of a car's conditions in the kernels' order."""
 
 
 def of_type(devices: Iterable[AnyDevice], *kinds: type[Kind]) -> list[Kind]:
@@ -100,40 +101,53 @@ def layout(truth: Truth) -> Layout:
         chargers=chargers,
         machines=machines,
         pvs=pvs,
-        parameters=np.array([_parameters(device) for device in devices], dtype=float).reshape(len(devices), 6),
+        parameters=np.array([_parameters(device) for device in devices], dtype=float).reshape(len(devices), 8),
+        limit_lines=_limit_lines(devices),
         carrier=np.array([_thermal_carrier(device) for device in devices], dtype=np.int64),
         pull=np.array([_pull(device, dynamics) for device in devices], dtype=float),
         reserve_kwh=np.array([_reserve_kwh(device) for device in devices], dtype=float),
         safe_kw=np.array([device.safe_kw() for device in devices], dtype=float),
         delay_minutes=dynamics.delay_minutes,
-        taper_from=dynamics.taper_from,
-        taper_least=dynamics.taper_least,
-        import_limit_kw=grid.import_limit_kw,
-        export_limit_kw=grid.export_limit_kw,
+        import_limit_kw=grid.bounds_kw()[1],
+        export_limit_kw=-grid.bounds_kw()[0],
         exports_generation_only=grid.export_source == "generation",
     )
 
 
 def surroundings(truth: Truth, drivers: Drivers, conditions: Conditions) -> Surroundings:
     devices, minutes = truth.devices, drivers.minutes
-    cars = [_car(charger, drivers, conditions) for charger in of_type(devices, V2gCharger)]
+    cars = [_car(charger, truth.dynamics, drivers, conditions) for charger in of_type(devices, V2gCharger)]
     heat, cold = (demand_kw(devices, conditions, carrier, minutes) for carrier in ("heat", "cold"))
     return Surroundings(
         power_demand_kw=demand_kw(devices, conditions, "power", minutes),
         thermal_demand_kw=np.stack([heat, cold], axis=1),
         pv_available_kw=_side_by_side([conditions[pv.id]["available_kw"] for pv in of_type(devices, Pv)], minutes),
         cop=_side_by_side([conditions[machine.id]["cop"] for machine in of_type(devices, *MACHINES)], minutes),
-        car=np.stack(cars, axis=1) if cars else np.zeros((minutes, 0, kernels.TAPERS + 1)),
+        car=np.stack(cars, axis=1) if cars else np.zeros((minutes, 0, kernels.CAR_CONDITIONS)),
     )
 
 
-def _car(charger: V2gCharger, drivers: Drivers, conditions: Conditions) -> Array:
-    """(minutes, 8) conditions of the cars at one charger, in the kernels' order."""
+def _car(charger: V2gCharger, dynamics: Dynamics, drivers: Drivers, conditions: Conditions) -> Array:
+    """(minutes, 10) conditions of the cars at one charger, in the kernels' order."""
     given = conditions[charger.id]
     gain_kwh = charger.charge_limit_kw * charger.charge_efficiency * kernels.MINUTE_HOURS
     needed = kernels.needed_by(given["target_kwh"], given["stay"], given["share"], gain_kwh)
-    tapers = _content_is_known(drivers.sessions.get(charger.id, ()), drivers)
-    return np.stack([*(given[name] for name in CAR_CONDITIONS), needed, tapers], axis=1)
+    least = np.full(drivers.minutes, charger.min_charge_kw)
+    taper = _taper(charger, dynamics, drivers, given)
+    return np.stack([*(given[name] for name in CAR_CONDITIONS), *taper, needed, least], axis=1)
+
+
+def _taper(
+    charger: V2gCharger, dynamics: Dynamics, drivers: Drivers, given: Mapping[str, Array]
+) -> tuple[Array, Array]:
+    """(minutes,) energy from which the car draws less, and by what share of its power per kWh: as the site file has it,
+    else by the plant's own dynamics."""
+    if charger.taper_from_soc < 1.0 or dynamics.taper_from >= 1.0:
+        return given["taper_from_kwh"], given["taper_per_kwh"]
+    known = _content_is_known(drivers.sessions.get(charger.id, ()), drivers)
+    width_kwh = (1.0 - dynamics.taper_from) * given["full_kwh"]
+    per_kwh = np.divide(1.0 - dynamics.taper_least, width_kwh, out=np.zeros(len(known)), where=known * width_kwh > 0)
+    return dynamics.taper_from * given["full_kwh"], per_kwh
 
 
 def _content_is_known(sessions: Iterable[Session], drivers: Drivers) -> Array:
@@ -152,15 +166,25 @@ def _side_by_side(columns: list[Array], minutes: int) -> Array:
 
 def _parameters(device: AnyDevice) -> tuple[float, ...]:
     if isinstance(device, Battery):
-        own = (device.capacity_kwh, device.charge_limit_kw, device.discharge_limit_kw)
-        return (*own, device.charge_efficiency, device.discharge_efficiency, device.standing_loss_per_hour)
+        return (*device.numbers()[:6], device.auxiliary_kw, 0.0)
     if isinstance(device, ThermalStore):
-        own = (device.capacity_kwh, device.charge_limit_kw, device.discharge_limit_kw)
-        return (*own, device.charge_efficiency, device.discharge_efficiency, device.loss_per_hour)
+        return (*device.numbers()[:6], 0.0, device.charging_power_per_kw)
     if isinstance(device, V2gCharger):
         own = (0.0, device.charge_limit_kw, device.discharge_limit_kw)
-        return (*own, device.charge_efficiency, device.discharge_efficiency, 0.0)
-    return (device.bounds_kw()[1], 0.0, 0.0, 1.0, 1.0, 0.0)
+        return (*own, device.charge_efficiency, device.discharge_efficiency, 0.0, 0.0, 0.0)
+    return (device.bounds_kw()[1], 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0)
+
+
+def _limit_lines(devices: tuple[AnyDevice, ...]) -> Array:
+    """(slots, 2, lines, 2) as `Layout.limit_lines` says; as many lines as the device with most of them has."""
+    none = np.zeros((0, 2))
+    own = [device.numbers()[6:] if isinstance(device, Battery | ThermalStore) else (none, none) for device in devices]
+    most = max((len(lines) for pair in own for lines in pair), default=0)
+    full = np.tile([1.0, 0.0], (len(devices), 2, most, 1))
+    for slot, pair in enumerate(own):
+        for direction, lines in enumerate(pair):
+            full[slot, direction, : len(lines)] = lines
+    return full
 
 
 def _thermal_carrier(device: AnyDevice) -> int:

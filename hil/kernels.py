@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.devices import battery, chiller, grid_connection, heat_pump, pv, thermal_store, v2g_charger
+from optimizer.devices import chiller, grid_connection, heat_pump, pv, storage, v2g_charger
 from optimizer.time_grid import Array
 from streams import guard
 
@@ -37,17 +37,22 @@ NOT_GUARDED = -1
 IDLE, ACTIVE, EXPIRED = 0, 1, 2
 """States of a device's setpoint, as the register map numbers them."""
 
-OUT_KW, IN_KW, ENERGY_KWH, TARGET_KW = range(4)
-"""Places in a slot's record: taken from the bus, fed to the bus (means), energy and target at the end of the minute.
-Machines take power in OUT_KW and give heat or cold in IN_KW."""
+OUT_KW, IN_KW, ENERGY_KWH, TARGET_KW, BESIDE_KW = range(5)
+"""Places in a slot's record: taken from the bus, fed to the bus (means), energy and target at the end of the minute,
+power that a store takes beside what it stores. Machines take power in OUT_KW and give heat or cold in IN_KW."""
+SLOT_RECORD_SIZE = 5
 IMPORT_KW, EXPORT_KW, UNSERVED_KW, UNSERVED_HEAT_KW, UNSERVED_COLD_KW, LIMIT_KW = range(6)
 """Places in the site's record."""
 
-CAPACITY, CHARGE_LIMIT, DISCHARGE_LIMIT, CHARGE_EFFICIENCY, DISCHARGE_EFFICIENCY, LOSS = range(6)
-"""Places in a slot's parameters; machines and PV have their largest output in CAPACITY."""
-SHARE, STAY, BROUGHT_KWH, FULL_KWH, FLOOR_KWH, TWO_WAY, NEEDED_KWH, TAPERS = range(8)
-"""Places in a car's conditions; NEEDED_KWH is what it must hold at the end of the minute to be ready in time. TAPERS is
-1 where FULL_KWH is the car's real capacity: only then is it known when the car draws less."""
+CAPACITY, CHARGE_LIMIT, DISCHARGE_LIMIT, CHARGE_EFFICIENCY, DISCHARGE_EFFICIENCY, LOSS, STANDING, PER_CHARGE = range(8)
+"""Places in a slot's parameters; machines and PV have their largest output in CAPACITY. STANDING [kW] and PER_CHARGE
+[kW/kW] are the power that a store takes beside what it stores."""
+CHARGING, DISCHARGING = 0, 1
+"""Places in a slot's limit lines."""
+SHARE, STAY, BROUGHT_KWH, FULL_KWH, FLOOR_KWH, TWO_WAY, TAPER_FROM_KWH, TAPER_PER_KWH, NEEDED_KWH, LEAST_KW = range(10)
+CAR_CONDITIONS = 10
+"""Places in a car's conditions; NEEDED_KWH is what it must hold at the end of the minute to be ready in time, LEAST_KW
+the charger's least charging power. TAPER_PER_KWH is 0 where it is not known when the car draws less."""
 
 
 class Layout(NamedTuple):
@@ -59,7 +64,10 @@ class Layout(NamedTuple):
     machines: int
     pvs: int
     parameters: Array
-    """(slots, 6)."""
+    """(slots, 8)."""
+    limit_lines: Array
+    """(slots, 2, lines, 2) share at a fill of 0 and slope of the lines under which charging and discharging stay; full
+    limits (1, 0) where a store has fewer."""
     carrier: NDArray[np.int64]
     """(slots,) HEAT or COLD of stores and machines."""
     pull: Array
@@ -69,8 +77,6 @@ class Layout(NamedTuple):
     safe_kw: Array
     """(slots,) value of the setpoint as long as none was ever held."""
     delay_minutes: int
-    taper_from: float
-    taper_least: float
     import_limit_kw: float
     export_limit_kw: float
     exports_generation_only: bool
@@ -88,7 +94,7 @@ class Surroundings(NamedTuple):
     cop: Array
     """(minutes, machines)."""
     car: Array
-    """(minutes, chargers, 8): see SHARE to TAPERS."""
+    """(minutes, chargers, 10): see SHARE to LEAST_KW."""
 
 
 class PlantArrays(NamedTuple):
@@ -127,8 +133,7 @@ def callable_from_python(function: Function) -> Function:
     return result
 
 
-battery_step = compiled(battery.step)
-store_step = compiled(thermal_store.step)
+store_step = compiled(storage.step)
 charger_step = compiled(v2g_charger.step)
 chiller_step = compiled(chiller.step)
 heat_pump_step = compiled(heat_pump.step)
@@ -202,27 +207,25 @@ def storage_step(
     """The physical step of the battery, store or car in slot `i` when asked to feed `feed_kw` (< 0: to charge)."""
     p, energy = layout.parameters[i], now.energy_kwh[i]
     charge, discharge = max(0.0 - feed_kw, 0.0), max(feed_kw, 0.0)
-    if i < layout.batteries:
-        return battery_step(energy, charge, discharge, MINUTE_HOURS, p[0], p[1], p[2], p[3], p[4], p[5])
     if i < layout.batteries + layout.stores:
-        return store_step(energy, charge, discharge, MINUTE_HOURS, p[0], p[1], p[2], p[3], p[4], p[5])
+        return store_step(
+            energy, charge, discharge, MINUTE_HOURS, p[0], p[1], p[2], p[3], p[4], p[5],
+            layout.limit_lines[i, CHARGING], layout.limit_lines[i, DISCHARGING],
+        )  # fmt: skip
     car = around.car[row, i - layout.batteries - layout.stores]
     before = energy * car[STAY] + car[BROUGHT_KWH]
-    limit = (
-        p[CHARGE_LIMIT] * car[SHARE] * (taper(layout, before / max(car[FULL_KWH], 1e-9)) if car[TAPERS] > 0.0 else 1.0)
-    )
     return charger_step(
         before, charge, discharge, MINUTE_HOURS, car[FULL_KWH], car[FLOOR_KWH],
-        limit, p[DISCHARGE_LIMIT] * car[SHARE] * car[TWO_WAY], p[CHARGE_EFFICIENCY], p[DISCHARGE_EFFICIENCY],
+        p[CHARGE_LIMIT] * car[SHARE], p[DISCHARGE_LIMIT] * car[SHARE] * car[TWO_WAY],
+        least_charge_kw(now, i, car[LEAST_KW]), car[TAPER_FROM_KWH], car[TAPER_PER_KWH],
+        p[CHARGE_EFFICIENCY], p[DISCHARGE_EFFICIENCY],
     )  # fmt: skip
 
 
 @compiled
-def taper(layout: Layout, state_of_charge: float) -> float:
-    """Share of the charger's power that a car draws [-]: falls in a line near full."""
-    if layout.taper_from >= 1.0:
-        return 1.0
-    return min(max((1.0 - state_of_charge) / (1.0 - layout.taper_from), layout.taper_least), 1.0)
+def least_charge_kw(now: PlantArrays, i: int, least_kw: float) -> float:
+    """The power below which the charger in slot `i` is off; on the way to a target above it the lag may pass below."""
+    return float(min(least_kw, max(0.0 - now.reached_kw[i], 0.0)) if 0.0 - now.acting_kw[i] >= least_kw else least_kw)
 
 
 @compiled
@@ -240,6 +243,7 @@ def commit(
     charge, discharge, energy = storage_step(layout, now, around, row, i, feed_kw)
     now.energy_kwh[i] = energy
     out[i, OUT_KW], out[i, IN_KW], out[i, ENERGY_KWH] = charge, discharge, energy
+    out[i, BESIDE_KW] = layout.parameters[i, STANDING] + layout.parameters[i, PER_CHARGE] * charge
     return discharge - charge
 
 
@@ -393,8 +397,10 @@ def minute(layout: Layout, now: PlantArrays, around: Surroundings, row: int, slo
     feeds = np.zeros(len(now.held))
     site[UNSERVED_HEAT_KW] = serve_thermal(layout, now, around, row, HEAT, feeds, slots)
     site[UNSERVED_COLD_KW] = serve_thermal(layout, now, around, row, COLD, feeds, slots)
+    first_car, first_machine = layout.batteries + layout.stores, layout.batteries + layout.stores + layout.chargers
     demand = around.power_demand_kw[row]
-    first_machine = layout.batteries + layout.stores + layout.chargers
+    for i in range(first_car):
+        demand += slots[i, BESIDE_KW] if i >= layout.batteries else layout.parameters[i, STANDING]
     for i in range(first_machine, first_machine + layout.machines):
         demand += slots[i, OUT_KW]
     site[LIMIT_KW] = grid_limit_kw(layout, now)
@@ -406,6 +412,6 @@ def minute(layout: Layout, now: PlantArrays, around: Surroundings, row: int, slo
 
 @callable_from_python
 def run(layout: Layout, now: PlantArrays, around: Surroundings, first: int, slots: Array, site: Array) -> None:
-    """Minutes from row `first` of the surroundings on, as many as `slots` (n, slots, 4) and `site` (n, 6) hold."""
+    """Minutes from row `first` of the surroundings on, as many as `slots` (n, slots, 5) and `site` (n, 6) hold."""
     for m in range(len(slots)):
         minute(layout, now, around, first + m, slots[m], site[m])

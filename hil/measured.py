@@ -20,7 +20,7 @@ from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
 from optimizer.situation import Session
 from optimizer.time_grid import Array
-from settlement.day_cost import Wear
+from settlement.operation import CostItem
 
 QUARTER_MINUTES = 15
 
@@ -59,8 +59,8 @@ def flows(plant: Plant, records: Records, minutes: int = QUARTER_MINUTES) -> pd.
     """Mean powers by intervals of `minutes` [kW]; a rest shorter than an interval is left out.
 
     Columns: `import_kw`, `export_kw` (at the billing point), `load_kw`, `pv_kw`, `pv_available_kw`,
-    `battery_charge_kw`, `battery_discharge_kw`, `ev_charge_kw`, `ev_discharge_kw`, `machine_kw` (power of chillers and
-    heat pumps), and `unserved_<carrier>_kw`.
+    `battery_charge_kw`, `battery_discharge_kw`, `ev_charge_kw`, `ev_discharge_kw`, `machine_kw` (power of chillers,
+    heat pumps and what stores take beside what they store), and `unserved_<carrier>_kw`.
     """
     batteries, cars = plant.of_type(Battery), plant.of_type(V2gCharger)
     columns = {
@@ -73,10 +73,17 @@ def flows(plant: Plant, records: Records, minutes: int = QUARTER_MINUTES) -> pd.
         "battery_discharge_kw": _sum(records, batteries, "discharge_kw"),
         "ev_charge_kw": _sum(records, cars, "charge_kw"),
         "ev_discharge_kw": _sum(records, cars, "discharge_kw"),
-        "machine_kw": _sum(records, plant.of_type(Chiller, HeatPump), "power_kw"),
+        "machine_kw": _sum(records, plant.of_type(Chiller, HeatPump), "power_kw") + _beside_storing(plant, records),
         **{f"unserved_{c}_kw": _sum(records, _loads(plant, c), "unserved_kw") for c in ("power", "heat", "cold")},
     }
     return means(pd.DataFrame(columns, index=records.frame().index), minutes)
+
+
+def _beside_storing(plant: Plant, records: Records) -> Array:
+    """(minutes,) what stores take for air conditioning, electronics and low temperatures [kW]."""
+    stores = plant.of_type(Battery, ThermalStore)
+    names = [f"{store.id}.{q}" for store in stores for q in store.buses() if q in ("auxiliary_kw", "power_kw")]
+    return sum((records.get(name) for name in names), np.zeros(len(records)))
 
 
 def means(frame: pd.DataFrame, minutes: int) -> pd.DataFrame:
@@ -86,13 +93,24 @@ def means(frame: pd.DataFrame, minutes: int) -> pd.DataFrame:
     return pd.DataFrame(values, index=frame.index[: whole * minutes : minutes], columns=frame.columns)
 
 
-def wear(plant: Plant, records: Records) -> tuple[Wear, ...]:
-    """What batteries and cars gave, with the wear cost of the site file."""
+def wear(plant: Plant, records: Records) -> tuple[CostItem, ...]:
+    """What batteries and cars gave, with the wear cost of the site file; by depth it is the mean over the run."""
     worn: list[Battery | V2gCharger] = [*plant.of_type(Battery), *plant.of_type(V2gCharger)]
+    given = [float(records.get(f"{device.id}.discharge_kw").sum()) / 60.0 for device in worn]
     return tuple(
-        Wear(device.id, float(records.get(f"{device.id}.discharge_kw").sum()) / 60.0, device.wear_cost_per_kwh)
-        for device in worn
+        CostItem("wear", device.id, kwh, "kWh", _wear_per_kwh(device, records, kwh))
+        for device, kwh in zip(worn, given, strict=True)
     )
+
+
+def _wear_per_kwh(device: Battery | V2gCharger, records: Records, given_kwh: float) -> float:
+    if isinstance(device, V2gCharger) or device.depth_wear is None:
+        return device.wear_cost_per_kwh
+    energy, charge, discharge = (records.get(f"{device.id}.{q}") for q in ("energy_kwh", "charge_kw", "discharge_kw"))
+    gained = (device.charge_efficiency * charge[0] - discharge[0] / device.discharge_efficiency) / 60
+    start_kwh = float(energy[0] - gained)
+    cost = device.depth_wear.cost_of(device.numbers(), device.max_soc, start_kwh, charge, discharge, 1 / 60)
+    return cost / given_kwh if given_kwh > 0 else 0.0
 
 
 def stored_kwh(plant: Plant, records: Records) -> dict[str, float]:

@@ -196,7 +196,7 @@ def run_minutes(plant: Plant, state: PlantState, n: int) -> tuple[PlantState, Re
             f"{n} minutes from {state.at} asked, the drivers end {plant.drivers.minutes - first} minutes on"
         )
     after = state.copy()
-    slots, site = np.zeros((n, len(plant.devices), 4)), np.zeros((n, 6))
+    slots, site = np.zeros((n, len(plant.devices), kernels.SLOT_RECORD_SIZE)), np.zeros((n, 6))
     kernels.run(plant.layout, after.arrays, plant.surroundings, first, slots, site)
     return after, plant.record(first, slots, site)
 
@@ -268,4 +268,5 @@ def _recorded(device: AnyDevice) -> dict[str, int]:
     if isinstance(device, HeatPump):
         return {"power_kw": kernels.OUT_KW, "heat_kw": kernels.IN_KW, **told}
     flows = {"charge_kw": kernels.OUT_KW, "discharge_kw": kernels.IN_KW}
-    return {**flows, "energy_kwh": kernels.ENERGY_KWH, **told}
+    beside = dict.fromkeys(device.buses().keys() - flows.keys(), kernels.BESIDE_KW)
+    return {**flows, **beside, "energy_kwh": kernels.ENERGY_KWH, **told}

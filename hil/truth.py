@@ -57,8 +57,9 @@ class Dynamics:
     machine_lag_minutes: float = 3.0
     """First-order lag of chillers, heat pumps and the valves of thermal stores [min]; 0 follows at once."""
     taper_from: float = 0.95
-    """State of charge from which a car draws less [-], if its content is known; 1 never tapers. At a third of the
-    capacity per hour and less, as at an AC charger, the cells reach their end voltage late."""
+    """State of charge from which a car draws less [-], if its content is known and its charger has no `taper_from_soc`
+    of its own; 1 never tapers. At a third of the capacity per hour and less, as at an AC charger, the cells reach their
+    end voltage late."""
     taper_least: float = 0.1
     """Share of the charger's power that a car still draws when it is all but full [-]."""
 

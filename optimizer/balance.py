@@ -19,6 +19,14 @@ class FeederLimit:
     id: str
     limit_kw: float
     members: tuple[str, ...]
+    """Ids of devices and of other feeders; together a tree."""
+
+
+def devices_behind(feeder: FeederLimit, feeders: Iterable[FeederLimit]) -> frozenset[str]:
+    """Ids of the devices that a feeder carries, those of the feeders behind it too."""
+    inner = {other.id: other for other in feeders}
+    parts = (devices_behind(inner[m], inner.values()) if m in inner else frozenset({m}) for m in feeder.members)
+    return frozenset().union(*parts)
 
 
 @dataclass(frozen=True)
@@ -79,9 +87,10 @@ def add_generation_limits(block: Any, flows: Sequence[BusFlow], shape: GridShape
 
 
 def add_feeder_limits(block: Any, flows: Sequence[BusFlow], feeders: Sequence[FeederLimit], shape: GridShape) -> None:
-    """Two-sided rows on the net power of each feeder's members, where any of them has a flow."""
+    """Two-sided rows on the net power behind each feeder, where any device there has a flow."""
     for feeder in feeders:
-        members = tuple(f for f in flows if f.device in feeder.members and f.carrier == "power")
+        behind = devices_behind(feeder, feeders)
+        members = tuple(f for f in flows if f.device in behind and f.carrier == "power")
         steps = [t for t in range(shape.steps) if any(t in f.variable for f in members)]
         limit = feeder.limit_kw
         row = pyo.Constraint(steps, rule=lambda b, t, at=members, limit=limit: (-limit, _net(at, t), limit))

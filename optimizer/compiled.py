@@ -14,15 +14,14 @@ from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
-from numpy.typing import NDArray
+from pyomo.core.expr.numeric_expr import DivisionExpression, NegationExpression, ProductExpression, SumExpression
 from pyomo.core.expr.visitor import identify_mutable_parameters
 from pyomo.repn import generate_standard_repn
 from scipy import sparse
 
 from optimizer.devices.base import Cost
+from optimizer.program import INFINITY, Places, Program
 from optimizer.time_grid import Array
-
-INFINITY = float("inf")
 
 
 class AffineEntries:
@@ -109,54 +108,40 @@ class ParameterVector:
         """
         if expression is None:
             return 0.0, []
+        factors: dict[int, float] = {}
+        constant = self._collect(expression, 1.0, factors)
+        return constant, list(factors.items())
+
+    def _collect(self, expression: Any, factor: float, into: dict[int, float]) -> float:
+        """Adds `factor` times the expression's parameters; returns the same times its constant part."""
         if isinstance(expression, (int, float)):
-            return float(expression), []
+            return factor * expression
         place = self._index.get(id(expression))
         if place is not None:
-            return 0.0, [(place, 1.0)]
-        used = list({id(p): p for p in identify_mutable_parameters(expression)}.values())
-        if not used:
-            return float(pyo.value(expression)), []
-        kept = [p.value for p in used]
-        try:
-            return self._probe(expression, used)
-        finally:
-            for parameter, value in zip(used, kept, strict=True):
-                parameter.set_value(value)
+            into[place] = into.get(place, 0.0) + factor
+            return 0.0
+        if isinstance(expression, NegationExpression):
+            return self._collect(expression.arg(0), -factor, into)
+        if isinstance(expression, SumExpression):
+            return sum(self._collect(part, factor, into) for part in expression.args)
+        if isinstance(expression, ProductExpression):
+            left, right = expression.args
+            if not self._is_constant(left):
+                left, right = right, left
+            return self._collect(right, factor * self._constant(left, expression), into)
+        if isinstance(expression, DivisionExpression):
+            return self._collect(expression.arg(0), factor / self._constant(expression.arg(1), expression), into)
+        return factor * self._constant(expression, expression)
 
-    def _probe(self, expression: Any, used: list[Any]) -> tuple[float, list[tuple[int, float]]]:
-        for parameter in used:
-            parameter.set_value(0.0)
-        constant = float(pyo.value(expression))
-        factors = []
-        for parameter in used:
-            parameter.set_value(1.0)
-            factors.append(float(pyo.value(expression)) - constant)
-            parameter.set_value(0.0)
-        expected = constant
-        for i, (parameter, factor) in enumerate(zip(used, factors, strict=True)):
-            trial = 0.7310 + 0.619 * i
-            parameter.set_value(trial)
-            expected += factor * trial
-        if abs(float(pyo.value(expression)) - expected) > 1e-9 * max(1.0, abs(expected)):
-            raise ValueError(f"{expression} is not affine in its parameters: offer the product as a parameter")
-        return constant, [(self._index[id(p)], f) for p, f in zip(used, factors, strict=True)]
+    def _is_constant(self, expression: Any) -> bool:
+        if isinstance(expression, (int, float)):
+            return True
+        return not any(id(found) in self._index for found in identify_mutable_parameters(expression))
 
-
-@dataclass(frozen=True)
-class Program:
-    """A linear program as arrays: minimise cost·x with row_lower <= A x <= row_upper, lower <= x <= upper."""
-
-    cost: Array
-    offset: float
-    lower: Array
-    upper: Array
-    row_lower: Array
-    row_upper: Array
-    start: NDArray[np.int32]
-    """(rows + 1,) row pointers of A."""
-    index: NDArray[np.int32]
-    value: Array
+    def _constant(self, expression: Any, within: Any) -> float:
+        if not self._is_constant(expression):
+            raise ValueError(f"{within} is not affine in its parameters: offer the product as a parameter")
+        return float(pyo.value(expression))
 
 
 class CompiledModel:
@@ -165,8 +150,8 @@ class CompiledModel:
     def __init__(self, parameters: ParameterVector, model: Any, costs: Iterable[Cost]) -> None:
         self.parameters = parameters
         self.columns: dict[int, int] = {}
-        self.column_names: list[str] = []
         self.rows: dict[int, int] = {}
+        self._places: dict[int, Places] = {}
         self._read_columns(model)
         self._read_rows(model)
         self._read_costs(list(costs))
@@ -182,19 +167,31 @@ class CompiledModel:
     def has(self, row: int, column: int) -> bool:
         return bool((self._index[self._start[row] : self._start[row + 1]] == column).any())
 
-    def by_column(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    def by_column(self) -> tuple[Places, Places, Places]:
         """Column pointers, rows, and places among the values of a program, sorted by column."""
         order = np.argsort(self._index, kind="stable")
         rows = np.repeat(np.arange(len(self._start) - 1), np.diff(self._start))
         counts = np.bincount(self._index, minlength=len(self.columns))
         return np.concatenate([[0], np.cumsum(counts)]), rows[order], order
 
+    def columns_of(self, indexed: Any) -> Places:
+        """The columns of an indexed variable, in the order of its index."""
+        return self._places_of(self.columns, indexed)
+
+    def rows_of(self, indexed: Any) -> Places:
+        """The rows of an indexed constraint, in the order of its index."""
+        return self._places_of(self.rows, indexed)
+
+    def _places_of(self, among: Mapping[int, int], indexed: Any) -> Places:
+        if id(indexed) not in self._places:
+            self._places[id(indexed)] = np.asarray([among[id(data)] for data in indexed.values()], dtype=np.intp)
+        return self._places[id(indexed)]
+
     def _read_columns(self, model: Any) -> None:
         lower, upper = AffineEntries(self.parameters), AffineEntries(self.parameters)
         low_free, high_free = [], []
         for variable in model.component_data_objects(pyo.Var):
             self.columns[id(variable)] = len(self.columns)
-            self.column_names.append(variable.name)
             low, high = variable.lower, variable.upper
             low_free.append(low is None)
             high_free.append(high is None)

@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass, replace
 from itertools import count
 
-from optimizer.compiled import Program
+from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
 from optimizer.incumbent import feasible_from
-from optimizer.solver import MIP_GAP, Choice, OneOf, Solution, Status, WholeNumber, ZeroOrAtLeast, is_kept, solve
+from optimizer.program import Program
+from optimizer.solver import MIP_GAP, Solution, Status, solve
 
 WHOLE_FAMILY_FROM_SOLVE = {ZeroOrAtLeast: 1, WholeNumber: 2, OneOf: 2}
 """After this many solves a device that broke a condition has it enforced in all its steps. Part loads move to the next
@@ -30,21 +31,21 @@ class Answer:
     """True when machines have to run below their least part load, because nothing else is feasible."""
 
 
-def solve_exactly(program: Program, choices: tuple[Choice, ...], deadline_s: float, gap: float = MIP_GAP) -> Answer:
+def solve_exactly(program: Program, choices: Choices, deadline_s: float, gap: float = MIP_GAP) -> Answer:
     """Linear first; either-or conditions that the answer breaks are enforced, until none is broken.
 
     Where minimum part loads leave no answer at all, they are given up (machines then cycle) before anything else.
     """
     until = time.perf_counter() + deadline_s
     answer = _enforce(program, choices, until, gap)
-    strict = tuple(choice for choice in choices if not isinstance(choice, ZeroOrAtLeast))
+    strict = choices.never_given_up()
     if answer.solution.status is not Status.INFEASIBLE or len(strict) == len(choices):
         return answer
     loose = _enforce(program, strict, until, gap)
     return replace(loose, solves=answer.solves + loose.solves, cycling=True)
 
 
-def _enforce(program: Program, choices: tuple[Choice, ...], until: float, gap: float) -> Answer:
+def _enforce(program: Program, choices: Choices, until: float, gap: float) -> Answer:
     """Adds what the last answer broke: the broken steps alone at first, later whole families, so that it ends soon."""
     enforced: tuple[Choice, ...] = ()
     linear, at_hand, reserve_s = None, None, 0.0
@@ -53,7 +54,7 @@ def _enforce(program: Program, choices: tuple[Choice, ...], until: float, gap: f
         solution = solve(program, enforced, time_limit_s=max(0.05, until - reserve_s - began), gap=gap)
         if solution.status is Status.INFEASIBLE:
             return Answer(solution, solves, enforced)
-        broken = tuple(choice for choice in choices if solution.usable and not is_kept(choice, solution.x))
+        broken = choices.broken(solution.x) if solution.usable else ()
         if solution.usable and not broken:
             return Answer(solution, solves, enforced)
         if linear is None and solution.usable:
@@ -72,7 +73,7 @@ def _enforce(program: Program, choices: tuple[Choice, ...], until: float, gap: f
 
 def _rescued(
     program: Program,
-    choices: tuple[Choice, ...],
+    choices: Choices,
     at_hand: Solution,
     bound: float,
     time_left: tuple[float, float],
@@ -89,11 +90,11 @@ def _rescued(
     def left_s() -> float:
         return max(0.05, least_s, until - time.perf_counter())
 
-    strict = tuple(choice for choice in choices if not isinstance(choice, ZeroOrAtLeast))
+    strict = choices.never_given_up()
     found = feasible_from(program, choices, at_hand.x, bound, left_s)
     if found is not None:
         return Answer(found, solves + 1)
     found = feasible_from(program, strict, at_hand.x, bound, left_s)
     if found is not None:
-        return Answer(found, solves + 1, strict, cycling=len(strict) < len(choices))
+        return Answer(found, solves + 1, tuple(strict), cycling=len(strict) < len(choices))
     return Answer(replace(at_hand, status=Status.NO_ANSWER, detail="conditions broken at the deadline"), solves)

@@ -10,7 +10,8 @@ energy is the price of its balance; e at the end of step t passes it on,
 
     v[t] = keep[t+1]·v[t+1] + f[t]                                                                                   (2)
 
-where f is the force of a limit on e there: below 0 of an upper one, above 0 of a lower one.
+where f is the force of a limit on e there: below 0 of an upper one, above 0 of a lower one. Wear by depth, which prices
+the depth at which energy lies, is taken out of f.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimizer.compiled import Program
 from optimizer.devices.base import Carrier
 from optimizer.model import Model
 from optimizer.places import Name, StorePlaces
+from optimizer.program import Program
 from optimizer.solver import Solution
 from optimizer.time_grid import Array
 
@@ -33,8 +34,8 @@ TIGHT = 1e-5
 """A value this near its bound [kW or kWh] is at it."""
 MOVED_KW = 0.05
 """Flows below this, and changes of a flow below it, are none."""
-BY_PRODUCTS = frozenset({"heat_from_gas"})
-"""Inequalities that price a by-product instead of limiting the machine."""
+BY_PRODUCTS = frozenset({"heat_from_gas", "shallow_energy", "shallow_charge", "shallow_discharge"})
+"""Inequalities that price a by-product, or wear by depth, instead of limiting the machine."""
 MOST_COLUMNS = 12
 """Columns followed from one flow through the equations of its device."""
 
@@ -87,13 +88,14 @@ class StoreView:
 
 
 class Holding:
-    """Reads a solved program. `executed` is the answer that is carried out: within the cost bound of a steadier plan it
-    may differ from the cheapest one, whose prices stand here."""
+    """Reads a solved program. `executed` is the answer that is carried out: of the same cost and the same prices as the
+    cheapest one found first."""
 
     def __init__(self, model: Model, program: Program, cheapest: Solution, executed: Array, step_hours: float) -> None:
-        self._model, self._places = model, model.places
+        self._model, self._places = model, model.layout
         self._program, self._solution, self._executed = program, cheapest, executed
         self._hours = step_hours
+        self._movements: dict[tuple[str, str], Movement] = {}
 
     @property
     def has_prices(self) -> bool:
@@ -124,6 +126,11 @@ class Holding:
 
     def movement(self, device: str, quantity: str) -> Movement:
         """Equation (1) for one kW more of a flow in the first step."""
+        if (device, quantity) not in self._movements:
+            self._movements[device, quantity] = self._movement(device, quantity)
+        return self._movements[device, quantity]
+
+    def _movement(self, device: str, quantity: str) -> Movement:
         column = self._places.first_flows[device, quantity]
         direction, equations = self._direction(device, column)
         gap = float(sum(self._program.cost[c] * d for c, d in direction.items()))
@@ -216,9 +223,10 @@ class Holding:
             return None
         value = -self._solution.row_dual[places.rows]
         passed_on = -self._program.value[places.keep_entries] * value[1:]
+        worn = self._solution.row_dual[places.depth_rows] if len(places.depth_rows) else np.zeros(len(value))
         return StoreView(
             value=value,
-            force=np.append(value[:-1] - passed_on, 0.0),
+            force=np.append(value[:-1] - passed_on - worn[:-1], 0.0),
             fills=self._executed[places.fills],
             draws=self._executed[places.draws],
             can_draw=bool((self._program.upper[places.draws] > TIGHT).any()),
@@ -232,7 +240,7 @@ class Holding:
         found = [
             Limit(self._places.rows[row], "row", float(self._solution.row_dual[row]))
             for row, _ in self._places.uses.of(column)
-            if row not in carried and self._row_is_tight(row)
+            if row not in carried and not self._is_price(row) and self._row_is_tight(row)
         ]
         side = self._side(column)
         if side:

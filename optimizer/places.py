@@ -11,16 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyomo.environ as pyo
-from numpy.typing import NDArray
 
 from optimizer.balance import BusFlow
 from optimizer.compiled import CompiledModel
 from optimizer.devices.base import Carrier, Ports
+from optimizer.program import Places
 
 SITE = ""
 """Owner of rows that belong to no device."""
-
-Indices = NDArray[np.intp]
 
 
 class Name(NamedTuple):
@@ -39,25 +37,27 @@ class StorePlaces:
     draw_quantity: str
     """Name of the flow that draws on it."""
 
-    rows: Indices
+    rows: Places
     """(m,) rows that carry the stored energy on, m of the store's steps."""
-    energy: Indices
+    energy: Places
     """(m,) columns of the energy at the end of each step."""
-    keep_entries: Indices
+    keep_entries: Places
     """(m - 1,) entries of the matrix: what the next row takes of that energy, negated."""
-    fills: Indices
+    fills: Places
     """(m,) columns of the flow that fills the store."""
-    draws: Indices
+    draws: Places
     """(m,) columns of the flow that draws on it."""
+    depth_rows: Places
+    """(m,) rows that price the depth at which the energy at the end of each step lies; empty without such a price."""
 
 
 @dataclass(frozen=True)
 class Uses:
     """The matrix by column."""
 
-    start: Indices
-    rows: Indices
-    entries: Indices
+    start: Places
+    rows: Places
+    entries: Places
     """Places of the coefficients among the values of a program."""
     _known: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
@@ -70,12 +70,12 @@ class Uses:
 
 
 @dataclass(frozen=True)
-class Places:
+class Layout:
     """Names and places in a built model."""
 
     rows: tuple[Name, ...]
     columns: tuple[Name, ...]
-    balances: Mapping[Carrier, Indices]
+    balances: Mapping[Carrier, Places]
     """By carrier: (n,) rows of all steps."""
     decisions: frozenset[int]
     """Columns of on/off decisions."""
@@ -84,7 +84,7 @@ class Places:
     uses: Uses
     first_flows: Mapping[tuple[str, str], int]
     """By device and quantity: the column of the first step, where there is one."""
-    first_columns: Mapping[str, Indices]
+    first_columns: Mapping[str, Places]
     """By device: the same columns."""
     stores: Mapping[str, StorePlaces]
 
@@ -95,10 +95,10 @@ def find_places(
     ports: Mapping[str, Ports],
     flows: tuple[BusFlow, ...],
     balances: Mapping[Carrier, Any],
-) -> Places:
+) -> Layout:
     first = {(f.device, f.quantity): compiled.column(f.variable[0]) for f in flows if 0 in f.variable}
     decided = (variable for port in ports.values() for decision in port.decisions for variable in decision.values())
-    return Places(
+    return Layout(
         rows=_names(model, pyo.Constraint, compiled.rows),
         columns=_names(model, pyo.Var, compiled.columns),
         balances={
@@ -116,12 +116,12 @@ def find_places(
         stores={
             id_: found
             for id_, port in ports.items()
-            if (found := _store(port, [flow for flow in flows if flow.device == id_], compiled)) is not None
+            if (found := _store(model.device[id_], port, [f for f in flows if f.device == id_], compiled)) is not None
         },
     )
 
 
-def _by_device(first: Mapping[tuple[str, str], int]) -> dict[str, Indices]:
+def _by_device(first: Mapping[tuple[str, str], int]) -> dict[str, Places]:
     columns: dict[str, list[int]] = {}
     for (device, _), column in first.items():
         columns.setdefault(device, []).append(column)
@@ -147,12 +147,12 @@ def _owner(block: Any) -> str:
     return owner
 
 
-def _store(port: Ports, flows: list[BusFlow], compiled: CompiledModel) -> StorePlaces | None:
+def _store(block: Any, port: Ports, flows: list[BusFlow], compiled: CompiledModel) -> StorePlaces | None:
     """None for devices that store nothing, or not by one flow in and one flow out."""
     state = port.states.get("energy_kwh", next(iter(port.states.values()), None))
     if port.stored_value is None or state is None:
         return None
-    steps = sorted(port.stored_value.keys())
+    steps, depth = sorted(port.stored_value.keys()), block.component("shallow_energy")
     rows = np.array([compiled.rows[id(port.stored_value[t])] for t in steps])
     energy = np.array([compiled.column(state[t + 1]) for t in steps])
     stored = [flow for flow in flows if compiled.has(int(rows[0]), compiled.column(flow.variable[0]))]
@@ -168,4 +168,5 @@ def _store(port: Ports, flows: list[BusFlow], compiled: CompiledModel) -> StoreP
         keep_entries=np.array([compiled.entry(r, c) for r, c in zip(rows[1:], energy[:-1], strict=True)], dtype=int),
         fills=np.array([compiled.column(fills[0].variable[t]) for t in steps]),
         draws=np.array([compiled.column(draws[0].variable[t]) for t in steps]),
+        depth_rows=np.array([compiled.rows[id(depth[t])] for t in steps] if depth is not None else [], dtype=np.intp),
     )

@@ -62,6 +62,16 @@ class GivenWay:
 
 
 @dataclass(frozen=True)
+class HeldReserve:
+    """(near,) kW >= 0 that one device holds for a service: to add (`up`) or to take (`down`) when it is called."""
+
+    service: str
+    device: str
+    way: str
+    kw: Array
+
+
+@dataclass(frozen=True)
 class Plan:
     """A plan for the near steps of `grid`; costs cover the whole horizon, the coarse tail under the term `tail`."""
 
@@ -86,6 +96,8 @@ class Plan:
     time_ms: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
     """Why it is not an optimal plan; empty when it is."""
+    held: tuple[HeldReserve, ...] = ()
+    """Reserve that is held for services; empty for sites that sell none."""
 
     def steps_until(self, grid: TimeGrid) -> int | None:
         """Near steps from this plan's start to the start of `grid`; None where its near steps do not reach there."""
@@ -159,6 +171,7 @@ class Plan:
             ],
             note=self.note,
             repairs=list(repairs),
+            held=[HeldDocument(service=h.service, device=h.device, way=h.way, kw=_list(h.kw)) for h in self.held],
         )
 
 
@@ -167,6 +180,13 @@ class FlowDocument(BaseModel):
     carrier: Carrier
     direction: Direction
     quantity: str
+    kw: list[float]
+
+
+class HeldDocument(BaseModel):
+    service: str
+    device: str
+    way: str
     kw: list[float]
 
 
@@ -210,6 +230,7 @@ class PlanDocument(BaseModel):
     setpoints: list[SetpointDocument]
     note: str
     repairs: list[str]
+    held: list[HeldDocument] = []
 
 
 def _list(values: Array) -> list[float]:

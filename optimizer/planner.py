@@ -15,18 +15,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 
+import numpy as np
+
 from optimizer.balance import FeederLimit
-from optimizer.compiled import Program
+from optimizer.choices import Choices
 from optimizer.devices.base import Device
 from optimizer.exact import Answer, solve_exactly
 from optimizer.holding import Holding
 from optimizer.model import Model, build
 from optimizer.plan import Plan
+from optimizer.program import Program
 from optimizer.reading import Reading
 from optimizer.reasons import Reasons
+from optimizer.services.base import Service
 from optimizer.situation import Situation
-from optimizer.solver import Choice, ZeroOrAtLeast
-from optimizer.stability import nearest
+from optimizer.stability import Wish, nearest
 from optimizer.time_grid import Array, GridShape
 
 UNSERVED_ABOVE_KW = 1e-3
@@ -43,13 +46,19 @@ class Planner:
     """Plans one site. Keeps the built model between calls, and nothing else that could change an answer."""
 
     def __init__(
-        self, site: str, devices: Sequence[Device], feeders: Sequence[FeederLimit] = (), zone: tzinfo = UTC
+        self,
+        site: str,
+        devices: Sequence[Device],
+        feeders: Sequence[FeederLimit] = (),
+        services: Sequence[Service] = (),
+        zone: tzinfo = UTC,
     ) -> None:
         self.site = site
         self.zone = zone
         """In which hours are named in reasons."""
         self.devices = tuple(devices)
         self.feeders = tuple(feeders)
+        self.services = tuple(services)
         self.rebuilds: list[str] = []
         """Why the model was built, each time it was."""
         self._model: Model | None = None
@@ -64,23 +73,26 @@ class Planner:
         model = self.model_for(situation.shape)
         conditions = {device.id: device.conditions(situation) for device in self.devices}
         inputs = {device.id: device.inputs(situation, conditions[device.id]) for device in self.devices}
+        by_id = {device.id: device for device in self.devices}
+        inputs |= {service.id: service.inputs(situation, by_id) for service in self.services}
         parameters = model.compiled.parameters.values(inputs)
         program = model.compiled.program(parameters)
+        either_or = model.choices_at(parameters)
         updated = time.perf_counter()
-        answer = solve_exactly(program, model.choices, deadline_s)
+        answer = solve_exactly(program, either_or, deadline_s)
         if not answer.solution.usable:
             return NoPlan(f"{answer.solution.status.value}: {answer.solution.detail}")
         left_s = max(0.05, deadline_s - (time.perf_counter() - updated))
-        answer = _cycling_before_shedding(model, program, answer, left_s)
+        answer = _cycling_before_shedding(model, program, either_or, answer, left_s)
         left_s = max(0.05, deadline_s - (time.perf_counter() - updated))
-        wanted = _of_last_plan(model, situation, last_plan)
-        choices = _without_part_loads(model.choices) if answer.cycling else model.choices
-        steady = nearest(program, choices, answer.solution, wanted, left_s)
+        wish = _of_last_plan(model, situation, last_plan)
+        choices = either_or.never_given_up() if answer.cycling else either_or
+        steady = nearest(program, choices, answer.solution, wish, left_s)
         solved = time.perf_counter()
         holding = Holding(model, program, answer.solution, steady.x, situation.grid.step_hours)
         reasons = Reasons({device.id: device for device in self.devices}, situation, holding, self.zone)
         answer = replace(answer, solution=steady)
-        reading = Reading(self.devices, model, situation, conditions, parameters, answer, reasons)
+        reading = Reading(self.devices, model, situation, conditions, parameters, answer, reasons, self.services)
         took = {"update": (updated - began) * 1e3, "solve": (solved - updated) * 1e3}
         return replace(reading.plan(), time_ms=took)
 
@@ -89,20 +101,16 @@ class Planner:
         if self._model is None or self._model.shape != shape:
             why = "first plan" if self._model is None else f"{self._model.shape} became {shape}"
             self.rebuilds.append(why)
-            self._model = build(self.devices, self.feeders, shape)
+            self._model = build(self.devices, self.feeders, shape, services=self.services)
         return self._model
 
 
-def _without_part_loads(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
-    return tuple(choice for choice in choices if not isinstance(choice, ZeroOrAtLeast))
-
-
-def _cycling_before_shedding(model: Model, program: Program, answer: Answer, left_s: float) -> Answer:
+def _cycling_before_shedding(model: Model, program: Program, choices: Choices, answer: Answer, left_s: float) -> Answer:
     """Where least part loads leave demand unserved, machines cycle instead: the answer without part loads, if it
     serves more."""
-    strict = _without_part_loads(model.choices)
+    strict = choices.never_given_up()
     unserved = _unserved_kw(model, answer.solution.x)
-    if answer.cycling or len(strict) == len(model.choices) or unserved <= UNSERVED_ABOVE_KW:
+    if answer.cycling or len(strict) == len(choices) or unserved <= UNSERVED_ABOVE_KW:
         return answer
     loose = solve_exactly(program, strict, left_s)
     if not loose.solution.usable or _unserved_kw(model, loose.solution.x) > unserved - UNSERVED_ABOVE_KW:
@@ -113,20 +121,20 @@ def _cycling_before_shedding(model: Model, program: Program, answer: Answer, lef
 def _unserved_kw(model: Model, x: Array) -> float:
     """Demand left unserved, summed over the near steps."""
     slacks = [slack.variable for port in model.ports.values() for slack in port.slacks if slack.limit == "demand"]
-    columns = [model.compiled.column(variable[t]) for variable in slacks for t in range(model.shape.near)]
-    return float(x[columns].sum())
+    return float(sum(x[model.compiled.columns_of(variable)[: model.shape.near]].sum() for variable in slacks))
 
 
-def _of_last_plan(model: Model, situation: Situation, last: Plan | None) -> dict[int, float]:
-    """What the last plan had for the flows of the stores, by column; empty where it does not reach."""
+def _of_last_plan(model: Model, situation: Situation, last: Plan | None) -> Wish:
+    """What the last plan had for the flows of the stores; empty where it does not reach."""
     offset = None if last is None else last.steps_until(situation.grid)
     if last is None or offset is None:
-        return {}
-    steps = range(min(situation.grid.near, last.grid.near - offset))
+        return Wish(np.empty(0, dtype=np.intp), np.empty(0))
+    count = min(situation.grid.near, last.grid.near - offset)
     planned = {(flow.device, flow.quantity): flow.kw for flow in last.flows}
-    return {
-        model.compiled.column(flow.variable[t]): float(planned[flow.device, flow.quantity][t + offset])
+    stored = [
+        (model.compiled.columns_of(flow.variable)[:count], planned[flow.device, flow.quantity][offset : offset + count])
         for flow in model.flows
         if model.ports[flow.device].stored_value is not None and (flow.device, flow.quantity) in planned
-        for t in steps
-    }
+    ]
+    columns, values = zip(*stored, strict=True) if stored else ((), ())
+    return Wish(np.concatenate([np.empty(0, dtype=np.intp), *columns]), np.concatenate([np.empty(0), *values]))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
+from optimizer.choices import ZeroOrAtLeast
 from optimizer.devices.base import Device
 from optimizer.exact import Answer
 from optimizer.model import Model
-from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, Plan, Setpoint, Text
+from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, HeldReserve, Plan, Setpoint, Text
 from optimizer.reasons import Reasons
+from optimizer.services.accounts import accounts
+from optimizer.services.base import Service
 from optimizer.situation import Situation
-from optimizer.solver import Status, ZeroOrAtLeast, is_kept
+from optimizer.solver import Status
 from optimizer.time_grid import Array
 
 GAVE_WAY_ABOVE = 1e-4
@@ -32,8 +35,15 @@ class Reading:
     parameters: Array
     answer: Answer
     reasons: Reasons
+    services: tuple[Service, ...] = ()
 
     def plan(self) -> Plan:
+        plan = self._plan()
+        found = accounts(self.services, self.situation, plan, self.devices)
+        given_way = (*plan.limits_given_way, *(one for account in found.values() for one in account.given_way))
+        return replace(plan, limits_given_way=given_way)
+
+    def _plan(self) -> Plan:
         situation, near = self.situation, self.situation.grid.near
         flows = tuple(
             FlowSeries(f.device, f.carrier, f.direction, f.quantity, np.maximum(self._values(f.variable, near), 0.0))
@@ -57,7 +67,15 @@ class Reading:
             grid_limit_kw=self._grid_limit(),
             gap=self.answer.solution.gap,
             solves=self.answer.solves,
+            held=tuple(self._held()),
         )
+
+    def _held(self) -> Iterator[HeldReserve]:
+        near = self.situation.grid.near
+        for service, port in self.model.service_ports.items():
+            for way, shares in (("up", port.held_up_kw), ("down", port.held_down_kw)):
+                for device, share in shares.items():
+                    yield HeldReserve(service, device, way, np.maximum(self._values(share, near), 0.0))
 
     def _states(self, device: Device, flows: tuple[FlowSeries, ...]) -> dict[str, Array]:
         """(near + 1,) values by name: variables as solved, the others as the physical step leaves them."""
@@ -77,28 +95,19 @@ class Reading:
         return found | derived
 
     def _values(self, variable: Any, count: int) -> Array:
-        columns = [self.model.compiled.column(variable[t]) for t in range(count)]
-        return self.answer.solution.x[columns]
+        return self.answer.solution.x[self.model.compiled.columns_of(variable)[:count]]
 
-    def _dual(self, row: Any, step: int) -> float:
-        return float(self.answer.solution.row_dual[self.model.compiled.rows[id(row[step])]])
+    def _duals(self, rows: Any, count: int) -> Array:
+        return self.answer.solution.row_dual[self.model.compiled.rows_of(rows)[:count]]
 
     def _shadow_prices(self) -> dict[str, Array]:
-        hours = self.situation.grid.step_hours
-        near = range(self.situation.grid.near)
-        return {
-            carrier: np.asarray([self._dual(row, t) / hours for t in near])
-            for carrier, row in self.model.balances.items()
-        }
+        near, hours = self.situation.grid.near, self.situation.grid.step_hours
+        return {carrier: self._duals(rows, near) / hours for carrier, rows in self.model.balances.items()}
 
     def _cost_table(self) -> dict[str, float]:
         values = self.model.compiled.cost_values(self.parameters, self.answer.solution.x)
-        table: dict[str, float] = {}
-        for cost, value in zip(self.model.costs, values, strict=True):
-            in_tail = cost.step is not None and cost.step >= self.situation.grid.near
-            term = "tail" if in_tail else cost.term
-            table[term] = table.get(term, 0.0) + float(value)
-        return table
+        names, place = self.model.terms
+        return dict(zip(names, np.bincount(place, weights=values, minlength=len(names)).tolist(), strict=True))
 
     def _grid_limit(self) -> float | None:
         """The least planned peak of the demand lines that apply now: import below it costs no demand charge.
@@ -128,14 +137,15 @@ class Reading:
     def _cycling(self) -> list[GivenWay]:
         """Machines that run below their least part load in the steps where that was to be kept."""
         times, x = self.situation.grid.near_times, self.answer.solution.x
-        broken = {c.column for c in self.model.choices if isinstance(c, ZeroOrAtLeast) and not is_kept(c, x)}
+        broken = self.model.choices_at(self.parameters).broken(x)
+        missing = {c.column: c.minimum - float(x[c.column]) for c in broken if isinstance(c, ZeroOrAtLeast)}
         found = []
         for device, port in self.model.ports.items():
             for part in port.semicontinuous:
-                columns = [self.model.compiled.column(part.variable[t]) for t in range(len(times))]
-                below = [t for t, column in enumerate(columns) if column in broken]
+                columns = self.model.compiled.columns_of(part.variable)[: len(times)].tolist()
+                below = [t for t, column in enumerate(columns) if column in missing]
                 if below:
-                    worst = part.minimum - min(float(x[columns[t]]) for t in below)
+                    worst = max(missing[columns[t]] for t in below)
                     found.append(GivenWay(device, "min_part_load", worst, "kW", times[below[0]]))
         return found
 

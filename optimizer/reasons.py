@@ -1,7 +1,7 @@
 """Why a setpoint is what it is: the price or the limit that holds it, one sentence in Chinese and in English.
 
 `optimizer.holding` finds what holds a device's first step; here it is said. Every price named is a shadow price of the
-cheapest answer, every limit named is reached in the answer that is carried out.
+optimum, and hold in every answer of the same cost; every limit named is reached in the answer that is carried out.
 """
 
 from __future__ import annotations
@@ -36,6 +36,18 @@ ROWS = {
     "power_at_least_minimum_while_on": Text(zh="最小出力", en="its least steady power"),
     "rises_within_ramp": Text(zh="爬坡速率", en="its ramp"),
     "falls_within_ramp": Text(zh="爬坡速率", en="its ramp"),
+    "charge_below_limit": Text(zh="当前储量下的充入限值", en="its charging limit at this fill"),
+    "discharge_below_limit": Text(zh="当前储量下的放出限值", en="its discharging limit at this fill"),
+    "draws_less_near_full": Text(zh="车辆接近充满时的限流", en="what the car takes near full"),
+    "had_at_once": Text(zh="到场即充电量", en="the energy the car is to have at once"),
+    "up_within_power": Text(zh="上调备用承诺", en="the upward reserve it holds"),
+    "up_within_energy": Text(zh="上调备用所需电量", en="the energy of the upward reserve it holds"),
+    "up_within_connection": Text(zh="上调备用承诺", en="the upward reserve of the site"),
+    "down_within_power": Text(zh="下调备用承诺", en="the downward reserve it holds"),
+    "down_within_energy": Text(zh="下调备用所需空间", en="the room for the downward reserve it holds"),
+    "down_within_connection": Text(zh="下调备用承诺", en="the downward reserve of the site"),
+    "carried_by_what_is_stored": Text(zh="孤岛运行备用电量", en="the energy kept for an island"),
+    "emissions_stay_under_the_limit": Text(zh="碳排放限额", en="the carbon limit of the day"),
 }
 BOUNDS = {
     ("charge_kw", "high"): Text(zh="充入功率上限", en="its charging power limit"),
@@ -79,12 +91,15 @@ class Reasons:
         """The reason of a device's setpoint; `held` names the rule of operation that leaves it no choice, if any."""
         if not self.holding.has_prices:
             return Text(zh="截止时间前找到的最好方案", en="the best found by the deadline; its prices are not known")
-        moved = self.holding.moved_kw(device.id)
-        if moved > MOVED_KW:
-            return Text(
-                zh=f"沿上一计划：与最省方案相差 {moved:.1f} kW，费用几乎相同",
-                en=f"kept near the last plan: {moved:.1f} kW from the cheapest, at nearly the same cost",
-            )
+        said = self._of(device, here, held)
+        if self.holding.moved_kw(device.id) <= MOVED_KW:
+            return said
+        return Text(
+            zh=f"{said.zh}；同价方案中最接近上一计划",
+            en=f"{said.en}; of equally cheap plans the nearest to the last one",
+        )
+
+    def _of(self, device: Device, here: Mapping[str, float], held: Text | None) -> Text:
         store = self.holding.store(device.id)
         if store is not None:
             return self._store(device, store)
@@ -106,9 +121,17 @@ class Reasons:
 
     def _filling(self, device: Device, store: StoreView, fill: Movement, carrier: Carrier) -> Text:
         verb, price, worth = _verbs(device).fill, self._price(carrier), float(store.value[0])
+        reached = self.holding.energy_limit(device.id, 0)
+        if reached is not None and reached.name.local == "had_at_once":
+            return Text(
+                zh=f"{verb.zh}：到场即充，直至任何时候离场都应有的电量",
+                en=f"{verb.en} at once: up to the energy the car is to have whenever it leaves",
+            )
         if worth > LIMIT_VALUE:
             return self._must_fill(device, store, verb)
         held, use = self._held_by(device, fill.limits), self._purpose(device, store, carrier)
+        if fill.gap > PRICE_TOLERANCE and not fill.limits and _least_charge_kw(device) > 0.0:
+            held = Text(zh="（按最小充电功率）", en=" at its least charging power")
         return Text(
             zh=f"{verb.zh}{held.zh}：此刻能量边际价 {price.zh}，存入后值 {worth:.4f}/kWh{use.zh}",
             en=f"{verb.en}{held.en}: energy costs {price.en} and is worth {worth:.4f}/kWh once stored{use.en}",
@@ -157,6 +180,12 @@ class Reasons:
             return Text(
                 zh=f"待机：受{what.zh}限制，此刻能量边际价 {price.zh}，存能值 {worth:.4f}/kWh",
                 en=f"idle: held by {what.en}; energy costs {price.en} and {worth:.4f}/kWh is stored energy worth",
+            )
+        if fill.gap < -PRICE_TOLERANCE and fill.most_kw > MOVED_KW and _least_charge_kw(device) > 0.0:
+            return Text(
+                zh=f"等待：不足最小充电功率，此刻能量边际价 {price.zh}，存入后值 {worth:.4f}/kWh",
+                en=f"waiting: less than its least charging power is left for it; energy costs {price.en} and is worth "
+                f"{worth:.4f}/kWh once stored",
             )
         bars = draw.most_kw if store.force[0] > 0 else fill.most_kw
         if at_limit is not None and abs(store.force[0]) > PRICE_TOLERANCE and bars > MOVED_KW:
@@ -394,3 +423,7 @@ class Reasons:
 
 def _verbs(device: Device) -> Verbs:
     return SHIFTING if getattr(device, "kind", "") == "flexible_load" else STORING
+
+
+def _least_charge_kw(device: Device) -> float:
+    return float(getattr(device, "min_charge_kw", 0.0))

@@ -14,9 +14,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from optimizer.balance import FeederLimit
+from optimizer.balance import FeederLimit, devices_behind
 from optimizer.devices.base import Asked, Breach, Carrier, Device, PhysicalState, Response, RuleView
 from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, Plan, Setpoint, Text
+from optimizer.pricing import cost_table
 from optimizer.situation import Situation
 from optimizer.time_grid import Array
 
@@ -82,20 +83,23 @@ def roll_out(
     state = {device.id: device.start(situation) for device in devices}
     words = _price_words(situation.prices.import_per_kwh[:near])
     limit = _import_limits(devices, situation, conditions)
-    producible, export_allowed = _producible(devices), _export_limit(devices) > 0
+    export_allowed = _export_limit(devices) > 0
     flows = {(device.id, quantity): np.zeros(near) for device in devices for quantity in device.buses()}
     states = {(d.id, name): np.full(near + 1, value) for d in devices for name, value in state[d.id].items()}
     given_way: dict[tuple[str, str], GivenWay] = {}
 
+    members = [(feeder.limit_kw, devices_behind(feeder, feeders)) for feeder in feeders]
+
     def wish(device: Device, moment: _Moment) -> Asked:
         room = float(limit[moment.t]) - moment.deficit["power"]
+        producible = _producible(devices, moment.here)
         view = RuleView(hours, words[moment.t], moment.deficit, producible, room, export_allowed, storing)
         return decide(device, view, moment.state[device.id], moment.here[device.id], moment.t)
 
     times = situation.grid.near_times
     for t in range(near):
         here = {d.id: {name: float(values[t]) for name, values in conditions[d.id].items()} for d in devices}
-        moment = _Moment(t, ordered, feeders, state, here, hours, wish)
+        moment = _Moment(t, ordered, members, state, here, hours, wish)
         moment.settle()
         for device in devices:
             response = moment.responses[device.id]
@@ -115,7 +119,7 @@ class _Moment:
         self,
         t: int,
         ordered: Sequence[Device],
-        feeders: Sequence[FeederLimit],
+        feeders: Sequence[tuple[float, frozenset[str]]],
         state: Mapping[str, PhysicalState],
         here: Mapping[str, Here],
         hours: float,
@@ -151,7 +155,7 @@ class _Moment:
         return found + [("site", Breach(f"{carrier}_balance", abs(kw), "kW")) for carrier, kw in open_ends]
 
     def _pass(self, cars: float) -> None:
-        rooms = {feeder.id: FeederRoom(feeder) for feeder in self._feeders}
+        rooms = [FeederRoom(limit_kw, behind) for limit_kw, behind in self._feeders]
         self.deficit = dict.fromkeys(get_args(Carrier), 0.0)
         self.responses = {}
         gas_left = sum(device.bounds_kw()[1] for device in self._ordered if device.rule_order == _FUEL_ORDER)
@@ -159,7 +163,7 @@ class _Moment:
             asked = self._wish(device, self)
             if device.rule_order == 1:
                 asked = {q: kw * cars if device.buses()[q][1] == "out" else kw for q, kw in asked.items()}
-            behind = [room for room in rooms.values() if device.id in room.feeder.members]
+            behind = [room for room in rooms if device.id in room.devices]
             response = self._within_gas(device, _within_feeders(device, asked, behind), gas_left - self.deficit["gas"])
             for room in behind:
                 room.net_kw += _net_power(device, response.flows)
@@ -222,9 +226,10 @@ def _note(given_way: dict[tuple[str, str], GivenWay], breaches: Sequence[tuple[s
 
 @dataclass
 class FeederRoom:
-    """A feeder and the net power of its members that have decided so far in this step."""
+    """A feeder and the net power of the devices behind it that have decided so far in this step."""
 
-    feeder: FeederLimit
+    limit_kw: float
+    devices: frozenset[str]
     net_kw: float = 0.0
 
 
@@ -238,7 +243,7 @@ def _within_feeders(device: Device, asked: Mapping[str, float], behind: Sequence
     """The wish cut to what its feeders still carry."""
     cut = dict(asked)
     for room in behind:
-        beyond = abs(room.net_kw + _net_power(device, cut)) - room.feeder.limit_kw
+        beyond = abs(room.net_kw + _net_power(device, cut)) - room.limit_kw
         against = "in" if room.net_kw + _net_power(device, cut) > 0 else "out"
         for quantity, (carrier, direction) in device.buses().items():
             if beyond > 0 and carrier == "power" and direction == against:
@@ -251,11 +256,11 @@ def _price_words(prices: Array) -> list[Literal["cheap", "normal", "dear"]]:
     return ["cheap" if p < CHEAP * mean else "dear" if p > DEAR * mean else "normal" for p in prices]
 
 
-def _producible(devices: Sequence[Device]) -> dict[str, float]:
+def _producible(devices: Sequence[Device], here: Mapping[str, Here]) -> dict[str, float]:
     total: dict[str, float] = {}
     for device in devices:
         if device.rule_order == _CONVERTER_ORDER:
-            for carrier, kw in device.producible_kw().items():
+            for carrier, kw in device.producible_kw(here[device.id]).items():
                 total[carrier] = total.get(carrier, 0.0) + kw
     return total
 
@@ -302,9 +307,6 @@ def _as_plan(
     by_device: dict[str, dict[str, Array]] = {}
     for (device_id, name), values in states.items():
         by_device.setdefault(device_id, {})[name] = values
-    bought = sum((f.kw for f in series if f.quantity == "import_kw"), np.zeros(near))
-    sold = sum((f.kw for f in series if f.quantity == "export_kw"), np.zeros(near))
-    hours = situation.grid.step_hours
     return Plan(
         site=situation.site,
         issued_at=situation.issued_at,
@@ -314,10 +316,7 @@ def _as_plan(
         states=by_device,
         import_per_kwh=prices.import_per_kwh[:near],
         export_per_kwh=prices.export_per_kwh[:near],
-        cost={
-            "energy": float((bought * prices.import_per_kwh[:near]).sum() * hours),
-            "export": 0.0 - float((sold * prices.export_per_kwh[:near]).sum() * hours),
-        },
+        cost=cost_table(devices, situation, series, by_device),
     )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
+from optimizer.events import Event
 from optimizer.time_grid import Array, GridShape, LineShape, TimeGrid, require_series
 
 
@@ -83,12 +84,24 @@ class Situation:
     prices: Prices
     sessions: Mapping[str, tuple[Session, ...]] = field(default_factory=dict)
     """By charger id: cars plugged in or announced, in order of arrival."""
+    events: tuple[Event, ...] = ()
+    """Calls of the grid and offers of reserve that are known."""
+    local_day: tuple[int, ...] = ()
+    """(n,) local date that each step begins in, 0 for that of the first; empty: days of UTC."""
 
     @property
     def shape(self) -> GridShape:
         """What the model of this situation is built for."""
         lines = tuple(LineShape(line.id, line.averaged_steps) for line in self.prices.demand)
         return replace(self.grid.shape, demand=lines)
+
+    @property
+    def days(self) -> Array:
+        """(n,) whole numbers: the day that each step begins in, 0 for the first."""
+        if self.local_day:
+            return np.asarray(self.local_day, dtype=float)
+        dates = [at.date() for at in self.grid.times]
+        return np.asarray([(date - dates[0]).days for date in dates], dtype=float)
 
     def peak_so_far_kw(self, device: str, line: str) -> float:
         """Highest demand of the running billing period in a demand line's window; 0 when nothing is known."""

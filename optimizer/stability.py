@@ -1,82 +1,94 @@
-"""Among answers of nearly the same cost, the one nearest the last plan, so that setpoints do not chatter.
+"""Among answers of the same cost, the one nearest the last plan, so that setpoints do not chatter.
 
-A second linear program: minimise the distance of the stores' flows to those of the last plan, with every row of the
-first program, its either-or decisions as they were taken, and its cost bounded by the optimum plus `MAX_EXTRA_COST`. No
-tiny weights stand in the first objective: what is optimal is decided by money alone.
+Every optimum of a linear program keeps what the shadow prices of one optimum hold: columns with a reduced cost stay at
+their bound, rows with a price stay tight. What remains free is the face of all optima, and on it a second, small linear
+program minimises the distance of the stores' flows to those of the last plan: each is w + more - less, so that the last
+plan itself is where its solver begins. No tiny weights stand in the first objective: what is optimal is decided by
+money alone, and the shadow prices of the first answer are those of the second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
 
-from optimizer.compiled import INFINITY, Program
-from optimizer.solver import ABOVE_ZERO, Choice, OneOf, Solution, Status, WholeNumber, solve
+from optimizer.choices import Choices
+from optimizer.program import Part, Places, Program, without_fixed
+from optimizer.solver import Solution, Status, solve
 from optimizer.time_grid import Array
 
-MAX_EXTRA_COST = 0.02
-"""What a steadier plan may cost more [money]: two units a day, if every cycle of 15 minutes used it up."""
+MAX_EXTRA_COST = 0.001
+"""What a steadier plan may cost more by rounding [money]; one that costs more is not taken."""
+HELD = 1e-7
+"""Reduced costs and shadow prices above this hold their column or row [money per unit]."""
 
 
-def nearest(
-    program: Program, choices: tuple[Choice, ...], solution: Solution, wanted: Mapping[int, float], time_limit_s: float
-) -> Solution:
-    """The answer nearest the wanted values of some columns; the given one when there is none in time.
+@dataclass(frozen=True)
+class Wish:
+    """Values wanted for some columns."""
 
-    Shadow prices stay those of the cheapest answer.
-    """
-    if not wanted:
+    columns: Places
+    values: Array
+
+    def spread(self, columns: int) -> Array:
+        """(columns,) the wanted values, 0 where nothing is wanted."""
+        full = np.zeros(columns)
+        full[self.columns] = self.values
+        return full
+
+
+def nearest(program: Program, choices: Choices, solution: Solution, wish: Wish, time_limit_s: float) -> Solution:
+    """The optimal answer nearest the wish; the given one when there is none in time."""
+    if not len(wish.columns) or not len(solution.col_dual):
         return solution
-    decided = with_decisions(program, choices, solution.x, wanted)
-    steady = solve(_towards(decided, wanted, solution.objective + MAX_EXTRA_COST), time_limit_s=time_limit_s)
+    face = _face(choices.decided(program, solution.x, wish.spread(len(solution.x))), solution)
+    at, value = _on_face(wish, face)
+    steady = solve(_towards(face.program, at, value), time_limit_s=time_limit_s)
     if steady.status is not Status.OPTIMAL:
         return solution
-    x = steady.x[: len(program.cost)]
-    return replace(solution, x=x, objective=float(program.cost @ x) + program.offset)
+    here = steady.x[: len(face.columns)]
+    here[at] += value - steady.x[len(face.columns) :]
+    x = face.whole(here)
+    cost = program.cost_of(x)
+    return replace(solution, x=x, objective=cost) if cost <= solution.objective + MAX_EXTRA_COST else solution
 
 
-def with_decisions(program: Program, choices: tuple[Choice, ...], x: Array, wanted: Mapping[int, float]) -> Program:
-    """The program in which every either-or condition stays as the answer has it; undecided ones follow the wish."""
-    lower, upper = program.lower.copy(), program.upper.copy()
-    for choice in choices:
-        if isinstance(choice, OneOf):
-            first, second = (x[c] if max(x[choice.first], x[choice.second]) > ABOVE_ZERO else wanted.get(c, 0.0)
-                             for c in (choice.first, choice.second))  # fmt: skip
-            unused = choice.second if first >= second else choice.first
-            upper[unused] = max(0.0, lower[unused])
-        elif isinstance(choice, WholeNumber):
-            lower[choice.column] = upper[choice.column] = round(float(x[choice.column]))
-        elif x[choice.column] > ABOVE_ZERO:
-            lower[choice.column] = choice.minimum
-        else:
-            upper[choice.column] = 0.0
-    return replace(program, lower=lower, upper=upper)
+def _face(program: Program, solution: Solution) -> Part:
+    """All optima: the program in which everything that has a price stays as it is."""
+    x, held, tight = solution.x, np.abs(solution.col_dual) > HELD, np.abs(solution.row_dual) > HELD
+    activity = np.asarray(program.matrix @ x)
+    return without_fixed(
+        replace(
+            program,
+            lower=np.where(held, x, program.lower),
+            upper=np.where(held, x, program.upper),
+            row_lower=np.where(tight, activity, program.row_lower),
+            row_upper=np.where(tight, activity, program.row_upper),
+        )
+    )
 
 
-def _towards(program: Program, wanted: Mapping[int, float], greatest_cost: float) -> Program:
-    """Distances d >= |x - wanted| as new columns, their sum as the objective, the old objective as a bounded row."""
-    columns, count = len(program.cost), len(wanted)
-    index = np.fromiter(wanted.keys(), dtype=np.int32, count=count)
-    value = np.fromiter(wanted.values(), dtype=float, count=count)
-    chosen = sparse.csr_matrix((np.ones(count), (np.arange(count), index)), shape=(count, columns))
-    own = sparse.identity(count, format="csr")
-    old = sparse.csr_matrix((program.value, program.index, program.start), shape=(len(program.row_lower), columns))
-    paid = sparse.csr_matrix(program.cost[None, :])
-    blocks: Any = [[old, None], [chosen, -own], [chosen, own], [paid, None]]
-    matrix = sparse.csr_matrix(sparse.bmat(blocks))
-    free = np.full(count, INFINITY)
-    return Program(
-        cost=np.concatenate([np.zeros(columns), np.ones(count)]),
-        offset=0.0,
-        lower=np.concatenate([program.lower, np.zeros(count)]),
-        upper=np.concatenate([program.upper, free]),
-        row_lower=np.concatenate([program.row_lower, -free, value, [-INFINITY]]),
-        row_upper=np.concatenate([program.row_upper, value, free, [greatest_cost - program.offset]]),
-        start=matrix.indptr.astype(np.int32),
-        index=matrix.indices.astype(np.int32),
-        value=matrix.data,
+def _on_face(wish: Wish, face: Part) -> tuple[Places, Array]:
+    """Places of the wish's columns among the free ones, and its values within their bounds."""
+    among = np.isin(wish.columns, face.columns)
+    at = np.searchsorted(face.columns, wish.columns[among])
+    return at, np.clip(wish.values[among], face.program.lower[at], face.program.upper[at])
+
+
+def _towards(program: Program, at: Places, value: Array) -> Program:
+    """Each column `at` becomes value + more - less; what is minimised is the sum of more and less."""
+    matrix = program.matrix
+    chosen = matrix[:, at]
+    moved = np.asarray(chosen @ value)
+    cost, lower, upper = np.zeros(len(program.cost)), program.lower.copy(), program.upper.copy()
+    cost[at], lower[at], upper[at] = 1.0, 0.0, program.upper[at] - value
+    less = np.zeros(len(at)), value - program.lower[at]
+    return Program.of(
+        np.concatenate([cost, np.ones(len(at))]),
+        0.0,
+        (np.concatenate([lower, less[0]]), np.concatenate([upper, less[1]])),
+        (program.row_lower - moved, program.row_upper - moved),
+        sparse.csr_matrix(sparse.hstack([matrix, -chosen])),
     )

@@ -6,7 +6,8 @@ stores go through the planned states, every bus balances, and nothing is negativ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,10 @@ import numpy as np
 from optimizer.balance import FeederLimit
 from optimizer.devices.base import Device
 from optimizer.plan import Plan
+from optimizer.services.accounts import service_violations
+from optimizer.services.base import Service
 from optimizer.situation import Situation
+from optimizer.time_grid import Array
 
 TOLERANCE_KW = 1e-5
 """How far a flow or an energy may be from its physics; balances are held to a tenth of it."""
@@ -37,16 +41,22 @@ class Violation:
 
 
 def verify(
-    devices: Sequence[Device], feeders: Sequence[FeederLimit], situation: Situation, plan: Plan
+    devices: Sequence[Device],
+    feeders: Sequence[FeederLimit],
+    situation: Situation,
+    plan: Plan,
+    services: Sequence[Service] = (),
 ) -> tuple[Violation, ...]:
     """Every violation found; empty for a plan that may be sent."""
     wrong_shape = _shape_violations(devices, situation, plan)
     if wrong_shape:
         return wrong_shape
-    found = [*_number_violations(plan), *_balance_violations(plan), *_feeder_violations(devices, feeders, plan)]
+    found = [*_number_violations(plan), *_balance_violations(plan), *_feeder_violations(feeders, plan)]
     found += _generation_violations(devices, plan)
     for device in devices:
         found += _physics_violations(device, situation, plan)
+    if not found:
+        found = [Violation(*one) for one in service_violations(services, devices, feeders, situation, plan)]
     return tuple(found)
 
 
@@ -100,13 +110,20 @@ def _balance_violations(plan: Plan) -> list[Violation]:
     return found
 
 
-def _feeder_violations(devices: Sequence[Device], feeders: Sequence[FeederLimit], plan: Plan) -> list[Violation]:
+def _feeder_violations(feeders: Sequence[FeederLimit], plan: Plan) -> list[Violation]:
     found = []
     for feeder in feeders:
-        flows = [f for f in plan.flows if f.device in feeder.members and f.carrier == "power"]
-        net = sum((f.kw if f.direction == "in" else -f.kw for f in flows), np.zeros(plan.grid.near))
-        found += _beyond(feeder.id, "is over its limit", np.abs(net) - feeder.limit_kw, TOLERANCE_KW)
+        net = np.abs(_net_behind(feeder, feeders, plan))
+        found += _beyond(feeder.id, "is over its limit", net - feeder.limit_kw, TOLERANCE_KW)
     return found
+
+
+def _net_behind(feeder: FeederLimit, feeders: Sequence[FeederLimit], plan: Plan) -> np.ndarray:
+    """(near,) net power of a feeder's own devices and of every feeder behind it."""
+    flows = [f for f in plan.flows if f.device in feeder.members and f.carrier == "power"]
+    own = sum((f.kw if f.direction == "in" else -f.kw for f in flows), np.zeros(plan.grid.near))
+    inner = (_net_behind(other, feeders, plan) for other in feeders if other.id in feeder.members)
+    return np.asarray(sum(inner, own))
 
 
 def _generation_violations(devices: Sequence[Device], plan: Plan) -> list[Violation]:
@@ -145,25 +162,40 @@ def _physics_violations(device: Device, situation: Situation, plan: Plan) -> lis
         )
         if outside:
             return outside
+    hours, near = situation.grid.step_hours, plan.grid.near
     flows = {flow.quantity: flow.kw for flow in plan.flows if flow.device == device.id}
-    reported = {given.limit for given in plan.limits_given_way if given.device == device.id}
-    for t in range(plan.grid.near):
-        asked = {quantity: float(kw[t]) for quantity, kw in flows.items()}
-        here = {name: float(values[t]) for name, values in conditions.items()}
-        response = device.step(asked, state, here, situation.grid.step_hours)
-        missing = _difference(response.flows, asked)
-        if missing > TOLERANCE_KW:
+    ends = {name: values[1:] for name, values in states.items()}
+    passed = None
+    reported = {one.limit for one in plan.limits_given_way if one.device == device.id}
+    given = (flows, states, conditions, ends)
+    for t, values in enumerate(zip(*(_by_step(series, near) for series in given), strict=True)):
+        if values == passed:
+            continue
+        asked, begin, here, end = (dict(zip(*one, strict=True)) for one in zip(given, values, strict=True))
+        response = device.step(asked, begin, here, hours)
+        if response.flows != asked and (missing := _difference(response.flows, asked)) > TOLERANCE_KW:
             return [Violation(device.id, "asks what the device cannot do", t, missing)]
-        missing = _difference(response.state, {name: float(values[t + 1]) for name, values in states.items()})
-        if missing > TOLERANCE_KW:
+        if response.state != end and (missing := _difference(response.state, end)) > TOLERANCE_KW:
             return [Violation(device.id, "goes to a state that physics does not reach", t, missing)]
-        after = {name: float(values[t + 1]) for name, values in states.items()}
-        for breach in device.breaches(asked, state, after, here, situation.grid.step_hours):
+        for breach in device.breaches(asked, begin, end, here, hours):
             if breach.amount > REPORTED_ABOVE and breach.limit not in reported:
                 return [Violation(device.id, f"breaks {breach.limit} and does not report it", t, breach.amount)]
-        state = after
+        passed = values
     return []
 
 
-def _difference(real: dict[str, float], planned: dict[str, float]) -> float:
-    return max((abs(real[name] - planned.get(name, 0.0)) for name in real), default=0.0)
+def _by_step(series: Mapping[str, Array], steps: int) -> list[tuple[float, ...]]:
+    """The values of each step, in the order of the names."""
+    columns = [values[:steps].tolist() for values in series.values()]
+    return list(zip(*columns, strict=True)) if columns else [()] * steps
+
+
+def _difference(real: Mapping[str, float], planned: Mapping[str, float]) -> float:
+    worst = 0.0
+    for name, value in real.items():
+        distance = abs(value - planned.get(name, 0.0))
+        if distance > worst:
+            worst = distance
+        elif math.isnan(distance):
+            return math.inf
+    return worst

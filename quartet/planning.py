@@ -11,13 +11,16 @@ import pandas as pd
 
 from forecasting.forecast import Forecast
 from forecasting.site_forecaster import FittedSite
+from optimizer.devices import AnyDevice
 from optimizer.devices.flexible_load import FlexibleLoad
 from optimizer.devices.load import Load
+from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
 from optimizer.errors import InputError, Problem
 from optimizer.plan import PlanDocument
 from optimizer.situation import Session
 from quartet.arguments import refuse, require_on_step
+from settlement.carbon import emitted_today_kg
 from settlement.demand import peaks_so_far_kw
 from site_configs.history import History, read_history
 from site_configs.prices import grid_for
@@ -76,7 +79,7 @@ def assumptions(site: Site, known: History, state: SiteState, forecasts: Mapping
     if known.end < state.at:
         yield f"the history ends at {known.end:%Y-%m-%dT%H:%MZ}, before --at: the forecasts start from there"
     for device in site.devices:
-        if device.kind in STORES and "energy_kwh" not in state.devices.get(device.id, {}):
+        if device.kind in STORES and not _says_what_it_holds(device, state.devices.get(device.id, {})):
             yield f"{device.id}.energy_kwh is not recorded: the site file's initial state is taken"
     for charger in state.sessions:
         if f"{charger}.energy_kwh" not in known.frame:
@@ -84,6 +87,11 @@ def assumptions(site: Site, known: History, state: SiteState, forecasts: Mapping
     for name, forecast in forecasts.items():
         if "failed" in forecast.method:
             yield f"forecast of {name}: {forecast.method}"
+
+
+def _says_what_it_holds(device: AnyDevice, reported: Mapping[str, float]) -> bool:
+    by_temperature = isinstance(device, ThermalStore) and device.tank is not None
+    return "energy_kwh" in reported or (by_temperature and "temperature_c" in reported)
 
 
 def known_before(history: History, at: datetime) -> History:
@@ -109,6 +117,8 @@ def state_at(site: Site, history: History, at: datetime, month_start: datetime) 
             present[session.charger] = (*present.get(session.charger, ()), session)
     peaks = month_peaks_kw(site, history, month_start, at)
     states = {**_assumed_cars(site, present, at), **last_states(history.frame)}
+    for limit in (service for service in site.services if service.kind == "carbon_limit"):
+        states[limit.id] = {"today_kg": emitted_today_kg(site, history.frame, at, history.step_minutes)}
     return SiteState(site.id, at, states, peaks, present)
 
 

@@ -21,6 +21,9 @@ from settlement.flows import Flows, flows_of
 from settlement.money import quantity
 from site_configs.carbon import GridFactor, factor_of
 from site_configs.site import Site
+from site_configs.tariff import local_midnight
+
+METER_IMPORT = "meter.import_kw"
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,22 @@ def carbon(site: Site, flows: pd.DataFrame, period: tuple[datetime, datetime]) -
     grid = factor_of(site.carbon)
     kwh = quantity(measured.energy("import_kw"))
     return CarbonStatement(site.id, *period, kwh, grid, kwh * grid.kg_per_kwh)
+
+
+def emitted_today_kg(site: Site, measured: pd.DataFrame, at: datetime, step_minutes: float) -> float:
+    """Emitted from local midnight to `at` by import and fuels, as far as they are measured; for control, not for a
+    statement.
+
+    `measured` holds means of intervals of `step_minutes` by UTC start: `meter.import_kw`, and `<device>.<quantity>` of
+    devices where fuel enters. What is not measured counts as nothing.
+    """
+    midnight = local_midnight(at.astimezone(site.zone).date(), site.zone)
+    rows = measured.loc[(measured.index >= midnight) & (measured.index < at)]
+    factors = {METER_IMPORT: float(factor_of(site.carbon).kg_per_kwh)}
+    for device in site.devices:
+        factors |= {f"{device.id}.{quantity}": kg for quantity, kg in device.emissions().items()}
+    kwh = {name: float(rows[name].clip(lower=0.0).sum()) * step_minutes / 60 for name in factors if name in rows}
+    return sum(factors[name] * energy for name, energy in kwh.items())
 
 
 def pv_use(flows: pd.DataFrame, period: tuple[datetime, datetime]) -> PvUse:

@@ -1,4 +1,5 @@
-"""What a day cost by its measured flows: energy by band, the day's part in the demand charge, export, wear.
+"""What a day cost by its measured flows: energy by band, the day's part in the demand charge, export, and the items of
+operation (`settlement/operation.py`).
 
     demand = Σ over the demand lines: fee(highest demand of the month after the day) - fee(highest before it)
 
@@ -19,6 +20,7 @@ from settlement.demand import basic_fee, by_line, demands_kw, line_fee
 from settlement.energy import priced_energy
 from settlement.flows import Flows, flows_of
 from settlement.money import cents, quantity
+from settlement.operation import CostItem
 from site_configs.demand import BASIC_LINE, demand_rules
 from site_configs.prices import EXPORT_PRICE, IMPORT_PRICE
 from site_configs.site import Site, TariffChoice
@@ -26,23 +28,14 @@ from site_configs.tariff import PublishedTariff, Tariff
 
 
 @dataclass(frozen=True)
-class Wear:
-    """What a store gave in the day and what each kWh of it wears off."""
-
-    device: str
-    discharged_kwh: float
-    cost_per_kwh: float
-
-
-@dataclass(frozen=True)
 class CostLine:
     """One line of the day's cost; export is negative."""
 
     name: str
-    """`energy_<band>`, energy_market, demand (`demand.<line>` of several), export or wear."""
+    """`energy_<band>`, energy_market, demand (`demand.<line>` of several), export, wear, gas, fuel, start or carbon."""
     quantity: Decimal
     unit: str
-    """kWh, or kW of new peak."""
+    """kWh, kW of new peak, Nm3 or kg; empty for a number."""
     cost: Decimal
 
 
@@ -78,7 +71,7 @@ def day_cost(
     flows: pd.DataFrame,
     period: tuple[datetime, datetime],
     month_peak_before_kw: float | Mapping[str, float],
-    wear: Iterable[Wear] = (),
+    operation: Iterable[CostItem] = (),
 ) -> DayCost:
     """The cost of a day (or any stretch of one billing month) for flows with columns `import_kw` and `export_kw`, and
     the series of the market where prices come from the data.
@@ -97,7 +90,7 @@ def day_cost(
         *_market_lines(tariff, measured),
         *_demand_lines(site, tariff, measured.start, before, after),
         _export_line(site, measured),
-        _wear_line(wear),
+        *_operation_lines(operation),
     )
     return DayCost(site.id, *period, site.currency, lines, after)
 
@@ -144,7 +137,11 @@ def _export_line(site: Site, flows: Flows) -> CostLine:
     return CostLine("export", kwh, "kWh", -cents(kwh * Decimal(str(site.export.price_per_kwh))))
 
 
-def _wear_line(wear: Iterable[Wear]) -> CostLine:
-    used = list(wear)
-    costs = (cents(quantity(w.discharged_kwh) * Decimal(str(w.cost_per_kwh))) for w in used)
-    return CostLine("wear", quantity(sum(w.discharged_kwh for w in used)), "kWh", sum(costs, Decimal(0)))
+def _operation_lines(items: Iterable[CostItem]) -> Iterator[CostLine]:
+    """One line for each kind of item; wear in any case."""
+    sums = {"wear": CostLine("wear", Decimal(0), "kWh", Decimal(0))}
+    for item in items:
+        before = sums.get(item.name, CostLine(item.name, Decimal(0), item.unit, Decimal(0)))
+        amount, cost = before.quantity + quantity(item.amount), before.cost + item.cost
+        sums[item.name] = CostLine(item.name, amount, item.unit, cost)
+    yield from sums.values()

@@ -6,7 +6,6 @@ that they speak even when the schema already found something.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from optimizer.devices import AnyDevice
 from optimizer.devices.base import Device
 from optimizer.errors import InputError, Problem
+from optimizer.services import AnyService
+from optimizer.services.base import Service
 from site_configs.carbon import factor
 from site_configs.problems import problems_of, shown
 from site_configs.site import Site, TariffChoice
@@ -26,10 +27,11 @@ from site_configs.tariff_table import TariffTable
 from site_configs.yaml_text import parse_yaml
 
 GRID_KIND = "grid_connection"
-RESERVED_IDS = ("weather", "market", "meter")
-"""First parts of series names that are not devices."""
+RESERVED_IDS = ("weather", "market", "meter", "carbon_price")
+"""First parts of series names that are not devices, and the name of the site's own price of carbon."""
 
 _DEVICE: TypeAdapter[AnyDevice] = TypeAdapter(AnyDevice)
+_SERVICE: TypeAdapter[AnyService] = TypeAdapter(AnyService)
 
 
 class CheckError(BaseModel):
@@ -138,6 +140,8 @@ class _Draft:
     feeders: tuple[tuple[int, dict[str, Any]], ...]
     parts: tuple[_Part, ...]
     tariff: TariffChoice | None
+    services: tuple[tuple[int, Service], ...]
+    """Services that the schema accepts, with their places in the file."""
 
     def section(self, name: str) -> dict[str, Any]:
         section = self.data.get(name)
@@ -155,7 +159,10 @@ Finding = tuple[str, Any, str]
 def _draft(data: dict[str, Any]) -> _Draft:
     devices = _mappings(data.get("devices"))
     parts = tuple(part for place, item in devices if (part := _part(place, item)) is not None)
-    return _Draft(data, devices, _mappings(data.get("feeders")), parts, _tariff_choice(data.get("tariff")))
+    services = tuple(
+        (place, service) for place, item in _mappings(data.get("services")) if (service := _service(item)) is not None
+    )
+    return _Draft(data, devices, _mappings(data.get("feeders")), parts, _tariff_choice(data.get("tariff")), services)
 
 
 def _mappings(value: Any) -> tuple[tuple[int, dict[str, Any]], ...]:
@@ -170,6 +177,13 @@ def _part(place: int, item: dict[str, Any]) -> _Part | None:
         return None
 
 
+def _service(item: dict[str, Any]) -> Service | None:
+    try:
+        return _SERVICE.validate_python(item)
+    except ValidationError:
+        return None
+
+
 def _tariff_choice(value: Any) -> TariffChoice | None:
     try:
         return TariffChoice.model_validate(value)
@@ -180,13 +194,15 @@ def _tariff_choice(value: Any) -> TariffChoice | None:
 def _unique_ids(draft: _Draft) -> Iterator[Finding]:
     named = [("devices", place, item.get("id")) for place, item in draft.devices]
     named += [("feeders", place, item.get("id")) for place, item in draft.feeders]
+    named += [("services", place, item.get("id")) for place, item in _mappings(draft.data.get("services"))]
     first: dict[str, str] = {}
     for section, place, name in named:
         path = f"{section}.{place}.id"
         if not isinstance(name, str):
             continue
         if name in first:
-            yield path, name, f"is used twice (first at {first[name]}): give every device and feeder its own id"
+            message = f"is used twice (first at {first[name]}): give every device, feeder and service its own id"
+            yield path, name, message
         if name in RESERVED_IDS:
             yield path, name, f"is reserved for series of the site ({', '.join(RESERVED_IDS)}): choose another id"
         first.setdefault(name, path)
@@ -201,22 +217,55 @@ def _one_grid_connection(draft: _Draft) -> Iterator[Finding]:
 
 
 def _feeder_members(draft: _Draft) -> Iterator[Finding]:
+    """Members are devices with a power flow, or feeders."""
     no_power = {
         part.device.id for part in draft.parts if all(bus[0] != "power" for bus in part.device.buses().values())
     }
-    known = draft.device_ids
-    for place, feeder in draft.feeders:
+    known = {*draft.device_ids, *_feeder_names(draft)}
+    for path, _, member in _feeder_edges(draft):
+        if member not in known:
+            yield path, member, "is not a device or feeder of this site: correct the id or remove it"
+        elif member in no_power:
+            yield path, member, "has no power flow, so it cannot stand behind a feeder: remove it"
+
+
+def _feeder_tree(draft: _Draft) -> Iterator[Finding]:
+    """Every device and feeder stands behind one feeder at most, and none behind itself."""
+    edges = list(_feeder_edges(draft))
+    order = _feeder_names(draft)
+    below = {feeder: _all_below(feeder, edges) for feeder in order}
+    first: dict[str, tuple[str, str]] = {}
+    for path, feeder, member in edges:
+        at, other = first.setdefault(member, (path, feeder))
+        if at != path and other == feeder:
+            yield path, member, "is listed twice: keep one"
+        elif at != path:
+            yield path, member, f"stands behind two feeders (first at {at}): remove it from one"
+        loop = [name for name in order if name in below[feeder] and feeder in below[name]]
+        if loop and member == loop[0]:
+            yield path, member, f"stands behind itself ({', '.join(loop)} go in a circle): remove it here"
+
+
+def _feeder_names(draft: _Draft) -> list[str]:
+    return [str(feeder.get("id", f"feeders.{place}")) for place, feeder in draft.feeders]
+
+
+def _feeder_edges(draft: _Draft) -> Iterator[tuple[str, str, str]]:
+    """Path, feeder and member of every line of every members list."""
+    for (place, feeder), name in zip(draft.feeders, _feeder_names(draft), strict=True):
         members = feeder.get("members")
-        members = members if isinstance(members, list) else []
-        counts = Counter(str(member) for member in members)
-        for position, member in enumerate(members):
-            path = f"feeders.{place}.members.{position} ({feeder.get('id')})"
-            if member not in known:
-                yield path, member, "is not a device of this site: correct the id or remove it"
-            elif member in no_power:
-                yield path, member, "has no power flow, so it cannot stand behind a feeder: remove it"
-            elif counts[str(member)] > 1 and members.index(member) < position:
-                yield path, member, "is listed twice: keep one"
+        for position, member in enumerate(members if isinstance(members, list) else []):
+            yield f"feeders.{place}.members.{position} ({name})", name, str(member)
+
+
+def _all_below(feeder: str, edges: list[tuple[str, str, str]]) -> set[str]:
+    """Everything behind a feeder, through feeders too; itself only when they go in a circle."""
+    found: set[str] = set()
+    new = {feeder}
+    while new:
+        new = {member for _, name, member in edges if name in new} - found
+        found |= new
+    return found
 
 
 def _grouped_chargers(draft: _Draft) -> Iterator[Finding]:
@@ -299,14 +348,39 @@ def _carbon_factor_exists(draft: _Draft) -> Iterator[Finding]:
         yield from (("carbon", problem.value, problem.message) for problem in error.problems)
 
 
+def _services_fit(draft: _Draft) -> Iterator[Finding]:
+    """What each service finds missing; ids of devices that the schema refused are not held against it."""
+    devices = {part.device.id: part.device for part in draft.parts}
+    refused = set(draft.device_ids) - set(devices)
+    for place, service in draft.services:
+        for field, value, message in service.problems(devices):
+            if value not in refused:
+                yield f"services.{place}.{field} ({service.id})", value, message
+
+
+def _carbon_is_priced_once(draft: _Draft) -> Iterator[Finding]:
+    """The site's price of carbon covers every fuel: a device with a price of its own would pay it twice."""
+    price = draft.section("carbon").get("price_per_kg")
+    if not isinstance(price, int | float) or price <= 0:
+        return
+    for part in draft.parts:
+        own = getattr(part.device, "carbon_price_per_kg", 0.0)
+        if own > 0:
+            path = f"devices.{part.place}.carbon_price_per_kg ({part.device.id})"
+            yield path, own, f"carbon.price_per_kg = {price} prices this fuel already: remove one of them"
+
+
 CROSS_CHECKS: tuple[Callable[[_Draft], Iterator[Finding]], ...] = (
     _unique_ids,
     _one_grid_connection,
     _feeder_members,
+    _feeder_tree,
     _grouped_chargers,
     _carriers_are_fed,
     _minimum_below_maximum,
     _tariff_exists,
     _contract_is_declared,
     _carbon_factor_exists,
+    _services_fit,
+    _carbon_is_priced_once,
 )

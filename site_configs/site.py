@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
 from optimizer.devices import AnyDevice
-from optimizer.devices.base import DeviceId, NotNegative, Positive
+from optimizer.devices.base import DeviceId, Efficiency, NotNegative, Positive
+from optimizer.services import AnyService
 from site_configs.custom_tariff import CustomTariff
 from site_configs.tariff_table import STRICT
 
@@ -91,17 +93,38 @@ class CarbonChoice(BaseModel):
     """Where that factor was read."""
     data_year: int | None = None
     """Year of the data behind the factor; the latest announced when absent."""
+    price_per_kg: NotNegative = 0.0
+    """Price at which the plan counts emissions of import and fuel [money/kgCO2]; in no bill and no statement."""
 
 
 class Feeder(BaseModel):
-    """Devices behind one cable or breaker: their net power stays within the limit in both directions."""
+    """Devices behind one cable, breaker or transformer: their net power stays within the limit in both directions.
+
+    Feeders may stand behind feeders; every level's limit holds for all the devices behind it.
+    """
 
     model_config = STRICT
     id: DeviceId
-    limit_kw: Positive
-    """Largest net power of the members together [kW]."""
+    limit_kw: Positive | None = None
+    """Largest net power of the members together [kW]; may be left out where `limit_kva` is given."""
+    limit_kva: Positive | None = None
+    """Largest apparent power, as of a transformer [kVA]."""
+    power_factor: Efficiency = 0.9
+    """Power factor at which `limit_kva` is assumed to be loaded [-]; 0.9 is the usual standard (RULES 1.4)."""
     members: tuple[DeviceId, ...] = Field(min_length=1)
-    """Ids of the devices behind it."""
+    """Ids of the devices and feeders directly behind it."""
+
+    @model_validator(mode="after")
+    def _is_limited(self) -> Self:
+        if self.limit_kw is None and self.limit_kva is None:
+            raise ValueError("has no limit: add limit_kw or limit_kva")
+        return self
+
+    @property
+    def power_limit_kw(self) -> float:
+        """The smaller of both limits, as power [kW]."""
+        carried = math.inf if self.limit_kva is None else self.limit_kva * self.power_factor
+        return min(carried, math.inf if self.limit_kw is None else self.limit_kw)
 
 
 class Control(BaseModel):
@@ -142,6 +165,8 @@ class Site(BaseModel):
     carbon: CarbonChoice
     devices: tuple[AnyDevice, ...] = Field(min_length=1)
     feeders: tuple[Feeder, ...] = ()
+    services: tuple[AnyService, ...] = ()
+    """What the site does for the grid or holds for itself beside its own supply."""
     control: Control = Control()
 
     @property

@@ -18,6 +18,9 @@ from optimizer.balance import FeederLimit
 from optimizer.plan import SETPOINT_LIFE_STEPS, Plan, Setpoint, Text
 from optimizer.planner import NoPlan, Planner
 from optimizer.rules import rule_plan, shifted_plan
+from optimizer.services.accounts import with_accounts
+from optimizer.services.base import Service
+from optimizer.services.carbon_price import CarbonPrice
 from optimizer.situation import Situation
 from optimizer.time_grid import TimeGrid
 from optimizer.verify import Violation, verify
@@ -37,12 +40,19 @@ class CycleResult:
 
 def feeder_limits(site: Site) -> tuple[FeederLimit, ...]:
     """The site's feeders as the optimizer takes them."""
-    return tuple(FeederLimit(feeder.id, feeder.limit_kw, feeder.members) for feeder in site.feeders)
+    return tuple(FeederLimit(feeder.id, feeder.power_limit_kw, feeder.members) for feeder in site.feeders)
+
+
+def services_of(site: Site) -> tuple[Service, ...]:
+    """The site's services, and the price of carbon where it counts one."""
+    price = site.carbon.price_per_kg
+    counted = (CarbonPrice(id="carbon_price", price_per_kg=price),) if price > 0 else ()
+    return (*site.services, *counted)
 
 
 def planner_for(site: Site) -> Planner:
     """A planner of the site; keep it between cycles, it holds the built model."""
-    return Planner(site.id, site.devices, feeder_limits(site), site.zone)
+    return Planner(site.id, site.devices, feeder_limits(site), services_of(site), site.zone)
 
 
 def control_cycle(
@@ -56,7 +66,7 @@ def control_cycle(
     if isinstance(outcome, NoPlan):
         return fallback_cycle(site, situation, last_plan, outcome.reason)
     began = time.perf_counter()
-    violations = verify(site.devices, planner.feeders, situation, outcome)
+    violations = verify(site.devices, planner.feeders, situation, outcome, planner.services)
     verify_ms = (time.perf_counter() - began) * 1e3
     if violations:
         return fallback_cycle(site, situation, last_plan, _refusal("plan", violations))
@@ -77,17 +87,18 @@ def fallback_cycle(site: Site, situation: Situation, last_plan: Plan | None, rea
 
 
 def _without_solver(site: Site, situation: Situation, last_plan: Plan | None, reason: str) -> CycleResult:
-    attempts = [reason]
+    attempts, services = [reason], services_of(site)
     shifted = shifted_plan(site.devices, situation, last_plan, feeder_limits(site))
     if shifted is not None:
-        violations = verify(site.devices, feeder_limits(site), situation, shifted)
+        shifted = with_accounts(services, situation, shifted, site.devices)
+        violations = verify(site.devices, feeder_limits(site), situation, shifted, services)
         if not violations:
             return CycleResult(replace(shifted, note=reason), tuple(attempts))
         attempts.append(_refusal("shifted plan", violations))
-    plan = rule_plan(site.devices, situation, feeder_limits(site))
+    plan = with_accounts(services, situation, rule_plan(site.devices, situation, feeder_limits(site)), site.devices)
     if not all(np.isfinite(setpoint.target_kw) for setpoint in plan.setpoints):
         raise ValueError("rules give no numbers for this state")
-    violations = verify(site.devices, feeder_limits(site), situation, plan)
+    violations = verify(site.devices, feeder_limits(site), situation, plan, services)
     if violations:
         attempts.append(_refusal("rules", violations))
     return CycleResult(replace(plan, note="; ".join(attempts)), tuple(attempts))

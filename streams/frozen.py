@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.plan import FlowSeries, GivenWay, Plan, PlanDocument, Setpoint
+from optimizer.events import DemandResponseEvent, Event, ReserveOffer
+from optimizer.plan import FlowSeries, GivenWay, HeldReserve, Plan, PlanDocument, Setpoint
 from optimizer.situation import DemandLine, Prices, Session, Situation
 from optimizer.time_grid import TimeGrid
 
@@ -33,6 +34,8 @@ def freeze_situation(situation: Situation) -> str:
             "demand": [{name: _plain(value) for name, value in vars(line).items()} for line in prices.demand],
         },
         "sessions": {charger: [_session(one) for one in some] for charger, some in situation.sessions.items()},
+        "events": [_event(one) for one in situation.events],
+        "local_day": list(situation.local_day),
     }
     return json.dumps(document, sort_keys=True, allow_nan=False)
 
@@ -68,6 +71,8 @@ def thaw_situation(text: str) -> Situation:
             )
             for charger, some in document["sessions"].items()
         },
+        events=tuple(_thawed_event(one) for one in document.get("events", ())),
+        local_day=tuple(document.get("local_day", ())),
     )
 
 
@@ -104,6 +109,7 @@ def thaw_plan(text: str, grid: TimeGrid) -> Plan:
         solves=document.solves,
         time_ms=document.time_ms,
         note=document.note,
+        held=tuple(HeldReserve(h.service, h.device, h.way, np.asarray(h.kw, dtype=float)) for h in document.held),
     )
 
 
@@ -119,6 +125,23 @@ def _grid(document: dict[str, Any]) -> TimeGrid:
 def _demand_line(line: dict[str, Any]) -> DemandLine:
     block = None if line["block"] is None else tuple(line["block"])
     return DemandLine(**{**line, "inside": np.asarray(line["inside"], dtype=float), "block": block})
+
+
+_EVENTS: dict[str, type[Event]] = {"demand_response": DemandResponseEvent, "reserve": ReserveOffer}
+
+
+def _event(event: Event) -> dict[str, Any]:
+    kind = next(name for name, kept in _EVENTS.items() if isinstance(event, kept))
+    times = {"start": event.start.isoformat(), "end": event.end.isoformat()}
+    return {"kind": kind, **asdict(event), **times}
+
+
+def _thawed_event(document: dict[str, Any]) -> Event:
+    fields_of = {name: value for name, value in document.items() if name != "kind"}
+    times = {name: datetime.fromisoformat(document[name]) for name in ("start", "end")}
+    if "baseline_kw" in fields_of:
+        fields_of["baseline_kw"] = tuple(fields_of["baseline_kw"])
+    return _EVENTS[document["kind"]](**{**fields_of, **times})
 
 
 def _session(session: Session) -> dict[str, Any]:

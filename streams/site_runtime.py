@@ -13,9 +13,10 @@ import pandas as pd
 
 from optimizer.plan import Plan
 from optimizer.situation import Session
+from settlement.carbon import emitted_today_kg
 from settlement.demand import peaks_so_far_kw
 from site_configs.site import Site
-from site_configs.tariff import Tariff, billing_month, load_tariff
+from site_configs.tariff import Tariff, billing_month, load_tariff, local_midnight
 from streams.frozen import thaw_plan, thaw_situation
 from streams.interval import ClosedInterval, is_state
 from streams.ledger import METER_IMPORT
@@ -104,6 +105,8 @@ class SiteRuntime:
             devices.setdefault(device, {})[quantity] = value
             quality[name] = "good" if seen + self.step >= at else "stale"
         sessions = {charger: (_session(charger, car),) for charger, car in cars.items()}
+        for limit in (service for service in self.site.services if service.kind == "carbon_limit"):
+            devices[limit.id] = {"today_kg": self._emitted_today_kg(at)}
         return SiteState(self.site.id, at, devices, self.peaks_kw(at), sessions, quality)
 
     def recent(self, at: datetime) -> pd.DataFrame:
@@ -130,6 +133,11 @@ class SiteRuntime:
         imports = pd.concat([part for part in parts if len(part)]) if any(len(part) for part in parts) else parts[1]
         latest = imports[~imports.index.duplicated(keep="last")].sort_index()
         return peaks_so_far_kw(self.site, self._tariff, latest, at, self.site.step_minutes)
+
+    def _emitted_today_kg(self, at: datetime) -> float:
+        midnight = local_midnight(at.astimezone(self.site.zone).date(), self.site.zone)
+        recorded = self.history.loc[midnight : self._cut(at)]
+        return emitted_today_kg(self.site, self._live_frame().combine_first(recorded), at, self.site.step_minutes)
 
     @cached_property
     def _tariff(self) -> Tariff:

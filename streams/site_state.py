@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from forecasting.forecast import Forecast
+from optimizer.events import Event
 from optimizer.situation import Session, Situation
+from optimizer.time_grid import TimeGrid
 from site_configs.prices import grid_for, prices_for
 from site_configs.site import Site
 from site_configs.tariff import Tariff
@@ -29,6 +31,9 @@ class SiteState:
     """Cars plugged in or announced, by charger."""
     quality: Mapping[str, Quality] = field(default_factory=dict)
     """By `<device>.<state>`: `stale` when the last interval did not report it and an older value stands in."""
+
+    events: tuple[Event, ...] = ()
+    """Calls of the grid and offers of reserve that are known."""
 
     @property
     def peak_kw(self) -> float:
@@ -66,4 +71,12 @@ def build_situation(
         series=series,
         prices=prices_for(site, tariff, grid, series),
         sessions=state.sessions,
+        events=state.events,
+        local_day=local_days(site, grid),
     )
+
+
+def local_days(site: Site, grid: TimeGrid) -> tuple[int, ...]:
+    """(n,) local date that each step begins in, 0 for that of the first."""
+    dates = [at.astimezone(site.zone).date() for at in grid.times]
+    return tuple((date - dates[0]).days for date in dates)

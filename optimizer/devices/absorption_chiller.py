@@ -5,6 +5,8 @@
     power[t] = a·cold[t]                            (3)
     cold[t] = 0 or cold[t] ≥ r·Q                    (4)
 
+Q is `cooling_limit_kw`, COP `cop`, a `auxiliary_kw_per_kw`, r `min_part_load`.
+
 COP 0.65 to 0.75 with one effect (hot water of 85 to 95 °C), 1.2 to 1.4 with two (steam of 0.6 to 0.8 MPa), least load
 20 to 25 % (RULES 4). The COP holds at the machine's own temperatures; the characteristic equation is not followed.
 Starting takes half an hour and more: the model starts at once, so the first half hour after a start gives less than

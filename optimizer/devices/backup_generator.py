@@ -6,6 +6,9 @@
     fuel cost   = Σ c_fuel·power[t]·Δt[t]                        (4)
     carbon cost = Σ p_CO2·f·power[t]·Δt[t]                       (5)
 
+P is `power_limit_kw`, L the share `min_load` of it, c_fuel `fuel_cost_per_kwh`, p_CO2 `carbon_price_per_kg`, f
+`carbon_kg_per_kwh`.
+
 (3) is whole in the first steps and relaxed later: a plan's later power may then be the mean of running and standing.
 It runs in outages, in islanding and in tests of itself, so the series `<id>.allowed` is 0 unless somebody says
 otherwise. Its power is not generation that may be exported. The factor f is of diesel oil, 74.1 kg CO2/GJ (IPCC 2006,
@@ -23,6 +26,7 @@ from optimizer.devices.base import (
     Asked,
     Carrier,
     Cost,
+    Course,
     Device,
     Direction,
     Fraction,
@@ -39,7 +43,7 @@ from optimizer.time_grid import Array, GridShape
 
 
 class BackupGenerator(Device):
-    """A diesel set or another generator for emergencies."""
+    """A diesel set or another generator for emergencies. Runs where the series `<id>.allowed` is 1."""
 
     kind: Literal["backup_generator"] = "backup_generator"
     power_limit_kw: Positive
@@ -108,6 +112,13 @@ class BackupGenerator(Device):
         wanted = view.deficit_kw.get("power", 0.0)
         return {"power_kw": step(wanted, conditions["allowed"], 1.0, self.least_kw, self.power_limit_kw)}
 
+    def cost_of(self, course: Course) -> dict[str, float]:
+        made = course.energy_kwh("power_kw")
+        return {
+            "fuel": self.fuel_cost_per_kwh * made,
+            "carbon": self.carbon_price_per_kg * self.carbon_kg_per_kwh * made,
+        }
+
     def why_idle(self, conditions: Mapping[str, float]) -> tuple[str, str] | None:
         return None if conditions["allowed"] else ("未允许运行", "not allowed to run")
 
@@ -120,7 +131,13 @@ class BackupGenerator(Device):
     def _cost_per_kwh(self) -> float:
         return self.fuel_cost_per_kwh + self.carbon_price_per_kg * self.carbon_kg_per_kwh
 
-    def producible_kw(self) -> dict[Carrier, float]:
+    def carries_kw(self, state: PhysicalState, hours: float) -> float:
+        return self.power_limit_kw
+
+    def emissions(self) -> dict[str, float]:
+        return {"power_kw": self.carbon_kg_per_kwh}
+
+    def producible_kw(self, conditions: Mapping[str, float]) -> dict[Carrier, float]:
         return {}
 
     def target_kw(self, flows: Asked) -> float | None:

@@ -7,7 +7,7 @@ Flows are seen from the carrier's bus: `in` feeds it, `out` takes from it; every
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -28,6 +28,8 @@ DeviceId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 
 ON_OFF_EXACT_STEPS = 32
 """Steps in which on/off decisions are whole; later ones are relaxed, for only the first step is ever executed."""
+PART_LOAD_EXACT_STEPS = 8
+"""Steps in which least part loads are kept; in later ones a plan is a mean over running and standing."""
 
 PhysicalState = dict[str, float]
 Asked = Mapping[str, float]
@@ -48,7 +50,13 @@ class Semicontinuous:
     """`variable` is 0 or at least `minimum` in every step."""
 
     variable: Any
-    minimum: float
+    minimum: Any
+    """A number, or a parameter indexed by step."""
+    may_cycle: bool = True
+    """Whether it may run below by switching on and off where nothing else is feasible."""
+    family: str = ""
+    """Devices of the same family take over from one another what one of them may not do, so their minimums are enforced
+    together; the device alone when empty."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,21 @@ class Breach(NamedTuple):
     limit: str
     amount: float
     unit: str
+
+
+@dataclass(frozen=True)
+class Headroom:
+    """What a store can do beyond its plan, as expressions of a near step; none is below 0 in a valid plan."""
+
+    up_kw: Callable[[int], Any]
+    """More power to the bus: what is not discharged yet, and what is being charged."""
+    down_kw: Callable[[int], Any]
+    """Less power to the bus."""
+    above_least_kwh: Callable[[int], tuple[Any, ...]]
+    """Stored energy above each of its lower limits at the end of the step."""
+    below_most_kwh: Callable[[int], Any]
+    """Room above the stored energy at the end of the step."""
+    discharge_efficiency: float
 
 
 @dataclass(frozen=True)
@@ -88,6 +111,8 @@ class Ports:
     slacks: tuple[Slack, ...] = ()
     stored_value: Any = None
     """The row whose shadow price is the worth of the device's stored energy, indexed by step; None without a store."""
+    headroom: Headroom | None = None
+    """What services may hold back; None for devices that have nothing to hold."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +121,32 @@ class Response:
 
     flows: dict[str, float]
     state: PhysicalState
+
+
+@dataclass(frozen=True)
+class Course:
+    """What one device does over the near steps of a plan, and what it meets there."""
+
+    flows: Mapping[str, Array]
+    """(near,) kW by quantity."""
+    states: Mapping[str, Array]
+    """(near + 1,) by name."""
+    conditions: Mapping[str, Array]
+    """As `Device.conditions` gives them; may reach beyond the near steps."""
+    situation: Situation
+
+    @property
+    def hours(self) -> float:
+        """Length of a step [h]."""
+        return self.situation.grid.step_hours
+
+    def energy_kwh(self, quantity: str) -> float:
+        """Energy of a flow over all the steps."""
+        return float(self.flows[quantity].sum()) * self.hours
+
+    def near(self, condition: str) -> Array:
+        """(near,) values of a condition."""
+        return self.conditions[condition][: self.situation.grid.near]
 
 
 @dataclass(frozen=True)
@@ -179,6 +230,10 @@ class Device(BaseModel):
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
         """Flows a sensible local controller would ask for in this step."""
 
+    def cost_of(self, course: Course) -> dict[str, float]:
+        """What a course costs, by term: the costs of `add_to` found from flows and states alone, without the model."""
+        return {}
+
     def target_kw(self, flows: Asked) -> float | None:
         """Setpoint for these flows: > 0 feeds the bus, < 0 takes from it; None when the device takes no setpoint."""
         return None
@@ -187,11 +242,19 @@ class Device(BaseModel):
         """The value to be sent for these flows; differs from `target_kw` where a limit is sent, not a power."""
         return self.target_kw(flows)
 
-    def producible_kw(self) -> dict[Carrier, float]:
-        """What a machine can deliver at most, by carrier; stores look at it when they decide by rules."""
+    def producible_kw(self, conditions: Mapping[str, float]) -> dict[Carrier, float]:
+        """What a machine can deliver at most in a step, by carrier; stores look at it when they decide by rules."""
         if self.main_quantity is None:
             return {}
         return {self.buses()[self.main_quantity][0]: self.bounds_kw()[1]}
+
+    def carries_kw(self, state: PhysicalState, hours: float) -> float:
+        """Power it can give for so many hours without the grid, from this state."""
+        return 0.0
+
+    def emissions(self) -> dict[str, float]:
+        """Carbon of the fuels that enter the site here, by quantity [kg CO2/kWh]."""
+        return {}
 
     def why_idle(self, conditions: Mapping[str, float]) -> tuple[str, str] | None:
         """Chinese and English reason for doing nothing that no price explains; None when there is none."""

@@ -4,6 +4,8 @@
     power[t] = cold[t]·(1 + a)/COP(T_out[t])                         (2)
     cold[t] = 0 or cold[t] ≥ r·Q                                     (3)
 
+Q is `cooling_limit_kw`, a `auxiliary_share`, r `min_part_load`.
+
 The COP is a parameter of the weather (RULES 4), linear between the given points and constant outside them. Below the
 least part load r a machine cycles; (3) keeps plans away from there and is enforced only where it is broken.
 """
@@ -97,6 +99,7 @@ class Chiller(Device):
         return Response({"power_kw": power, "cold_kw": cold}, {})
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
+        """Makes the cold that is left to be made."""
         cold = min(max(0.0, view.deficit_kw.get("cold", 0.0)), self.cooling_limit_kw)
         return {"cold_kw": cold, "power_kw": cold / conditions["cop"]}
 

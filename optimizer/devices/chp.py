@@ -43,6 +43,7 @@ from optimizer.devices.base import (
     Breach,
     Carrier,
     Cost,
+    Course,
     Device,
     Direction,
     Efficiency,
@@ -239,18 +240,23 @@ class Chp(Device):
         grid, state = situation.grid, self.start(situation)
         was_on = state["on_hours"] > 0
         passed = np.concatenate([[0.0], np.cumsum(grid.hours)[:-1]]) + ROUNDING_HOURS
-        left = (self.min_up_hours + ROUNDING_HOURS - state["on_hours"] - passed[: grid.near]) * was_on
         held_off = (not was_on) & (state["off_hours"] + passed < self.min_down_hours)
         steps_since = np.array([t - i for t, i in _pairs(grid.shape)])  # 0: a start keeps its own step on, as (5) says
         since = np.where(steps_since > 0, steps_since * grid.step_hours + ROUNDING_HOURS, -1.0)
         return {
             **self._ramp_inputs(state, grid.step_hours),
-            "left_hours": np.where(left > ROUNDING_HOURS, left, 0.0),
+            "left_hours": self._left_hours(situation),
             "most_on": np.where(held_off, 0.0, 1.0),
             "was_on": float(was_on),
             "must_stay_on": (since < self.min_up_hours).astype(float),
             "must_stay_off": (since < self.min_down_hours).astype(float),
         }
+
+    def _left_hours(self, situation: Situation) -> Array:
+        """(near,) hours of the minimum run time that a run of now still has before it at each step."""
+        on_hours, grid = self.start(situation)["on_hours"], situation.grid
+        left = self.min_up_hours - on_hours - np.arange(grid.near) * grid.step_hours
+        return np.where((left > ROUNDING_HOURS) & (on_hours > 0), left, 0.0)
 
     def _ramp_inputs(self, state: PhysicalState, hours: float) -> dict[str, float]:
         if self.ramp_kw_per_min is None:
@@ -324,6 +330,25 @@ class Chp(Device):
         wanted = {"power_kw": power if power >= self.least_kw else 0.0, "heat_kw": heat}
         return self.step(wanted, state, {**conditions, "whole": 1.0}, view.hours).flows
 
+    def cost_of(self, course: Course) -> dict[str, float]:
+        state, flows = self.start(course.situation), course.flows
+        power = np.concatenate([[state["power_kw"]], flows["power_kw"]])
+        on = np.concatenate([[float(state["on_hours"] > 0)], self._on(flows["power_kw"], flows["gas_kw"])])
+        starts, stops = np.maximum(np.diff(on), 0.0), np.maximum(-np.diff(on), 0.0)
+        early = self.power_limit_kw * float((self._left_hours(course.situation) * stops).sum())
+        dropped = 0.0
+        if self.ramp_kw_per_min is not None:
+            ramp = self.ramp_kw(course.hours)
+            beyond = -np.diff(power) - ramp * on[1:] - max(self.least_kw, ramp) * stops
+            dropped = float(np.maximum(beyond, 0.0).sum())
+        return {"start": self.start_cost * float(starts.sum()), "limits": EARLY_STOP_PRICE * (early + dropped)}
+
+    def _on(self, power_kw: Array, gas_kw: Array) -> Array:
+        """Share of each step in which the machine runs, read off the gas by (3)."""
+        if self.gas_while_on_kw == 0.0:
+            return np.minimum(power_kw / self.least_kw, 1.0)
+        return (gas_kw - self.gas_per_power * power_kw) / self.gas_while_on_kw
+
     def why_held(self, state: PhysicalState, asked: Asked, hours: float) -> tuple[str, str] | None:
         run, stood = state["on_hours"], state["off_hours"]
         on = asked.get("power_kw", 0.0) >= 0.5 * self.least_kw
@@ -346,7 +371,7 @@ class Chp(Device):
         gas = self.gas_while_on_kw + self.gas_per_power * power_kw
         return {"gas_kw": gas, "power_kw": power_kw, "heat_kw": self.thermal_efficiency * gas}
 
-    def producible_kw(self) -> dict[Carrier, float]:
+    def producible_kw(self, conditions: Mapping[str, float]) -> dict[Carrier, float]:
         heat = self.thermal_efficiency * self.power_limit_kw / self.electric_efficiency
         return {"power": self.power_limit_kw, "heat": heat}
 

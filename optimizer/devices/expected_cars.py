@@ -6,6 +6,8 @@
     f[t+1] = max(0, f[t] + (arriving[t] - η·P[t])·Δt)                       (4)
     charge[t] ≤ P[t],   P[t] = P_group·occupied[t],   P[0] = 0              (5)
 
+P_group is `charge_limit_kw`, η `charge_efficiency`; the others are series and what follows from them.
+
 b is the energy that cars already come still need, b[0] = 0: a car that stands at a charger now is that charger's own
 and not counted here. Need is open until its car leaves (3). f is what stays open even at full power: more than that is
 not asked for, so only limits shared with others make cars leave with less; that is paid once per kWh, and the coarse
@@ -27,6 +29,7 @@ from optimizer.devices.base import (
     Asked,
     Carrier,
     Cost,
+    Course,
     Device,
     DeviceId,
     Direction,
@@ -122,7 +125,7 @@ class ExpectedCars(Device):
             "arriving_kwh": conditions["arriving_kw"] * hours,
             "charge_max_kw": conditions["charge_max_kw"],
             "open_kwh": conditions["open_kwh"],
-            "terminal_price_per_kwh": float(np.min(situation.prices.import_per_kwh)) / self.charge_efficiency,
+            "terminal_price_per_kwh": self._price_left_per_kwh(situation),
         }
 
     def start(self, situation: Situation) -> PhysicalState:
@@ -139,6 +142,18 @@ class ExpectedCars(Device):
         """Cars charge as they come."""
         wanted = state["backlog_kwh"] / view.hours + conditions["arriving_kw"]
         return {"charge_kw": min(conditions["charge_max_kw"], wanted / self.charge_efficiency)}
+
+    def cost_of(self, course: Course) -> dict[str, float]:
+        backlog = course.states["backlog_kwh"][1:]
+        missed = float(np.max(backlog - course.near("open_kwh"), initial=0.0))
+        return {
+            "unserved": self.missed_price_per_kwh * missed,
+            "terminal": self._price_left_per_kwh(course.situation) * float(backlog[-1]),
+        }
+
+    def _price_left_per_kwh(self, situation: Situation) -> float:
+        """What need left open at the end of the horizon is taken to cost [money/kWh]."""
+        return float(np.min(situation.prices.import_per_kwh)) / self.charge_efficiency
 
 
 def _unmet_at_full_power(surplus_kwh: Array) -> Array:

@@ -6,6 +6,8 @@
     x[t+1] = x[t] + (added[t] - put_off[t])·Δt                                            (4)
     E(t - H) - E(t) - outside ≤ x[t] ≤ E(t + H) - E(t) + outside                          (5)
 
+c is `curtailable_share`, s `shiftable_share`, P `power_limit_kw`, H `shift_hours`.
+
 x is the energy used ahead of the demand (> 0) or still owed to it (< 0), E the sum of the shiftable demand up to t.
 (5) says that by t at least all is served that was wanted H hours ago, and at most what will be wanted H hours on: no
 kWh moves by more than H. Before the first step demand is taken as in it; at the horizon's end x is 0. `outside` is
@@ -25,6 +27,7 @@ from optimizer.devices.base import (
     Asked,
     Carrier,
     Cost,
+    Course,
     Device,
     Direction,
     Fraction,
@@ -146,11 +149,9 @@ class FlexibleLoad(Device):
         )
 
     def _costs(self, block: Any, t: int) -> tuple[Cost, ...]:
-        firm = self.interruption_price_per_kwh is None
-        cut_price = self.unserved_price_per_kwh if firm else self.interruption_price_per_kwh
         return (
             Cost("curtailment", self.curtailment_price_per_kwh * block.hours[t] * block.curtailed_kw[t], t),
-            Cost("unserved" if firm else "curtailment", cut_price * block.hours[t] * block.cut_kw[t], t),
+            Cost(self._cut_term, self._cut_price_per_kwh * block.hours[t] * block.cut_kw[t], t),
             Cost("limits", OUT_OF_WINDOW_PRICE_PER_KWH * block.outside_kwh[t], t),
         )
 
@@ -184,6 +185,26 @@ class FlexibleLoad(Device):
             "added_kw": min(overdue, conditions["added_max_kw"]),
             "put_off_kw": min(too_early, conditions["put_off_max_kw"]),
         }
+
+    def cost_of(self, course: Course) -> dict[str, float]:
+        demand, shifted = course.near("demand_kw"), course.states["shifted_kwh"][1:]
+        given_up = demand - course.flows["served_kw"]
+        share = self.curtailable_share if self.curtailment_price_per_kwh <= self._cut_price_per_kwh else 0.0
+        curtailed = np.minimum(given_up, share * demand)
+        outside = np.maximum(-course.near("owed_kwh") - shifted, shifted - course.near("ahead_kwh"))
+        curtailment = self.curtailment_price_per_kwh * float(curtailed.sum()) * course.hours
+        cut = self._cut_price_per_kwh * float((given_up - curtailed).sum()) * course.hours
+        costs = {"curtailment": curtailment, "limits": OUT_OF_WINDOW_PRICE_PER_KWH * float(outside.clip(0.0).sum())}
+        costs[self._cut_term] = costs.get(self._cut_term, 0.0) + cut
+        return costs
+
+    @property
+    def _cut_term(self) -> str:
+        return "unserved" if self.interruption_price_per_kwh is None else "curtailment"
+
+    @property
+    def _cut_price_per_kwh(self) -> float:
+        return self.interruption_price_per_kwh or self.unserved_price_per_kwh
 
     def target_kw(self, flows: Asked) -> float | None:
         return flows.get("put_off_kw", 0.0) - flows.get("added_kw", 0.0)

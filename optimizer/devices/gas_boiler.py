@@ -4,6 +4,8 @@
     gas[t] = heat[t]/η                          (2)   (RULES 4: η 0.90 to 0.95 of the LHV)
     heat[t] = 0 or heat[t] ≥ r·Q                (3)
 
+Q is `heat_limit_kw`, η `efficiency`, r `min_part_load`.
+
 (3) is enforced only where it is broken; below it a boiler cycles.
 """
 
@@ -75,6 +77,7 @@ class GasBoiler(Device):
         return Response({"gas_kw": gas, "heat_kw": heat}, {})
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
+        """Makes the heat that the machines before it leave to be made."""
         heat, gas = step(view.deficit_kw.get("heat", 0.0), self.heat_limit_kw, self.efficiency)
         return {"gas_kw": gas, "heat_kw": heat}
 

@@ -4,6 +4,8 @@
     gas cost    = Σ p_gas/H·supply[t]·Δt[t]                          (2)
     carbon cost = Σ p_CO2·f/H·supply[t]·Δt[t]                        (3)
 
+S is `supply_limit_kw`, p_gas `price_per_nm3` and p_CO2 `carbon_price_per_kg`.
+
 H is the lower heating value and f the carbon factor per volume: 38.931 MJ/Nm³ = 10.814 kWh/Nm³ and 2.1622 kg/Nm³ are
 the accounting defaults (RULES 4 and 7, TV-30). Invoices in m³ at 20 °C are to be converted before.
 """
@@ -19,6 +21,7 @@ from optimizer.devices.base import (
     Asked,
     Carrier,
     Cost,
+    Course,
     Device,
     Direction,
     NotNegative,
@@ -85,7 +88,18 @@ class GasSupply(Device):
         return Response({"supply_kw": step(asked.get("supply_kw", 0.0), self.supply_limit_kw)}, {})
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
+        """Gives the gas that the burners draw."""
         return {"supply_kw": min(max(0.0, view.deficit_kw.get("gas", 0.0)), self.supply_limit_kw)}
+
+    def cost_of(self, course: Course) -> dict[str, float]:
+        bought = course.energy_kwh("supply_kw")
+        return {
+            "gas": self.price_per_kwh * bought,
+            "carbon": self.carbon_price_per_kg * self.carbon_kg_per_kwh * bought,
+        }
+
+    def emissions(self) -> dict[str, float]:
+        return {"supply_kw": self.carbon_kg_per_kwh}
 
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.supply_limit_kw)

@@ -1,10 +1,12 @@
 """Grid connection: import, export, and the highest demand of the billing period for every demand line.
 
-    import[t] ≤ I,  export[t] ≤ X                                                       (1)
+    import[t] ≤ min(I, S·cos φ),  export[t] ≤ min(X, S·cos φ)                           (1)
     import[t] = 0 or export[t] = 0                                                      (2)
     Σₖ w[t,k]·import[t-k] ≤ D₀ if step t is in the running billing period, else D₁        (3)
     D₀, D₁ ≥ B = max(peak so far, free demand)                                           (4)
     cost = Σ (price_in·import - price_out·export)·Δt + Σ_lines p₀·(D₀ - B) + p₁·(D₁ - B)  (5)
+
+I is `import_limit_kw`, X `export_limit_kw`; prices and demand lines are the tariff's.
 
 (3) to (5) stand once for each demand line. w makes the measured demand: 1 in a step inside the line's window where the
 measuring interval is one step; 1/n over the n steps of a clock block at the block's last step; 1/n at every step where
@@ -22,6 +24,7 @@ never pay.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
@@ -33,8 +36,10 @@ from optimizer.devices.base import (
     Asked,
     Carrier,
     Cost,
+    Course,
     Device,
     Direction,
+    Efficiency,
     NotNegative,
     PhysicalState,
     Ports,
@@ -47,13 +52,23 @@ from optimizer.time_grid import Array, GridShape, LineShape
 
 
 class GridConnection(Device):
-    """The point of common coupling with the public grid."""
+    """The point of common coupling with the public grid.
+
+    The site reports the month's highest demand so far by demand line, `<id>.peak_kw.<line>`; a plain `<id>.peak_kw`
+    stands for every line.
+    """
 
     kind: Literal["grid_connection"] = "grid_connection"
     import_limit_kw: Positive
     """Largest power taken from the grid [kW]."""
     export_limit_kw: NotNegative = 0.0
     """Largest power fed to the grid [kW]; 0 is zero export (防逆流)."""
+
+    transformer_kva: Positive | None = None
+    """Rated apparent power of the transformer where it limits import and export [kVA]; none when absent."""
+    power_factor: Efficiency = 0.9
+    """Power factor at which the transformer is assumed to be loaded [-]; 0.9 is the standard tariffs hold a site to
+    (RULES 1.4)."""
 
     export_source: Literal["generation", "any"] = "generation"
     """What may be exported: surplus generation only, or also stored energy, where the storage is registered for it."""
@@ -73,16 +88,16 @@ class GridConnection(Device):
         steps = range(shape.steps)
         block.import_cost = pyo.Param(steps, mutable=True, initialize=0.25)
         block.export_gain = pyo.Param(steps, mutable=True, initialize=0.0)
-        block.import_kw = pyo.Var(steps, bounds=(0, self.import_limit_kw))  # (1)
-        block.export_kw = pyo.Var(steps, bounds=(0, self.export_limit_kw))
+        least, greatest = self.bounds_kw()
+        block.import_kw = pyo.Var(steps, bounds=(0, greatest))  # (1)
+        block.export_kw = pyo.Var(steps, bounds=(0, -least))
         if shape.demand:
             block.in_running_period = pyo.Param(steps, mutable=True, initialize=1.0)
             block.in_next_period = pyo.Param(steps, mutable=True, initialize=0.0)
         demand = {line.id: _add_line(block, line, shape) for line in shape.demand}
-        several = len(demand) > 1
         bought = [Cost("energy", block.import_cost[t] * block.import_kw[t], t) for t in steps]  # (5)
         sold = [Cost("export", -block.export_gain[t] * block.export_kw[t], t) for t in steps]
-        owed = [Cost(f"demand.{name}" if several else "demand", fee) for name, (_, fee) in demand.items()]
+        owed = [Cost(self._term(name, len(demand)), fee) for name, (_, fee) in demand.items()]
         return Ports(
             flows={"import_kw": block.import_kw, "export_kw": block.export_kw},
             costs=(*bought, *sold, *owed),
@@ -104,22 +119,52 @@ class GridConnection(Device):
             later = np.asarray(prices.billing_period, dtype=float)
             values |= {"in_running_period": 1.0 - later, "in_next_period": later}
         for line in prices.demand:
-            least = max(situation.peak_so_far_kw(self.id, line.id), line.free_kw)
-            values |= _line_inputs(line, least, situation)
+            values |= _line_inputs(line, self._least_peak_kw(line, situation), situation)
         return values
 
     def step(self, asked: Asked, state: PhysicalState, conditions: Mapping[str, float], hours: float) -> Response:
-        taken, fed = step(
-            asked.get("import_kw", 0.0), asked.get("export_kw", 0.0), self.import_limit_kw, self.export_limit_kw
-        )
+        least, greatest = self.bounds_kw()
+        taken, fed = step(asked.get("import_kw", 0.0), asked.get("export_kw", 0.0), greatest, -least)
         return Response({"import_kw": taken, "export_kw": fed}, {})
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
+        """Closes the balance: buys what is missing, sells what is left over."""
         deficit = view.deficit_kw.get("power", 0.0)
         return {"import_kw": max(0.0, deficit), "export_kw": max(0.0, -deficit)}
 
+    def cost_of(self, course: Course) -> dict[str, float]:
+        situation, near = course.situation, course.situation.grid.near
+        lines = situation.prices.demand
+        bought = course.flows["import_kw"] * situation.prices.import_per_kwh[:near]
+        sold = course.flows["export_kw"] * situation.prices.export_per_kwh[:near]
+        fees = {line.id: self._fee(line, course) for line in lines}
+        return {
+            "energy": float(bought.sum()) * course.hours,
+            "export": 0.0 - float(sold.sum()) * course.hours,
+            **{self._term(line, len(lines)): fee for line, fee in fees.items()},
+        }
+
+    @staticmethod
+    def _term(line: str, lines: int) -> str:
+        return f"demand.{line}" if lines > 1 else "demand"
+
+    def _fee(self, line: DemandLine, course: Course) -> float:
+        """What the near steps add to one line's demand charge (5)."""
+        situation, near = course.situation, course.situation.grid.near
+        shares, imports = _shares(line, situation)[:near], course.flows["import_kw"]
+        demand = sum((shares[:, k] * np.roll(imports, k) for k in range(line.averaged_steps)), np.zeros(near))
+        later = np.asarray(situation.prices.billing_period[:near]) > 0
+        least = self._least_peak_kw(line, situation)
+        rise, next_rise = (float(np.max(demand[of] - least, initial=0.0)) for of in (~later, later))
+        return line.price_per_kw * rise + line.next_price_per_kw * next_rise
+
+    def _least_peak_kw(self, line: DemandLine, situation: Situation) -> float:
+        """B of (4)."""
+        return max(situation.peak_so_far_kw(self.id, line.id), line.free_kw)
+
     def bounds_kw(self) -> tuple[float, float]:
-        return (-self.export_limit_kw, self.import_limit_kw)
+        carried = math.inf if self.transformer_kva is None else self.transformer_kva * self.power_factor
+        return (-min(self.export_limit_kw, carried), min(self.import_limit_kw, carried))
 
 
 def step(import_kw: float, export_kw: float, import_limit_kw: float, export_limit_kw: float) -> tuple[float, float]:

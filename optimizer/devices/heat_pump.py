@@ -5,6 +5,8 @@
     COP(ΔT) = 6.81 - 0.121·ΔT + 0.000630·ΔT²,  15 ≤ ΔT ≤ 60                (3)   (RULES 4, TV-14)
     heat[t] = 0 or heat[t] ≥ r·Q                                            (4)
 
+Q is `heat_limit_kw`, T_supply `supply_temperature_c`, r `min_part_load`.
+
 (3) is held constant outside its range. (4) is enforced only where it is broken.
 """
 
@@ -88,6 +90,7 @@ class HeatPump(Device):
         return Response({"power_kw": power, "heat_kw": heat}, {})
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
+        """Makes the heat that waste heat and CHP leave to be made."""
         heat = min(max(0.0, view.deficit_kw.get("heat", 0.0)), self.heat_limit_kw)
         return {"heat_kw": heat, "power_kw": heat / conditions["cop"]}
 

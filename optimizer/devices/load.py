@@ -1,6 +1,8 @@
 """Load: demand that is served; what cannot be served is priced, so that there is always an answer.
 
-served[t] + unserved[t] = demand[t]     (1)
+    served[t] + unserved[t] = demand[t]     (1)
+
+The price of unserved demand is far above any tariff: a plan leaves demand unserved only where no other way is left.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from optimizer.devices.base import (
     Breach,
     Carrier,
     Cost,
+    Course,
     Device,
     Direction,
     PhysicalState,
@@ -30,7 +33,7 @@ from optimizer.time_grid import Array, GridShape
 
 
 class Load(Device):
-    """Demand of one carrier; not controllable."""
+    """Demand of one carrier; not controllable. Needs the series `<id>.demand_kw`."""
 
     kind: Literal["load"] = "load"
     carrier: Carrier = "power"
@@ -81,7 +84,12 @@ class Load(Device):
         return () if unserved <= 0.0 else (Breach("demand", unserved, "kW"),)
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
+        """All of it is served."""
         return {"served_kw": conditions["demand_kw"]}
+
+    def cost_of(self, course: Course) -> dict[str, float]:
+        unserved = course.near("demand_kw") - course.flows["served_kw"]
+        return {"unserved": self.unserved_price_per_kwh * float(unserved.sum()) * course.hours}
 
 
 def step(served_kw: float, demand_kw: float) -> float:

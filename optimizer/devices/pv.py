@@ -1,10 +1,10 @@
 """PV plant: what the sun offers, less what is curtailed.
 
-used[t] ≤ available[t] ≤ P                                             (1)
-used[t] + cut[t] ≥ available[t]   where the inverters follow no limit   (2)
+    used[t] ≤ available[t] ≤ P                                              (1)
+    used[t] + cut[t] ≥ available[t]   where the inverters follow no limit   (2)
 
-Sun that finds no place trips inverters that cannot be curtailed (reverse-power protection): `cut` is what is lost so,
-at a price, and reported.
+P is `capacity_kw`. Sun that finds no place trips inverters that cannot be curtailed (reverse-power protection): `cut`
+is what is lost so, at a price, and reported. PV is generation: it may be exported.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from optimizer.devices.base import (
     Breach,
     Carrier,
     Cost,
+    Course,
     Device,
     Direction,
     PhysicalState,
@@ -37,7 +38,7 @@ TRIPPED_PRICE_PER_KWH = 100.0
 
 
 class Pv(Device):
-    """A PV plant behind its inverters, seen at the AC terminal."""
+    """A PV plant behind its inverters, seen at the AC terminal. Needs the series `<id>.available_kw`."""
 
     kind: Literal["pv"] = "pv"
     capacity_kw: Positive
@@ -94,6 +95,7 @@ class Pv(Device):
         return Response({"used_kw": step(wanted, conditions["available_kw"], self.capacity_kw)}, {})
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
+        """Feeds in all it has; without export no more than is used in the moment."""
         if view.export_allowed or not self.curtailable:
             return {"used_kw": conditions["available_kw"]}
         return {"used_kw": min(conditions["available_kw"], max(0.0, view.deficit_kw.get("power", 0.0)))}
@@ -119,6 +121,12 @@ class Pv(Device):
 
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.capacity_kw)
+
+    def cost_of(self, course: Course) -> dict[str, float]:
+        if self.curtailable:
+            return {}
+        cut = course.near("available_kw") - course.flows["used_kw"]
+        return {"limits": TRIPPED_PRICE_PER_KWH * float(cut.sum()) * course.hours}
 
 
 def step(used_kw: float, available_kw: float, capacity_kw: float) -> float:

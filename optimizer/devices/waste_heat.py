@@ -2,9 +2,9 @@
 
     0 ≤ heat[t] ≤ available[t]     (1)
 
-The process decides what is available; nobody can ask it for more (RULES 4). The series is the heat behind the
-exchanger: Q = m·cp·(T_in - T_out)·η with the flue no colder than its acid dew point, some 120 °C. What is left unused
-goes up the chimney and costs nothing.
+The process decides what is available; nobody can ask it for more (RULES 4). Above `heat_limit_kw` nothing passes. The
+series is the heat behind the exchanger: Q = m·cp·(T_in - T_out)·η with the flue no colder than its acid dew point, some
+120 °C. What is left unused goes up the chimney and costs nothing.
 """
 
 from __future__ import annotations
@@ -62,7 +62,11 @@ class WasteHeat(Device):
         return Response({"heat_kw": step(asked.get("heat_kw", 0.0), conditions["heat_available_kw"])}, {})
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
+        """Gives what heat is wanted, before the machines that burn or draw something for it."""
         return {"heat_kw": step(view.deficit_kw.get("heat", 0.0), conditions["heat_available_kw"])}
+
+    def producible_kw(self, conditions: Mapping[str, float]) -> dict[Carrier, float]:
+        return {"heat": conditions["heat_available_kw"]}
 
     def target_kw(self, flows: Asked) -> float | None:
         return flows.get("heat_kw", 0.0)

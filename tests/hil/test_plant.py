@@ -1,5 +1,6 @@
 """The plant: plan = plant, balances in every minute, setpoints as firmware treats them."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hil import kernels
 from hil.plant import Plant, Records, offer, run_minutes, view
 from hil.truth import Truth
-from optimizer.devices import battery, chiller, grid_connection, heat_pump, pv, thermal_store, v2g_charger
+from optimizer.devices import chiller, grid_connection, heat_pump, pv, storage, v2g_charger
 from optimizer.devices.battery import Battery
 from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
@@ -117,10 +118,51 @@ def test_plan_is_plant_with_the_exact_truth(park, wishes):
                 assert records.get(f"{device.id}.energy_kwh")[m] == pytest.approx(own["energy_kwh"], abs=1e-6)
 
 
+def with_options(site: Site) -> Site:
+    """The park with power limits by fill, an air-conditioned container, ice and a tank by volume."""
+    options = {
+        "battery1": {
+            "charge_limit_by_soc": ((0.5, 1.0), (1.0, 0.1)),
+            "discharge_limit_by_soc": ((0.0, 0.05), (0.4, 1.0)),
+            "auxiliary_kw": 3.0,
+        },
+        "cold_store": {"charging_power_per_kw": 0.09, "discharge_limit_by_fill": ((0.0, 0.2), (0.3, 1.0))},
+        "hot_store": {
+            "tank": {"volume_m3": 4.0, "upper_temperature_c": 60.0, "lower_temperature_c": 40.0},
+            "capacity_kwh": None,
+        },
+    }
+    data = site.model_dump(mode="json", by_alias=True)
+    for device in data["devices"]:
+        device.update(options.get(device["id"], {}))
+    return Site.model_validate(data)
+
+
+@given(targets)
+@settings(max_examples=10, deadline=None)
+def test_options_of_stores_are_simulated_as_they_are_planned(park, wishes):
+    """Every minute is the device's own step, and what a store takes beside is in the balance of power."""
+    site = with_options(park.PARK)
+    plant = Plant(Truth.exact(site), park.drivers(Truth.exact(site)))
+    state = told(plant, plant.start(), park, wishes)
+    _, records = run_minutes(plant, state, 600)
+    assert imbalance(records, plant) < 1e-9
+    assert np.all(records.get("battery1.auxiliary_kw") == 3.0)
+    assert records.get("cold_store.power_kw") == pytest.approx(0.09 * records.get("cold_store.charge_kw"))
+    for device in plant.of_type(Battery, ThermalStore):
+        own = {"energy_kwh": float(state.arrays.energy_kwh[plant.slots[device.id]])}
+        for m in range(600):
+            flows = {quantity: float(records.get(f"{device.id}.{quantity}")[m]) for quantity in device.buses()}
+            asked = flows if device.kind == "thermal_store" else device.asked(wishes[device.id])
+            answer = device.step(asked, own, {}, 1 / 60)
+            assert flows == pytest.approx(answer.flows, abs=1e-6)
+            assert records.get(f"{device.id}.energy_kwh")[m] == pytest.approx(answer.state["energy_kwh"], abs=1e-6)
+            own = answer.state
+
+
 STEPS = {
-    kernels.battery_step: (battery.step, 10),
-    kernels.store_step: (thermal_store.step, 10),
-    kernels.charger_step: (v2g_charger.step, 10),
+    kernels.store_step: (storage.step, 12),
+    kernels.charger_step: (v2g_charger.step, 13),
     kernels.chiller_step: (chiller.step, 3),
     kernels.heat_pump_step: (heat_pump.step, 3),
     kernels.pv_step: (pv.step, 3),
@@ -154,6 +196,66 @@ def test_car_draws_less_near_full_if_its_content_is_known(park):
     assert charge[above].max() < 10
     unknown = records.get("ev2.charge_kw")
     assert set(np.round(unknown[2 : np.flatnonzero(unknown)[-1]], 1)) == {7.0}
+
+
+def with_changed(park, truth, **changes):
+    """A plant with the truth's devices changed by id, in the surroundings of the test day."""
+    devices = tuple(device.model_copy(update=changes.get(device.id, {})) for device in truth.devices)
+    changed = replace(truth, devices=devices)
+    return Plant(changed, park.drivers(changed))
+
+
+@given(targets, st.floats(0, 900) | st.none())
+@settings(max_examples=25, deadline=None)
+def test_a_charger_is_off_or_at_its_least_power_until_the_car_is_full(park, wishes, limit):
+    changes = {"ev1": {"min_charge_kw": 4.1, "taper_from_soc": 0.8}, "ev2": {"min_charge_kw": 1.4}}
+    plant = with_changed(park, Truth.exact(park.PARK), **changes)
+    state = told(plant, plant.start(), park, wishes, grid_limit_kw=limit)
+    _, records = run_minutes(plant, state, 600)
+    assert imbalance(records, plant) < 1e-9
+    for name, least in (("ev1", 4.1), ("ev2", 1.4)):
+        given, energy = plant.conditions[name], records.get(f"{name}.energy_kwh")
+        charge = records.get(f"{name}.charge_kw")
+        low = (charge > 0) & (charge < least * given["share"][:600] - 1e-5)
+        full = energy > given["full_kwh"][:600] - 1e-6
+        taper = 20.0 * (1.0 - given["taper_per_kwh"][:600] * (energy - given["taper_from_kwh"][:600]))
+        drawn = (given["taper_per_kwh"][:600] > 0) & (charge > taper - 1e-6)
+        assert np.all(~low | full | drawn)
+        if -wishes[name] < least - 1e-5:
+            assert charge.max() == 0.0
+
+
+def test_plan_is_plant_with_a_least_power_and_a_taper(park):
+    """The device's own `step`, minute by minute, repeats the plant: no power below the least, less near full."""
+    plant = with_changed(park, Truth.exact(park.PARK), ev1={"min_charge_kw": 4.1, "taper_from_soc": 0.5})
+    for wish in (-20.0, -4.1, -4.0):
+        _, records = run_minutes(plant, told(plant, plant.start(), park, {"ev1": wish}), 600)
+        (charger,) = (device for device in plant.devices if device.id == "ev1")
+        own = {"energy_kwh": float(plant.start().arrays.energy_kwh[plant.slots["ev1"]])}
+        for m in range(600):
+            here = {name: float(values[m]) for name, values in plant.conditions["ev1"].items()}
+            here["least_kw"] = 4.1  # in a plan only the first steps are exact
+            answer = charger.step(charger.asked(wish), own, here, 1 / 60)
+            assert records.get("ev1.charge_kw")[m] == pytest.approx(answer.flows["charge_kw"], abs=1e-6)
+            assert records.get("ev1.energy_kwh")[m] == pytest.approx(answer.state["energy_kwh"], abs=1e-6)
+            own = answer.state
+        assert (records.get("ev1.charge_kw").max() > 0) == (wish < -4.05)
+
+
+def test_the_lag_may_pass_below_the_least_power(park):
+    drawn = Truth.drawn(park.PARK, np.random.default_rng(1))
+    drawn = replace(drawn, dynamics=replace(drawn.dynamics, converter_lag_minutes=3.0))
+    plant = with_changed(park, drawn, ev2={"min_charge_kw": 6.0})
+    _, records = run_minutes(plant, told(plant, plant.start(), park, {"ev2": -6.5}), 30)
+    charge = records.get("ev2.charge_kw")
+    assert 0.0 < charge[1] < charge[2] < 6.0 < charge[20]
+
+
+def test_a_transformer_limits_the_meter(park):
+    plant = with_changed(park, Truth.exact(park.PARK), grid={"transformer_kva": 400.0, "power_factor": 0.9})
+    _, records = run_minutes(plant, told(plant, plant.start(), park, {"battery1": -250.0}), 300)
+    assert records.get("meter.import_kw").max() == pytest.approx(360.0)
+    assert records.get("meter.limit_kw").max() == pytest.approx(360.0)
 
 
 def test_new_setpoint_acts_after_the_delay_and_the_lag(park):

@@ -86,7 +86,7 @@ def situation_of(
 def plan_of(
     devices: Sequence[AnyDevice], situation: Situation, feeders: Sequence[FeederLimit] = (), last: Plan | None = None
 ) -> Plan:
-    plan = Planner("tiny", devices, feeders, SHANGHAI).plan(situation, last_plan=last)
+    plan = Planner("tiny", devices, feeders, zone=SHANGHAI).plan(situation, last_plan=last)
     assert isinstance(plan, Plan), plan
     return plan
 
@@ -384,5 +384,22 @@ def test_a_steadier_plan_says_so() -> None:
     steady = plan_of(devices, situation, last=replace(cheapest, flows=flows))
     assert steady.flow("battery1", "charge_kw") == pytest.approx(kw["charge_kw"], abs=1e-6)
     (setpoint,) = steady.setpoints
-    assert setpoint.reason.en == f"kept near the last plan: {moved:.1f} kW from the cheapest, at nearly the same cost"
-    assert "沿上一计划" in setpoint.reason.zh
+    assert setpoint.reason.en.endswith("; of equally cheap plans the nearest to the last one")
+    assert setpoint.reason.zh.endswith("；同价方案中最接近上一计划")
+
+
+def test_a_car_that_may_leave_any_time_charges_at_once() -> None:
+    """Both later hours are cheaper, but half of its battery is to be there in any case."""
+    ev = V2gCharger(id="ev01", charge_limit_kw=20, departure_margin_minutes=0, at_once_soc=0.5)
+    why = reason_of("ev01", (GRID, LOAD, ev), situation_of(["sharp", "flat", "valley"], cars=[car(3, 5.0, held=5.0)]))
+    assert why.en == "charging at once: up to the energy the car is to have whenever it leaves"
+    assert "到场即充" in why.zh
+
+
+def test_wear_by_depth_is_a_price_and_no_limit() -> None:
+    wear = {"replacement_cost": 1000.0, "stress_factor": 1e-3}
+    worn = {**battery().model_dump(exclude={"wear_cost_per_kwh"}), "depth_wear": wear}
+    parts = (GRID, LOAD, Battery.model_validate(worn))
+    why = reason_of("battery1", parts, situation_of(["valley", "sharp"], state=soc(10)))
+    assert why.en.startswith("charging at its charging power limit: energy costs 0.3000/kWh now (valley)")
+    assert why.en.endswith("for use at 01:00 (sharp, 1.3000/kWh)")

@@ -47,10 +47,16 @@ def test_links_lead_somewhere(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_index_lists_every_page_and_decision():
-    listed = re.findall(r"\]\(([^)]+\.md)\)", (ROOT / "docs" / "index.md").read_text("utf-8"))
-    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
-    assert sorted(listed) == sorted(pages - {"index.md"})
+INDEXES = sorted((ROOT / "docs").rglob("index.md"))
+
+
+@pytest.mark.parametrize("index", INDEXES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_index_lists_every_page_and_decision(index):
+    """A folder with an index of its own is listed by that index alone."""
+    inner = [other for other in INDEXES if other != index and index.parent in other.parents]
+    pages = {page for page in index.parent.rglob("*.md") if not any(i.parent in page.parents for i in inner)}
+    links = re.findall(r"\]\(([^)#]+\.md)\)", index.read_text("utf-8"))
+    assert sorted(links) == sorted(str(page.relative_to(index.parent)) for page in {*pages, *inner} - {index})
 
 
 def test_pictures_in_the_docs_are_small():

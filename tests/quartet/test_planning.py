@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from optimizer.devices import ThermalStore
 from optimizer.errors import InputError
 from optimizer.plan import PlanDocument
 from optimizer.situation import Session
-from quartet.planning import known_before, last_states, month_peaks_kw, plan_once, state_at
+from quartet.planning import assumptions, known_before, last_states, month_peaks_kw, plan_once, state_at
 from site_configs.history import History, read_history, sample_folder, write_history
 from site_configs.loader import load_site
 
@@ -56,6 +57,21 @@ def test_plan_covers_its_horizon_and_every_controlled_device(document):
 def test_what_is_assumed_is_said(document):
     assert any("meter.import_kw is not recorded" in repair for repair in document.repairs)
     assert any("battery1.energy_kwh is not recorded" in repair for repair in document.repairs)
+
+
+def test_a_tank_by_volume_may_report_its_temperature():
+    past = history(**{"cold_store.temperature_c": [9.0, 8.5, 8.0, 7.5, 7.0, 6.5]})
+    tank = {"volume_m3": 60.0, "upper_temperature_c": 14.0, "lower_temperature_c": 6.0}
+    old = next(device for device in SITE.devices if device.kind == "thermal_store")
+    store = ThermalStore(id="cold_store", carrier="cold", tank=tank, charge_limit_kw=80, discharge_limit_kw=80)
+    site = SITE.model_copy(update={"devices": tuple(store if d is old else d for d in SITE.devices)})
+    known = known_before(past, AT)
+    state = state_at(site, known, AT, AT)
+    assert state.devices["cold_store"] == {"temperature_c": 7.5}
+    assert not any("cold_store" in said for said in assumptions(site, known, state, {}))
+    plain = store.model_copy(update={"tank": None})
+    site = SITE.model_copy(update={"devices": (plain,)})
+    assert any("cold_store.energy_kwh is not recorded" in said for said in assumptions(site, known, state, {}))
 
 
 def test_json_is_the_document_and_nothing_else(quartet):

@@ -9,7 +9,8 @@ from decimal import Decimal
 import pandas as pd
 import pytest
 
-from settlement.carbon import carbon, pv_use
+from optimizer.devices import GasSupply
+from settlement.carbon import carbon, emitted_today_kg, pv_use
 from site_configs.site import Site
 
 Local = Callable[[str], datetime]
@@ -47,3 +48,15 @@ def test_a_night_has_no_ratio(local: Local, constant: FlowsOf) -> None:
     use = pv_use(constant(*period, import_kw=0.0, pv_kw=0.0), period)
     assert use.self_use is None
     assert use.self_sufficiency is None
+
+
+def test_what_was_emitted_today_counts_import_and_fuel_from_local_midnight(site: Site, local: Local) -> None:
+    """Two hours of 400 kW import and 108.14 kW of gas: 800 kWh x 0.4974 and 20 Nm3 x 2.1622; yesterday is not in it."""
+    gas = GasSupply(id="gas", supply_limit_kw=500.0, price_per_nm3=3.77)
+    burning = site.model_copy(update={"devices": (*site.devices, gas)})
+    index = pd.date_range(local("2026-08-25 20:00"), local("2026-08-26 03:00"), freq="15min", inclusive="left")
+    measured = pd.DataFrame({"meter.import_kw": 400.0, "gas.supply_kw": 108.14}, index=index)
+    measured.iloc[-12:-8] = float("nan")  # the first hour of the day was not measured
+    kg = emitted_today_kg(burning, measured, local("2026-08-26 03:00"), 15)
+    assert kg == pytest.approx(800 * 0.4974 + 20 * 2.1622)
+    assert emitted_today_kg(burning, measured, local("2026-08-26 00:00"), 15) == 0.0

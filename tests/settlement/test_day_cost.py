@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from settlement.day_cost import Wear, day_cost
+from settlement.day_cost import day_cost
+from settlement.operation import CostItem
 from site_configs.site import Site
 from site_configs.tariff import Tariff
 
@@ -24,7 +25,7 @@ def day(local: Local) -> tuple[datetime, datetime]:
 
 
 def test_lines_of_a_day(site: Site, tariff: Tariff, day: tuple[datetime, datetime], constant: FlowsOf) -> None:
-    wear = [Wear("battery1", 800.0, 0.1481), Wear("ev01", 10.0, 0.35)]
+    wear = [CostItem("wear", "battery1", 800.0, "kWh", 0.1481), CostItem("wear", "ev01", 10.0, "kWh", 0.35)]
     cost = day_cost(site, tariff, constant(*day, export_kw=100.0), day, 900.0, wear)
     assert cost.as_dict() == {
         "energy_sharp": 4903.36,

@@ -87,7 +87,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     assert (
         "feeders.0.members.0 (car_park)",
         "ev99",
-        "is not a device of this site: correct the id or remove it",
+        "is not a device or feeder of this site: correct the id or remove it",
     ) in found
     paths = [path for path, _, _ in found]
     assert "tariff.area" in paths
@@ -111,6 +111,8 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ("members: [ev01, ev02,", "members: [ev02, ev02,", "feeders.0.members.1 (car_park)", "is listed twice"),
         ("    chargers: [ev01,", "    chargers: [ev99,", "devices.19.chargers.0 (ev)", "is not a device of this site"),
         ("members: [ev01,", "members: [cold_store,", "feeders.0.members.0 (car_park)", "has no power flow"),
+        ("id: ev01, kind: v2g_charger,", "id: ev01, kind: v2g_charger, min_charge_kw: 22,",
+         "devices.9.min_charge_kw (ev01)", "must not be above charge_limit_kw = 20"),
         ("id: pv1,", "id: weather,", "devices.3.id", "is reserved"),
         ("holidays: CN", "holidays: UK", "holidays", "must be 'CN' or 'none'"),
         ("closures: []", "closures: [yesterday]", "closures.0", "valid date"),
@@ -120,6 +122,50 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
 def test_one_problem_each(tmp_path: Path, old: str, new: str, path: str, message: str) -> None:
     found = findings(tmp_path, changed((old, new)))
     assert any(path in where and message in what for where, _, what in found), found
+
+
+FEEDERS = PARK[PARK.index("feeders:") : PARK.index("control:")]
+"""The park's own feeders as text."""
+
+
+def feeders_in(tmp_path: Path, *lines: str) -> list[tuple[str, str, str]]:
+    return findings(tmp_path, changed((FEEDERS, "".join(["feeders:\n", *(f"  - {line}\n" for line in lines)]))))
+
+
+def test_feeders_stand_behind_feeders_with_limits_as_power_or_as_rating(tmp_path: Path) -> None:
+    lines = (
+        "{id: main, limit_kva: 400, power_factor: 0.9, members: [rows, pv1, battery2]}",
+        "{id: rows, limit_kw: 100, limit_kva: 100, members: [row1, row2, ev]}",
+        "{id: row1, limit_kw: 40, members: [ev01, ev02, ev03]}",
+        "{id: row2, limit_kw: 40, members: [ev04]}",
+    )
+    path = tmp_path / "tree.yaml"
+    path.write_text(changed((FEEDERS, "".join(["feeders:\n", *(f"  - {line}\n" for line in lines)]))), encoding="utf-8")
+    site = load_site(path)
+    assert [feeder.power_limit_kw for feeder in site.feeders] == [360.0, 90.0, 40.0, 40.0]
+
+
+def test_everything_wrong_with_a_tree_of_feeders_at_once(tmp_path: Path) -> None:
+    found = feeders_in(
+        tmp_path,
+        "{id: main, limit_kw: 400, members: [row1, row2, ghost]}",
+        "{id: row1, limit_kw: 40, members: [ev01, ev02]}",
+        "{id: row2, limit_kw: 40, members: [ev02, row1, ev03, ev03]}",
+        "{id: ring1, limit_kw: 40, members: [ev04, ring2]}",
+        "{id: ring2, limit_kw: 40, members: [ring1]}",
+        "{id: self, limit_kw: 40, members: [self]}",
+        "{id: free, members: [ev05]}",
+    )
+    two = "stands behind two feeders (first at {}): remove it from one"
+    assert found == [
+        ("feeders.6 (free)", "{'id': 'free', 'members': ['ev05']}", "has no limit: add limit_kw or limit_kva"),
+        ("feeders.0.members.2 (main)", "ghost", "is not a device or feeder of this site: correct the id or remove it"),
+        ("feeders.2.members.0 (row2)", "ev02", two.format("feeders.1.members.1 (row1)")),
+        ("feeders.2.members.1 (row2)", "row1", two.format("feeders.0.members.0 (main)")),
+        ("feeders.2.members.3 (row2)", "ev03", "is listed twice: keep one"),
+        ("feeders.4.members.0 (ring2)", "ring1", "stands behind itself (ring1, ring2 go in a circle): remove it here"),
+        ("feeders.5.members.0 (self)", "self", "stands behind itself (self go in a circle): remove it here"),
+    ]
 
 
 def test_cold_that_nothing_produces(tmp_path: Path) -> None:

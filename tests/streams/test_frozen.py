@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 
+from optimizer.events import DemandResponseEvent, ReserveOffer
 from optimizer.plan import Plan
 from optimizer.planner import Planner
+from optimizer.services import ReserveCapacity
 from streams.frozen import freeze_situation, thaw_plan, thaw_situation
-from tests.optimizer.park import FEEDERS, park, park_situation
+from tests.optimizer.park import FEEDERS, START, park, park_situation
 
 
 def test_a_situation_comes_back_to_the_last_bit():
@@ -34,3 +37,18 @@ def test_the_plan_made_again_from_it_is_the_same():
     assert thawed.content_hash == plan.content_hash
     assert thawed.document() == plan.document()
     assert replace(thawed, note="x").plan_id == plan.plan_id
+
+
+def test_events_and_held_reserve_come_back():
+    quarter = timedelta(minutes=15)
+    call = DemandResponseEvent("c", "response", START, START + 4 * quarter, 80.0, 3.0, (300.0, 310.0), 30, "fill", 2.5)
+    offer = ReserveOffer("o", "reserve", START + 8 * quarter, START + 12 * quarter, 0.5, up_kw=50.0)
+    situation = replace(park_situation(), events=(call, offer), local_day=(0,) * 96 + (1,) * 15)
+    again = thaw_situation(freeze_situation(situation))
+    assert again.events == situation.events
+    assert again.local_day == situation.local_day
+    services = (ReserveCapacity(id="reserve", devices=("battery1", "ev01")),)
+    plan = Planner("park", park(), FEEDERS, services).plan(situation)
+    assert isinstance(plan, Plan)
+    assert plan.held
+    assert thaw_plan(plan.document().model_dump_json(), situation.grid).document() == plan.document()

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from optimizer.services import CarbonLimit
 from optimizer.situation import Session
+from site_configs.carbon import factor_of
 from streams.interval import close_interval
 from streams.ledger import Ledger
 from streams.messages import CarAtCharger
@@ -111,3 +113,14 @@ def test_a_coarser_or_finer_history_is_brought_to_the_step():
     coarse = pd.DataFrame({"a": [1.0, 2.0]}, index=pd.date_range(at(0), periods=2, freq="30min"))
     assert list(at_step(coarse, 15)["a"]) == [1.0, 1.0, 2.0]
     assert at_step(fine, 5) is fine
+
+
+def test_a_carbon_limit_knows_what_was_emitted_since_midnight(ledger):
+    """Recorded before the first interval ever controlled, measured after it; the evening before is another day."""
+    cap = CarbonLimit(id="cap", kg_per_day=1000)
+    site = light_park().model_copy(update={"services": (cap,)})
+    runtime = SiteRuntime.restore(site, ledger, history(-2, 8, meter__import_kw=100))
+    runtime.begin(at(2))
+    runtime.absorb(closed(2, meter__import_kw=200))
+    factor = float(factor_of(site.carbon).kg_per_kwh)
+    assert runtime.state_at(at(3)).devices["cap"]["today_kg"] == pytest.approx(100 * factor)  # 50 + 50 kWh

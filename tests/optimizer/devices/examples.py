@@ -1,4 +1,4 @@
-"""One example of every device in the smallest site in which it can be planned."""
+"""Every device, and the options that change its rows, in the smallest site in which it can be planned."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from optimizer.devices import (
     V2gCharger,
     WasteHeat,
 )
+from optimizer.devices.depth_wear import DepthWear
+from optimizer.devices.thermal_store import WaterTank
 from optimizer.situation import Prices, Session, Situation
 from optimizer.time_grid import Array, TimeGrid
 from tests.optimizer.park import demand_line
@@ -64,6 +66,8 @@ class Example:
     device: AnyDevice
     others: tuple[AnyDevice, ...]
     sessions: dict[str, tuple[Session, ...]]
+    agrees_within: float = 1e-6
+    """Relative difference of cost that another step length may make while the surroundings change by the hour."""
 
     @property
     def devices(self) -> tuple[AnyDevice, ...]:
@@ -82,8 +86,16 @@ def car(charger: str, hour_in: float, hour_out: float, needed: float, known: boo
     )
 
 
-def _example(device: AnyDevice, *others: AnyDevice, cars: tuple[Session, ...] = ()) -> Example:
-    return Example(device, others, {device.id: cars} if cars else {})
+def _example(
+    device: AnyDevice, *others: AnyDevice, cars: tuple[Session, ...] = (), agrees_within: float = 1e-6
+) -> Example:
+    return Example(device, others, {device.id: cars} if cars else {}, agrees_within)
+
+
+LOSSY = 1e-3
+"""Standing loss compounds inside the hour."""
+BENDING = 5e-3
+"""A limit that bends with the energy is kept by a constant power only at the step's tighter end."""
 
 
 EXAMPLES = {
@@ -99,7 +111,36 @@ EXAMPLES = {
         FURNACE,
     ),
     "battery": _example(
-        Battery(id="battery1", capacity_kwh=200, charge_limit_kw=80, discharge_limit_kw=100), GRID, LOAD
+        Battery(id="battery1", capacity_kwh=200, charge_limit_kw=80, discharge_limit_kw=100),
+        GRID,
+        LOAD,
+        agrees_within=LOSSY,
+    ),
+    "battery_limits_by_soc": _example(
+        Battery(
+            id="battery1",
+            capacity_kwh=200,
+            charge_limit_kw=80,
+            discharge_limit_kw=100,
+            charge_limit_by_soc=((0.0, 0.6), (0.2, 1.0), (0.7, 1.0), (0.9, 0.5), (1.0, 0.1)),
+            discharge_limit_by_soc=((0.0, 0.1), (0.3, 1.0)),
+            auxiliary_kw=1.5,
+        ),
+        GRID,
+        LOAD,
+        agrees_within=BENDING,
+    ),
+    "battery_wear_by_depth": _example(
+        Battery(
+            id="battery1",
+            capacity_kwh=200,
+            charge_limit_kw=80,
+            discharge_limit_kw=100,
+            depth_wear=DepthWear(replacement_cost=160_000, segments=3),
+        ),
+        GRID,
+        LOAD,
+        agrees_within=LOSSY,
     ),
     "chiller": _example(
         Chiller(id="chiller1", cooling_limit_kw=120, min_part_load=0.25),
@@ -146,6 +187,38 @@ EXAMPLES = {
         LOAD,
         COLD_LOAD,
         CHILLER,
+        agrees_within=LOSSY,
+    ),
+    "thermal_store_hot_tank": _example(
+        ThermalStore(
+            id="store",
+            carrier="heat",
+            tank=WaterTank(volume_m3=8, upper_temperature_c=65, lower_temperature_c=40),
+            charge_limit_kw=60,
+            discharge_limit_kw=60,
+        ),
+        GRID,
+        LOAD,
+        HEAT_LOAD,
+        HEAT_PUMP,
+        agrees_within=LOSSY,
+    ),
+    "thermal_store_ice": _example(
+        ThermalStore(
+            id="store",
+            carrier="cold",
+            capacity_kwh=300,
+            charge_limit_kw=60,
+            discharge_limit_kw=60,
+            charge_limit_by_fill=((0.5, 1.0), (1.0, 0.4)),
+            discharge_limit_by_fill=((0.0, 0.2), (0.25, 1.0)),
+            charging_power_per_kw=0.09,
+        ),
+        GRID,
+        LOAD,
+        COLD_LOAD,
+        CHILLER,
+        agrees_within=BENDING,
     ),
     "v2g_charger": _example(
         V2gCharger(
@@ -155,9 +228,28 @@ EXAMPLES = {
         LOAD,
         cars=(car("ev01", -1, 2, 12), car("ev01", 3, 6, 10)),
     ),
+    "v2g_charger_minimum": _example(
+        V2gCharger(
+            id="ev01",
+            charge_limit_kw=20,
+            discharge_limit_kw=20,
+            min_charge_kw=4.1,
+            wear_cost_per_kwh=0.1,
+            departure_margin_minutes=0,
+        ),
+        GRID,
+        LOAD,
+        cars=(car("ev01", -1, 2, 12), car("ev01", 3, 6, 10)),
+    ),
+    "v2g_charger_taper": _example(
+        V2gCharger(id="ev01", charge_limit_kw=20, taper_from_soc=0.8, at_once_soc=0.7, departure_margin_minutes=0),
+        GRID,
+        LOAD,
+        cars=(car("ev01", -1, 2, 25), car("ev01", 3, 6, 10)),
+    ),
     "waste_heat": _example(FURNACE, GRID, LOAD, HEAT_LOAD, HEAT_PUMP),
 }
-assert set(EXAMPLES) == {kind.model_fields["kind"].default for kind in DEVICES}
+assert {type(example.device) for example in EXAMPLES.values()} == set(DEVICES)
 
 
 def spread(hourly: tuple[float, ...], step_minutes: int) -> Array:

@@ -91,8 +91,7 @@ def test_the_physical_step_follows_the_plan(kind: str) -> None:
 def test_other_step_lengths_give_the_same_answer(kind: str, step_minutes: int) -> None:
     """Surroundings are constant over each hour, so 5, 15 and 60 minutes have the same least cost."""
     quarter, other = _plan(EXAMPLES[kind]), _plan(EXAMPLES[kind], step_minutes)
-    loose = 1e-3 if kind in ("battery", "thermal_store") else 1e-6  # standing loss compounds inside the hour
-    assert other.total_cost == pytest.approx(quarter.total_cost, rel=loose)
+    assert other.total_cost == pytest.approx(quarter.total_cost, rel=EXAMPLES[kind].agrees_within)
     per_hour, per_other = 4, 60 // step_minutes
     for flow in quarter.flows:
         if flow.quantity == "served_kw":
