@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -68,6 +68,10 @@ class Choices:
     def __len__(self) -> int:
         return len(self._all)
 
+    def never_given_up(self) -> Choices:
+        """Those that hold even where machines have to cycle."""
+        return Choices(c for c in self._all if not (isinstance(c, ZeroOrAtLeast) and c.may_cycle))
+
     def broken(self, x: Array) -> tuple[Choice, ...]:
         """The conditions that an answer does not keep, in order."""
         (pair, a, b), (least, at), (whole, on) = self._pairs, self._least, self._whole
@@ -89,6 +93,15 @@ class Choices:
         upper[at[~running]] = 0.0
         lower[on] = upper[on] = np.round(x[on])
         return replace(program, lower=lower, upper=upper)
+
+    def rounded(self, x: Array, whole: Callable[[Array], Array], least_share: float) -> Array:
+        """The answer with whole numbers rounded so, and 0 or at least the minimum where it has that share of it."""
+        (_, at), (_, on) = self._least, self._whole
+        found = x.copy()
+        running = (x[at] > ABOVE_ZERO) & (x[at] >= least_share * self._minimum - ABOVE_ZERO)
+        found[at] = np.where(running, np.maximum(x[at], self._minimum), 0.0)
+        found[on] = whole(x[on])
+        return found
 
     def as_binaries(self, program: Program) -> tuple[Program, NDArray[np.bool_]]:
         """The program with a column and two rows more for each condition but whole numbers; which columns are whole."""

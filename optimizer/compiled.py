@@ -159,6 +159,21 @@ class CompiledModel:
     def column(self, variable: Any) -> int:
         return self.columns[id(variable)]
 
+    def entry(self, row: int, column: int) -> int:
+        """The place of a coefficient among the values of a program."""
+        begin, end = self._start[row], self._start[row + 1]
+        return int(begin + np.flatnonzero(self._index[begin:end] == column)[0])
+
+    def has(self, row: int, column: int) -> bool:
+        return bool((self._index[self._start[row] : self._start[row + 1]] == column).any())
+
+    def by_column(self) -> tuple[Places, Places, Places]:
+        """Column pointers, rows, and places among the values of a program, sorted by column."""
+        order = np.argsort(self._index, kind="stable")
+        rows = np.repeat(np.arange(len(self._start) - 1), np.diff(self._start))
+        counts = np.bincount(self._index, minlength=len(self.columns))
+        return np.concatenate([[0], np.cumsum(counts)]), rows[order], order
+
     def columns_of(self, indexed: Any) -> Places:
         """The columns of an indexed variable, in the order of its index."""
         return self._places_of(self.columns, indexed)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
+from optimizer.incumbent import feasible_from
 from optimizer.program import Program
 from optimizer.solver import MIP_GAP, Solution, Status, solve
 
@@ -16,6 +17,8 @@ step when one is forbidden, so all of them at once."""
 
 LEANING_SOLVES = 3
 """How often conditions may be decided as the linear answer leans, each time with those that then break."""
+RESERVED_SOLVES = 2.0
+"""Time kept for deciding what is broken at the deadline, in times of the linear solve."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ def solve_exactly(program: Program, choices: Choices, deadline_s: float, gap: fl
     """
     until = time.perf_counter() + deadline_s
     answer = _enforce(program, choices, until, gap)
-    strict = Choices(choice for choice in choices if not (isinstance(choice, ZeroOrAtLeast) and choice.may_cycle))
+    strict = choices.never_given_up()
     if answer.solution.status is not Status.INFEASIBLE or len(strict) == len(choices):
         return answer
     loose = _enforce(program, strict, until, gap)
@@ -47,18 +50,25 @@ def solve_exactly(program: Program, choices: Choices, deadline_s: float, gap: fl
 def _enforce(program: Program, choices: Choices, until: float, gap: float) -> Answer:
     """Adds what the last answer broke: the broken steps alone at first, later whole families, so that it ends soon."""
     enforced: tuple[Choice, ...] = ()
+    linear, at_hand, reserve_s = None, None, 0.0
     for solves in count(1):
-        solution = solve(program, enforced, time_limit_s=max(0.05, until - time.perf_counter()), gap=gap)
-        if not solution.usable:
+        began = time.perf_counter()
+        solution = solve(program, enforced, time_limit_s=max(0.05, until - reserve_s - began), gap=gap)
+        if solution.status is Status.INFEASIBLE:
             return Answer(solution, solves, enforced)
-        broken = choices.broken(solution.x)
-        if not broken:
+        broken = choices.broken(solution.x) if solution.usable else ()
+        if solution.usable and not broken:
             return Answer(solution, solves, enforced)
-        if solves == 1 and (leaning := _as_it_leans(program, choices, solution, until, gap)) is not None:
-            return leaning
+        if linear is None and solution.usable:
+            linear, reserve_s = solution, RESERVED_SOLVES * (time.perf_counter() - began)
+            if (leaning := _as_it_leans(program, choices, solution, until, gap)) is not None:
+                return leaning
+        at_hand = solution if solution.usable else at_hand
         missing = set(broken) - set(enforced)
         if not missing:
-            return Answer(replace(solution, status=Status.NO_ANSWER, detail=f"{len(broken)} conditions broken"), solves)
+            if linear is None or at_hand is None:
+                return Answer(solution, solves, enforced)
+            return _rescued(program, choices, at_hand, linear.objective, (until, reserve_s), solves)
         families = {choice.family for choice in missing if solves >= WHOLE_FAMILY_FROM_SOLVE[type(choice)]}
         wanted = missing | set(enforced)
         enforced = tuple(choice for choice in choices if choice in wanted or choice.family in families)
@@ -82,3 +92,32 @@ def _as_it_leans(program: Program, choices: Choices, linear: Solution, until: fl
         if not choices.broken(answer.x):
             return Answer(replace(answer, gap=max(0.0, extra)), solves, tuple(taken))
     return None
+
+
+def _rescued(
+    program: Program,
+    choices: Choices,
+    at_hand: Solution,
+    bound: float,
+    time_left: tuple[float, float],
+    solves: int,
+) -> Answer:
+    """At the deadline: the last answer with its broken conditions decided, if need be with machines that cycle.
+
+    Args:
+        time_left: the deadline, and what a linear program is given even after it [s]: an answer late by a few of them
+            is better than none, and the caller's own deadline is the hard one.
+    """
+    until, least_s = time_left
+
+    def left_s() -> float:
+        return max(0.05, least_s, until - time.perf_counter())
+
+    strict = choices.never_given_up()
+    found = feasible_from(program, choices, at_hand.x, bound, left_s)
+    if found is not None:
+        return Answer(found, solves + 1)
+    found = feasible_from(program, strict, at_hand.x, bound, left_s)
+    if found is not None:
+        return Answer(found, solves + 1, tuple(strict), cycling=len(strict) < len(choices))
+    return Answer(replace(at_hand, status=Status.NO_ANSWER, detail="conditions broken at the deadline"), solves)

@@ -13,6 +13,7 @@ from optimizer.balance import BusFlow, FeederLimit, add_balances, add_feeder_lim
 from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
 from optimizer.compiled import AffineEntries, AffineVector, CompiledModel, ParameterVector
 from optimizer.devices.base import ON_OFF_EXACT_STEPS, PART_LOAD_EXACT_STEPS, Carrier, Cost, Device, Ports
+from optimizer.places import Layout, find_places
 from optimizer.program import Places
 from optimizer.services.base import BuiltSite, Service, ServicePorts
 from optimizer.time_grid import Array, GridShape
@@ -41,6 +42,7 @@ class Model:
     terms: tuple[tuple[str, ...], Places]
     """Names in the cost table, and for each cost its place among them."""
     compiled: CompiledModel
+    layout: Layout
     choices: Choices
     """Either-or conditions; least part loads that are parameters at their first values."""
     least: AffineVector
@@ -86,7 +88,8 @@ def build(
     own = _device_choices(ports, compiled, shape, exactness or Exactness(), least)
     choices = Choices([*own, *_service_choices(sold, compiled, least)])
     terms = _terms(costs, shape)
-    return Model(shape, model, ports, flows, balances, costs, terms, compiled, choices, least.freeze(), sold)
+    layout = find_places(model, compiled, ports, flows, balances)
+    return Model(shape, model, ports, flows, balances, costs, terms, compiled, layout, choices, least.freeze(), sold)
 
 
 def _terms(costs: Sequence[Cost], shape: GridShape) -> tuple[tuple[str, ...], Places]:

@@ -14,17 +14,20 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 
 import numpy as np
 
 from optimizer.balance import FeederLimit
 from optimizer.choices import Choices
 from optimizer.devices.base import Device
-from optimizer.exact import solve_exactly
+from optimizer.exact import Answer, solve_exactly
+from optimizer.holding import Holding
 from optimizer.model import Model, build
 from optimizer.plan import Plan
 from optimizer.program import Program
 from optimizer.reading import Reading
+from optimizer.reasons import Reasons
 from optimizer.scenarios import first_step_columns, scenario_situations, stack
 from optimizer.services.base import Service
 from optimizer.situation import Situation
@@ -33,6 +36,7 @@ from optimizer.time_grid import Array, GridShape
 
 SCENARIO_SHARE = 0.6
 """Share of the deadline for a plan over several scenarios; the rest is kept for one over the central course alone."""
+UNSERVED_ABOVE_KW = 1e-3
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,11 @@ class Planner:
         devices: Sequence[Device],
         feeders: Sequence[FeederLimit] = (),
         services: Sequence[Service] = (),
+        zone: tzinfo = UTC,
     ) -> None:
         self.site = site
+        self.zone = zone
+        """In which hours are named in reasons."""
         self.devices = tuple(devices)
         self.feeders = tuple(feeders)
         self.services = tuple(services)
@@ -99,14 +106,22 @@ class Planner:
         if not answer.solution.usable:
             return NoPlan(f"{answer.solution.status.value}: {answer.solution.detail}")
         left_s = max(0.05, deadline_s - (time.perf_counter() - updated))
+        answer = _cycling_before_shedding(model, whole.program, whole.choices, answer, left_s)
+        left_s = max(0.05, deadline_s - (time.perf_counter() - updated))
         wish = _of_last_plan(model, situation, last_plan)
-        choices = Choices(answer.enforced) if answer.cycling else whole.choices
-        solution = nearest(whole.program, choices, answer.solution, wish, left_s)
+        choices = whole.choices.never_given_up() if answer.cycling else whole.choices
+        steady = nearest(whole.program, choices, answer.solution, wish, left_s)
         solved = time.perf_counter()
-        answer = replace(answer, solution=whole.central(solution))
-        reading = Reading(self.devices, model, situation, central.conditions, central.parameters, answer, self.services)
+        carried_out = whole.central(steady)
+        step_hours = situation.grid.step_hours
+        holding = Holding(model, central.program, whole.central(answer.solution), carried_out.x, step_hours)
+        reasons = Reasons({device.id: device for device in self.devices}, situation, holding, self.zone)
+        answer = replace(answer, solution=carried_out)
+        reading = Reading(
+            self.devices, model, situation, central.conditions, central.parameters, answer, reasons, self.services
+        )
         took = {"update": (updated - began) * 1e3, "solve": (solved - updated) * 1e3}
-        return replace(reading.plan(), time_ms=took, scenarios=whole.outcome(solution))
+        return replace(reading.plan(), time_ms=took, scenarios=whole.outcome(steady))
 
     def _prepared(self, model: Model, situation: Situation) -> _Prepared:
         conditions = {device.id: device.conditions(situation) for device in self.devices}
@@ -123,6 +138,25 @@ class Planner:
             self.rebuilds.append(why)
             self._model = build(self.devices, self.feeders, shape, services=self.services)
         return self._model
+
+
+def _cycling_before_shedding(model: Model, program: Program, choices: Choices, answer: Answer, left_s: float) -> Answer:
+    """Where least part loads leave demand unserved, machines cycle instead: the answer without part loads, if it
+    serves more."""
+    strict = choices.never_given_up()
+    unserved = _unserved_kw(model, answer.solution.x)
+    if answer.cycling or len(strict) == len(choices) or unserved <= UNSERVED_ABOVE_KW:
+        return answer
+    loose = solve_exactly(program, strict, left_s)
+    if not loose.solution.usable or _unserved_kw(model, loose.solution.x) > unserved - UNSERVED_ABOVE_KW:
+        return answer
+    return replace(loose, solves=answer.solves + loose.solves, cycling=True)
+
+
+def _unserved_kw(model: Model, x: Array) -> float:
+    """Demand left unserved, summed over the near steps."""
+    slacks = [slack.variable for port in model.ports.values() for slack in port.slacks if slack.limit == "demand"]
+    return float(sum(x[model.compiled.columns_of(variable)[: model.shape.near]].sum() for variable in slacks))
 
 
 def _of_last_plan(model: Model, situation: Situation, last: Plan | None) -> Wish:

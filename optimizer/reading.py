@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from optimizer import reasons
+from optimizer.choices import ZeroOrAtLeast
 from optimizer.devices.base import Device
 from optimizer.exact import Answer
 from optimizer.model import Model
 from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, HeldReserve, Plan, Setpoint, Text
+from optimizer.reasons import Reasons
 from optimizer.services.accounts import accounts
 from optimizer.services.base import Service
 from optimizer.situation import Situation
@@ -33,6 +34,7 @@ class Reading:
     conditions: Mapping[str, Mapping[str, Array]]
     parameters: Array
     answer: Answer
+    reasons: Reasons
     services: tuple[Service, ...] = ()
 
     def plan(self) -> Plan:
@@ -59,7 +61,7 @@ class Reading:
             import_per_kwh=situation.prices.import_per_kwh[:near],
             export_per_kwh=situation.prices.export_per_kwh[:near],
             cost=self._cost_table(),
-            setpoints=tuple(self._setpoints(flows, shadow_prices)),
+            setpoints=tuple(self._setpoints(flows)),
             shadow_prices=shadow_prices,
             limits_given_way=tuple(self._limits_given_way()),
             grid_limit_kw=self._grid_limit(),
@@ -130,11 +132,24 @@ class Reading:
                 if values[worst] > GAVE_WAY_ABOVE:
                     first = times[int(np.argmax(values > GAVE_WAY_ABOVE))]
                     found.append(GivenWay(device, slack.limit, float(values[worst]), slack.unit, first))
-        if self.answer.cycling:
-            found.append(GivenWay("site", "min_part_load", 0.0, "kW", times[0]))
+        return [*found, *self._cycling()] if self.answer.cycling else found
+
+    def _cycling(self) -> list[GivenWay]:
+        """Machines that run below their least part load in the steps where that was to be kept."""
+        times, x = self.situation.grid.near_times, self.answer.solution.x
+        broken = self.model.choices_at(self.parameters).broken(x)
+        missing = {c.column: c.minimum - float(x[c.column]) for c in broken if isinstance(c, ZeroOrAtLeast)}
+        found = []
+        for device, port in self.model.ports.items():
+            for part in port.semicontinuous:
+                columns = self.model.compiled.columns_of(part.variable)[: len(times)].tolist()
+                below = [t for t, column in enumerate(columns) if column in missing]
+                if below:
+                    worst = max(missing[columns[t]] for t in below)
+                    found.append(GivenWay(device, "min_part_load", worst, "kW", times[below[0]]))
         return found
 
-    def _setpoints(self, flows: tuple[FlowSeries, ...], shadow_prices: Mapping[str, Array]) -> list[Setpoint]:
+    def _setpoints(self, flows: tuple[FlowSeries, ...]) -> list[Setpoint]:
         grid = self.situation.grid
         until = grid.start + timedelta(minutes=grid.step_minutes * SETPOINT_LIFE_STEPS)
         found = []
@@ -144,27 +159,13 @@ class Reading:
             target = device.setpoint_kw(asked, here)
             if target is None:
                 continue
-            why = self._reason(device, asked, here, target, shadow_prices)
+            why = self._reason(device, asked, here)
             found.append(Setpoint(device.id, target, device.safe_kw(), grid.start, until, why))
         return found
 
-    def _reason(
-        self,
-        device: Device,
-        asked: Mapping[str, float],
-        here: Mapping[str, float],
-        target: float,
-        shadow_prices: Mapping[str, Array],
-    ) -> Text:
+    def _reason(self, device: Device, asked: Mapping[str, float], here: Mapping[str, float]) -> Text:
         idle = device.why_idle(here)
         if idle is not None:
             return Text(zh=idle[0], en=idle[1])
-        carrier = device.buses()[device.main_quantity or ""][0]
-        price = float(shadow_prices[carrier][0])
-        power = device.target_kw(asked) or 0.0
-        stored = self.model.ports[device.id].stored_value
-        if stored is not None:
-            return reasons.store_reason(power, price, -float(self._duals(stored, 1)[0]))
-        if target < device.bounds_kw()[1] and "available_kw" in here:
-            return reasons.curtailed_reason(target)
-        return reasons.flow_reason(power, carrier, price)
+        held = device.why_held(device.start(self.situation), asked, self.situation.grid.step_hours)
+        return self.reasons.of(device, here, None if held is None else Text(zh=held[0], en=held[1]))

@@ -1,29 +1,34 @@
 """The rule-based controller: the baseline, and the answer when there is no plan.
 
 Devices decide one after the other by their rule order, each seeing what the earlier ones left unserved; what they
-decide is executed on their physical steps, so the result is always possible. The grid connection closes the balance.
+decide is executed on their physical steps, so the result is always possible. The grid connection closes the balance;
+what it cannot close gives way and is reported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 import numpy as np
 
 from optimizer.balance import FeederLimit, devices_behind
-from optimizer.devices.base import Carrier, Device, PhysicalState, Response, RuleView
-from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, Plan, Setpoint, Text
+from optimizer.devices.base import Asked, Breach, Carrier, Device, PhysicalState, Response, RuleView
+from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, Plan, Setpoint, Text
 from optimizer.pricing import cost_table
 from optimizer.situation import Situation
 from optimizer.time_grid import Array
 
-_CONVERTER_ORDER, _GRID_ORDER = 3, 5
+_CONVERTER_ORDER, _GRID_ORDER, _FUEL_ORDER = 3, 5, 6
 _FOLLOWED_ORDERS = (1, 2, 4)
 """Cars, stores and batteries follow a shifted plan; machines and the grid follow what is needed now."""
 
+SMALL_KW = 1e-6
+"""Power out of balance by less than this is balanced."""
+REPORTED_ABOVE = 1e-4
+"""A limit that gives way by less than this is kept."""
 CHEAP, DEAR = 0.8, 1.2
 """Prices below and above these multiples of the horizon's mean count as cheap and dear."""
 
@@ -68,40 +73,155 @@ def shifted_plan(
 def roll_out(
     devices: Sequence[Device], feeders: Sequence[FeederLimit], situation: Situation, decide: Decide, storing: bool
 ) -> Plan:
-    """Executes decisions step by step over the near horizon; the flows that result, as a plan without setpoints."""
+    """Executes decisions step by step over the near horizon; the flows that result, as a plan without setpoints.
+
+    What cannot be balanced gives way in this order and is reported: cars charge less, sun is curtailed, loads are shed.
+    """
     near, hours = situation.grid.near, situation.grid.step_hours
     ordered = sorted(devices, key=lambda device: (device.rule_order, device.rule_rank))
     conditions = {device.id: device.conditions(situation) for device in devices}
     state = {device.id: device.start(situation) for device in devices}
     words = _price_words(situation.prices.import_per_kwh[:near])
     limit = _import_limits(devices, situation, conditions)
+    export_allowed = _export_limit(devices) > 0
     flows = {(device.id, quantity): np.zeros(near) for device in devices for quantity in device.buses()}
     states = {(d.id, name): np.full(near + 1, value) for d in devices for name, value in state[d.id].items()}
+    given_way: dict[tuple[str, str], GivenWay] = {}
+
     members = [(feeder.limit_kw, devices_behind(feeder, feeders)) for feeder in feeders]
+
+    def wish(device: Device, moment: _Moment) -> Asked:
+        room = float(limit[moment.t]) - moment.deficit["power"]
+        producible = _producible(devices, moment.here)
+        view = RuleView(hours, words[moment.t], moment.deficit, producible, room, export_allowed, storing)
+        return decide(device, view, moment.state[device.id], moment.here[device.id], moment.t)
+
+    times = situation.grid.near_times
     for t in range(near):
-        rooms = [FeederRoom(limit_kw, behind) for limit_kw, behind in members]
-        deficit: dict[str, float] = dict.fromkeys(get_args(Carrier), 0.0)
-        producible = _producible(devices, conditions, t)
-        for device in ordered:
-            view = RuleView(
-                hours=hours,
-                price=words[t],
-                deficit_kw=deficit,
-                producible_kw=producible,
-                import_room_kw=float(limit[t]) - deficit["power"],
-                export_allowed=_export_limit(devices) > 0,
-                storing=storing,
+        here = {d.id: {name: float(values[t]) for name, values in conditions[d.id].items()} for d in devices}
+        moment = _Moment(t, ordered, members, state, here, hours, wish)
+        moment.settle()
+        for device in devices:
+            response = moment.responses[device.id]
+            for quantity, kw in response.flows.items():
+                flows[device.id, quantity][t] = kw
+            for name, value in response.state.items():
+                states[device.id, name][t + 1] = value
+        _note(given_way, moment.breaches(), times[t])
+        state = {id_: response.state for id_, response in moment.responses.items()}
+    return replace(_as_plan(devices, situation, flows, states), limits_given_way=tuple(given_way.values()))
+
+
+class _Moment:
+    """One step of all devices: they decide one after the other, then what does not balance gives way."""
+
+    def __init__(
+        self,
+        t: int,
+        ordered: Sequence[Device],
+        feeders: Sequence[tuple[float, frozenset[str]]],
+        state: Mapping[str, PhysicalState],
+        here: Mapping[str, Here],
+        hours: float,
+        wish: Callable[[Device, _Moment], Asked],
+    ) -> None:
+        self._ordered, self._feeders, self._wish, self._hours = ordered, feeders, wish, hours
+        self.t, self.state, self.here = t, state, here
+        self.responses: dict[str, Response] = {}
+        self.deficit: dict[str, float] = {}
+
+    def settle(self) -> None:
+        self._pass(cars=1.0)
+        charging = sum(max(0.0, -_net_power(d, self.responses[d.id].flows)) for d in self._ordered if d.rule_order == 1)
+        if self.deficit["power"] > SMALL_KW and charging > 0.0:
+            self._pass(cars=max(0.0, 1.0 - self.deficit["power"] / charging))
+        self._cut_surplus()
+        self._shed()
+
+    def breaches(self) -> list[tuple[str, Breach]]:
+        """Limits that gave way, by device; what stays out of balance belongs to the site."""
+        found = [
+            (device.id, breach)
+            for device in self._ordered
+            for breach in device.breaches(
+                self.responses[device.id].flows,
+                self.state[device.id],
+                self.responses[device.id].state,
+                self.here[device.id],
+                self._hours,
             )
-            here = {name: float(values[t]) for name, values in conditions[device.id].items()}
-            asked = decide(device, view, state[device.id], here, t)
+        ]
+        open_ends = [(carrier, kw) for carrier, kw in self.deficit.items() if abs(kw) > SMALL_KW]
+        return found + [("site", Breach(f"{carrier}_balance", abs(kw), "kW")) for carrier, kw in open_ends]
+
+    def _pass(self, cars: float) -> None:
+        rooms = [FeederRoom(limit_kw, behind) for limit_kw, behind in self._feeders]
+        self.deficit = dict.fromkeys(get_args(Carrier), 0.0)
+        self.responses = {}
+        gas_left = sum(device.bounds_kw()[1] for device in self._ordered if device.rule_order == _FUEL_ORDER)
+        for device in self._ordered:
+            asked = self._wish(device, self)
+            if device.rule_order == 1:
+                asked = {q: kw * cars if device.buses()[q][1] == "out" else kw for q, kw in asked.items()}
             behind = [room for room in rooms if device.id in room.devices]
-            allowed = _within_feeders(device, asked, behind)
-            response = device.step(allowed, state[device.id], here, hours)
+            response = self._within_gas(device, _within_feeders(device, asked, behind), gas_left - self.deficit["gas"])
             for room in behind:
                 room.net_kw += _net_power(device, response.flows)
-            _book(device, response, deficit, flows, states, t)
-            state[device.id] = response.state
-    return _as_plan(devices, situation, flows, states)
+            self._book(device, response)
+
+    def _within_gas(self, device: Device, asked: Asked, left_kw: float) -> Response:
+        """The response to the wish, or to the largest part of it that the gas left can feed."""
+        response = self._step(device, asked)
+        burnt = [q for q, end in device.buses().items() if end == ("gas", "out")]
+        if sum(response.flows[q] for q in burnt) <= left_kw + SMALL_KW or not burnt:
+            return response
+        low, high = 0.0, 1.0
+        for _ in range(40):
+            middle = (low + high) / 2.0
+            trial = self._step(device, {q: kw * middle for q, kw in asked.items()})
+            low, high = (middle, high) if sum(trial.flows[q] for q in burnt) <= left_kw else (low, middle)
+        return self._step(device, {q: kw * low for q, kw in asked.items()})
+
+    def _step(self, device: Device, asked: Asked) -> Response:
+        return device.step(asked, self.state[device.id], self.here[device.id], self._hours)
+
+    def _book(self, device: Device, response: Response) -> None:
+        before = self.responses.get(device.id)
+        for quantity, (carrier, direction) in device.buses().items():
+            kw = response.flows[quantity] - (before.flows[quantity] if before else 0.0)
+            self.deficit[carrier] += kw if direction == "out" else -kw
+        self.responses[device.id] = response
+
+    def _cut_surplus(self) -> None:
+        """Power that finds no place: sun is curtailed, inverters that cannot be curtailed trip last."""
+        suns = [d for d in self._ordered if d.rule_order == 0 and d.generated()]
+        for device in sorted(suns, key=lambda d: d.main_quantity is None or d.target_kw({}) is None):
+            if self.deficit["power"] < -SMALL_KW:
+                flows = self.responses[device.id].flows
+                less = {q: max(0.0, flows[q] + self.deficit["power"]) for q in device.generated()}
+                self._book(device, self._step(device, {**flows, **less}))
+
+    def _shed(self) -> None:
+        """Demand that cannot be met, by carrier: every load of it gives up the same share."""
+        for carrier in self.deficit:
+            loads = [d for d in self._ordered if d.rule_order == 0 and d.buses().get("served_kw") == (carrier, "out")]
+            served = sum(self.responses[d.id].flows["served_kw"] for d in loads)
+            if self.deficit[carrier] > SMALL_KW and served > 0.0:
+                share = max(0.0, 1.0 - self.deficit[carrier] / served)
+                for device in loads:
+                    flows = self.responses[device.id].flows
+                    self._book(device, self._step(device, {q: kw * share for q, kw in flows.items()}))
+
+
+def _note(given_way: dict[tuple[str, str], GivenWay], breaches: Sequence[tuple[str, Breach]], at: datetime) -> None:
+    """The worst of each limit, and when it gave way first."""
+    for device, breach in breaches:
+        if breach.amount <= REPORTED_ABOVE:
+            continue
+        known = given_way.get((device, breach.limit))
+        if known is None:
+            known = GivenWay(device, breach.limit, breach.amount, breach.unit, at)
+        given_way[device, breach.limit] = replace(known, amount=max(known.amount, breach.amount))
 
 
 @dataclass
@@ -131,33 +251,16 @@ def _within_feeders(device: Device, asked: Mapping[str, float], behind: Sequence
     return cut
 
 
-def _book(
-    device: Device,
-    response: Response,
-    deficit: dict[str, float],
-    flows: dict[tuple[str, str], Array],
-    states: dict[tuple[str, str], Array],
-    t: int,
-) -> None:
-    for quantity, (carrier, direction) in device.buses().items():
-        kw = response.flows[quantity]
-        flows[device.id, quantity][t] = kw
-        deficit[carrier] += kw if direction == "out" else -kw
-    for name, value in response.state.items():
-        states[device.id, name][t + 1] = value
-
-
 def _price_words(prices: Array) -> list[Literal["cheap", "normal", "dear"]]:
     mean = float(prices.mean())
     return ["cheap" if p < CHEAP * mean else "dear" if p > DEAR * mean else "normal" for p in prices]
 
 
-def _producible(devices: Sequence[Device], conditions: Mapping[str, Mapping[str, Array]], t: int) -> dict[str, float]:
+def _producible(devices: Sequence[Device], here: Mapping[str, Here]) -> dict[str, float]:
     total: dict[str, float] = {}
     for device in devices:
         if device.rule_order == _CONVERTER_ORDER:
-            here = {name: float(values[t]) for name, values in conditions[device.id].items()}
-            for carrier, kw in device.producible_kw(here).items():
+            for carrier, kw in device.producible_kw(here[device.id]).items():
                 total[carrier] = total.get(carrier, 0.0) + kw
     return total
 

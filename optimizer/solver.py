@@ -54,7 +54,8 @@ class Solution:
     x: Array
     row_dual: Array
     col_dual: Array
-    """Reduced costs; with `row_dual` they are those of the program in which every whole decision stands as taken."""
+    """Reduced costs, empty where not found in time; with `row_dual` they are those of the program in which every whole
+    decision stands as taken."""
     objective: float
     gap: float
     detail: str = ""
@@ -62,6 +63,11 @@ class Solution:
     @property
     def usable(self) -> bool:
         return self.status in (Status.OPTIMAL, Status.FEASIBLE)
+
+    @property
+    def priced(self) -> bool:
+        """False where shadow prices could not be found in time."""
+        return len(self.col_dual) > 0
 
 
 def solve(
@@ -135,17 +141,24 @@ def _read(highs: highspy.Highs, is_mip: bool) -> Solution:
     if status in (Status.OPTIMAL, Status.FEASIBLE) and not (has_answer and math.isfinite(objective)):
         status = Status.NO_ANSWER
     if status not in (Status.OPTIMAL, Status.FEASIBLE):
-        return Solution(status, np.empty(0), np.empty(0), np.empty(0), math.nan, math.nan, detail)
+        return _without_answer(status, detail)
     solution = highs.getSolution()
+    x = np.asarray(solution.col_value, dtype=float)
+    if not np.isfinite(x).all():
+        return _without_answer(Status.NO_ANSWER, f"{detail}, not a number")
     return Solution(
         status=status,
-        x=np.asarray(solution.col_value, dtype=float),
+        x=x,
         row_dual=np.asarray(solution.row_dual, dtype=float),
         col_dual=np.asarray(solution.col_dual, dtype=float),
         objective=objective,
         gap=float(info.mip_gap) if is_mip else 0.0,
         detail=detail,
     )
+
+
+def _without_answer(status: Status, detail: str) -> Solution:
+    return Solution(status, np.empty(0), np.empty(0), np.empty(0), math.nan, math.nan, detail)
 
 
 _STATUS = {

@@ -30,6 +30,8 @@ MONEY_TOLERANCE = 0.01
 """How far a term of the cost table may be from its bill [money]."""
 PAID_BY_STEP = ("energy", "export", "gas", "fuel", "start")
 """Terms that follow from the flows of the near steps alone."""
+REPORTED_ABOVE = 1e-3
+"""A limit of operation that gives way by more than this must be reported in the plan."""
 
 PLANNED = ("optimal", "feasible")
 """Plans that were made for the situation; others are what is left of an earlier plan, or rules."""
@@ -191,6 +193,7 @@ def _physics_violations(device: Device, conditions: Conditions, situation: Situa
     flows = plan.by_device[device.id]
     ends = {name: values[1:] for name, values in states.items()}
     passed = None
+    reported = {one.limit for one in plan.limits_given_way if one.device == device.id}
     for t, values in enumerate(zip(*(_by_step(part, near) for part in (flows, states, conditions, ends)), strict=True)):
         if values == passed:
             continue
@@ -201,6 +204,9 @@ def _physics_violations(device: Device, conditions: Conditions, situation: Situa
             return [Violation(device.id, "asks what the device cannot do", t, missing)]
         if response.state != end and (missing := _difference(response.state, end)) > TOLERANCE_KW:
             return [Violation(device.id, "goes to a state that physics does not reach", t, missing)]
+        for breach in device.breaches(asked, begin, end, here, hours):
+            if breach.amount > REPORTED_ABOVE and breach.limit not in reported:
+                return [Violation(device.id, f"breaks {breach.limit} and does not report it", t, breach.amount)]
         passed = values
     return []
 

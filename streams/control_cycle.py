@@ -1,7 +1,8 @@
 """The control cycle: plan, verify, or go on to the next-best answer. A pure function of its arguments.
 
 It runs live, in the bench and in replay, and cannot tell which: time, state and forecasts are in the situation. There
-is always an answer: the plan; the last plan moved on to now; rules, which need no solver.
+is always an answer: the plan; the last plan moved on to now; rules, which need no solver; and where the situation
+itself is broken (a forecast missing), every device at its safe value.
 """
 
 from __future__ import annotations
@@ -9,17 +10,23 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import numpy as np
 
 from optimizer.balance import FeederLimit
-from optimizer.plan import Plan
+from optimizer.plan import SETPOINT_LIFE_STEPS, Plan, Setpoint, Text
 from optimizer.planner import NoPlan, Planner
 from optimizer.rules import rule_plan, shifted_plan
 from optimizer.services.accounts import with_accounts
 from optimizer.services.base import Service
 from optimizer.services.carbon_price import CarbonPrice
 from optimizer.situation import Situation
+from optimizer.time_grid import TimeGrid
 from optimizer.verify import Violation, verify
 from site_configs.site import Site
+
+SAFE_REASON_ZH = "无法制定计划，设备保持安全值"
 
 
 @dataclass(frozen=True)
@@ -45,18 +52,17 @@ def services_of(site: Site) -> tuple[Service, ...]:
 
 def planner_for(site: Site) -> Planner:
     """A planner of the site; keep it between cycles, it holds the built model."""
-    return Planner(site.id, site.devices, feeder_limits(site), services_of(site))
+    return Planner(site.id, site.devices, feeder_limits(site), services_of(site), site.zone)
 
 
 def control_cycle(
     site: Site, planner: Planner, situation: Situation, last_plan: Plan | None, *, deadline_s: float = 10.0
 ) -> CycleResult:
-    """The best verified answer for the situation.
-
-    Raises:
-        ValueError: the situation itself is broken (a series missing or not finite): no controller can answer it.
-    """
-    outcome = planner.plan(situation, deadline_s, last_plan=last_plan)
+    """The best verified answer for the situation; never raises for what the situation holds."""
+    try:
+        outcome = planner.plan(situation, deadline_s, last_plan=last_plan)
+    except ValueError as error:
+        return fallback_cycle(site, situation, last_plan, str(error))
     if isinstance(outcome, NoPlan):
         return fallback_cycle(site, situation, last_plan, outcome.reason)
     began = time.perf_counter()
@@ -69,7 +75,18 @@ def control_cycle(
 
 
 def fallback_cycle(site: Site, situation: Situation, last_plan: Plan | None, reason: str) -> CycleResult:
-    """The next-best answer when there is no plan: the last plan moved on, else rules. Needs no solver."""
+    """The next-best answer when there is no plan: the last plan moved on, else rules, else safe values.
+
+    Needs no solver.
+    """
+    try:
+        return _without_solver(site, situation, last_plan, reason)
+    except ValueError as error:  # nothing can be said about the steps to come
+        attempts = (reason,) if reason == str(error) else (reason, str(error))
+        return CycleResult(safe_plan(site, situation.grid.start, "; ".join(attempts)), attempts)
+
+
+def _without_solver(site: Site, situation: Situation, last_plan: Plan | None, reason: str) -> CycleResult:
     attempts, services = [reason], services_of(site)
     shifted = shifted_plan(site.devices, situation, last_plan, feeder_limits(site))
     if shifted is not None:
@@ -79,7 +96,37 @@ def fallback_cycle(site: Site, situation: Situation, last_plan: Plan | None, rea
             return CycleResult(replace(shifted, note=reason), tuple(attempts))
         attempts.append(_refusal("shifted plan", violations))
     plan = with_accounts(services, situation, rule_plan(site.devices, situation, feeder_limits(site)), site.devices)
+    if not all(np.isfinite(setpoint.target_kw) for setpoint in plan.setpoints):
+        raise ValueError("rules give no numbers for this state")
+    violations = verify(site.devices, feeder_limits(site), situation, plan, services)
+    if violations:
+        attempts.append(_refusal("rules", violations))
     return CycleResult(replace(plan, note="; ".join(attempts)), tuple(attempts))
+
+
+def safe_plan(site: Site, at: datetime, reason: str) -> Plan:
+    """The last resort, which needs neither forecast nor solver: every device at its safe value for one step."""
+    grid = TimeGrid(at, site.step_minutes, 1)
+    nothing = np.zeros(1)
+    text = Text(zh=SAFE_REASON_ZH, en=f"no plan could be made, devices stay at their safe values: {reason}")
+    until = grid.start + SETPOINT_LIFE_STEPS * timedelta(minutes=site.step_minutes)
+    return Plan(
+        site=site.id,
+        issued_at=grid.start,
+        grid=grid,
+        status="rules",
+        flows=(),
+        states={},
+        import_per_kwh=nothing,
+        export_per_kwh=nothing,
+        cost={},
+        setpoints=tuple(
+            Setpoint(device.id, device.safe_kw(), device.safe_kw(), grid.start, until, text)
+            for device in site.devices
+            if device.main_quantity is not None
+        ),
+        note=reason,
+    )
 
 
 def _refusal(what: str, violations: Sequence[Violation]) -> str:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 
 from forecasting.forecast import Forecast
-from optimizer.plan import SETPOINT_LIFE_STEPS, Plan, Setpoint, Text
+from optimizer.plan import Plan, Setpoint
 from optimizer.situation import Prices, Situation
 from optimizer.time_grid import TimeGrid
 from site_configs.site import Site
+from streams.control_cycle import safe_plan
 from streams.frozen import freeze_situation
 from streams.messages import SetpointMessage
 from streams.site_state import SiteState
-
-SAFE_REASON_ZH = "无法制定计划，设备保持安全值"
 
 
 @dataclass(frozen=True)
@@ -67,25 +66,7 @@ def safe_decision(site: Site, state: SiteState, reason: str) -> Decision:
         prices=Prices(nothing, nothing, ("unknown",), (), (0,), nothing),
         sessions=state.sessions,
     )
-    text = Text(zh=SAFE_REASON_ZH, en=f"no plan could be made, devices stay at their safe values: {reason}")
-    until = grid.start + SETPOINT_LIFE_STEPS * timedelta(minutes=site.step_minutes)
-    plan = Plan(
-        site=site.id,
-        issued_at=grid.start,
-        grid=grid,
-        status="rules",
-        flows=(),
-        states={},
-        import_per_kwh=nothing,
-        export_per_kwh=nothing,
-        cost={},
-        setpoints=tuple(
-            Setpoint(device.id, device.safe_kw(), device.safe_kw(), grid.start, until, text)
-            for device in site.devices
-            if device.main_quantity is not None
-        ),
-        note=reason,
-    )
+    plan = safe_plan(site, state.at, reason)
     return decide(situation, {}, plan)
 
 

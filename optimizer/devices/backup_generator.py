@@ -122,6 +122,15 @@ class BackupGenerator(Device):
     def why_idle(self, conditions: Mapping[str, float]) -> tuple[str, str] | None:
         return None if conditions["allowed"] else ("未允许运行", "not allowed to run")
 
+    def if_run(self) -> tuple[tuple[dict[str, float], float], ...]:
+        return tuple(
+            ({"power_kw": kw}, self._cost_per_kwh * kw) for kw in {self.least_kw: None, self.power_limit_kw: None}
+        )
+
+    @property
+    def _cost_per_kwh(self) -> float:
+        return self.fuel_cost_per_kwh + self.carbon_price_per_kg * self.carbon_kg_per_kwh
+
     def carries_kw(self, state: PhysicalState, hours: float) -> float:
         return self.power_limit_kw
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -65,6 +65,14 @@ class Slack:
 
     limit: str
     variable: Any
+    unit: str
+
+
+class Breach(NamedTuple):
+    """A limit of operation that was not kept in a step."""
+
+    limit: str
+    amount: float
     unit: str
 
 
@@ -256,6 +264,20 @@ class Device(BaseModel):
     def why_idle(self, conditions: Mapping[str, float]) -> tuple[str, str] | None:
         """Chinese and English reason for doing nothing that no price explains; None when there is none."""
         return None
+
+    def why_held(self, state: PhysicalState, asked: Asked, hours: float) -> tuple[str, str] | None:
+        """Chinese and English reason for a step in which a rule of operation leaves no choice; None elsewhere."""
+        return None
+
+    def if_run(self) -> tuple[tuple[dict[str, float], float], ...]:
+        """For machines with an on/off decision: flows they could run at, each with what it costs besides [money/h]."""
+        return ()
+
+    def breaches(
+        self, flows: Asked, before: PhysicalState, after: PhysicalState, conditions: Mapping[str, float], hours: float
+    ) -> tuple[Breach, ...]:
+        """Limits of operation that a step breaks: physics allows it, a plan must report it."""
+        return ()
 
     def safe_kw(self) -> float:
         """Value of the setpoint when nobody is in charge."""

@@ -13,8 +13,14 @@
 (3) goes through fuel L/η_L at least load L and P/η_P at full load P. (5) and (6) are the turn-on and turn-off
 inequalities of Rajan and Takriti (2005, "Minimum up/down polytopes of the unit commitment problem with start-up costs",
 IBM Research Report RC23628): with (1) they describe the feasible switchings exactly. What was begun before the first
-step binds `on` by its bounds, in every step. R is the ramp over one step; J = max(L, R) is the largest power in the
-first step of a run and in the last one.
+step binds `on` by its bounds while it stands, and by a price while it runs: an engine whose heat finds no place is
+stopped early, which is reported,
+
+    early[t] ≥ (min_up left at t)·stops[t],  dropped[t] ≤ (P - J)·stops[t]           (10)
+
+with `early` the hours of the minimum run time given up, and `dropped` the power from which it is stopped faster than
+its ramp, added to the right side of (8). R is the ramp over one step; J = max(L, R) is the largest power in the first
+step of a run and in the last one; where no ramp is given, (7) and (8) say no more than (2) and are left out.
 
 `on` is whole in the first steps; there (5) and (6) hold. Later steps are relaxed: `on` is the share of the step in
 which the machine runs, (1) to (4) and (9) hold in the mean, (7) and (8) up to the coarse tail, (5) and (6) no more.
@@ -34,6 +40,7 @@ from pydantic import Field, model_validator
 from optimizer.devices.base import (
     ON_OFF_EXACT_STEPS,
     Asked,
+    Breach,
     Carrier,
     Cost,
     Course,
@@ -46,11 +53,15 @@ from optimizer.devices.base import (
     Positive,
     Response,
     RuleView,
+    Slack,
     whole_steps,
 )
 from optimizer.situation import Situation
 from optimizer.time_grid import Array, GridShape
 
+EARLY_STOP_PRICE = 100.0
+"""Price of stopping early, per kW of full power and hour of the minimum run time given up, and per kW dropped faster
+than the ramp [money]: far above any tariff, below what a kWh of demand not served is priced at."""
 ROUNDING_HOURS = 1e-6
 """Hours on or off within this of the minimum count as the minimum: sums of steps are not exact."""
 
@@ -129,17 +140,24 @@ class Chp(Device):
         steps = range(shape.steps)
         self._add_flows(block, steps)
         self._add_switching(block, steps, _pairs(shape))
-        self._add_ramps(block, range(shape.near))
+        if self.ramp_kw_per_min is not None:
+            self._add_ramps(block, range(shape.near))
+        slacks = self._add_early_stops(block, range(shape.near))
+        started = [Cost("start", self.start_cost * block.starts[t], t) for t in steps]  # (9)
+        early = EARLY_STOP_PRICE * self.power_limit_kw
+        stopped = [Cost("limits", early * block.early_hours[t], t) for t in range(shape.near)]
+        if self.ramp_kw_per_min is not None:
+            stopped += [Cost("limits", EARLY_STOP_PRICE * block.dropped_kw[t], t) for t in range(shape.near)]
         return Ports(
             flows={"gas_kw": block.gas_kw, "power_kw": block.power_kw, "heat_kw": block.heat_kw},
-            costs=tuple(Cost("start", self.start_cost * block.starts[t], t) for t in steps),  # (9)
+            costs=(*started, *stopped),
             decisions=(block.on,),
+            slacks=slacks,
         )
 
     def _add_flows(self, block: Any, steps: range) -> None:
-        block.least_on = pyo.Param(steps, mutable=True, initialize=0.0)
         block.most_on = pyo.Param(steps, mutable=True, initialize=1.0)
-        block.on = pyo.Var(steps, bounds=lambda b, t: (b.least_on[t], b.most_on[t]))
+        block.on = pyo.Var(steps, bounds=lambda b, t: (0, b.most_on[t]))
         block.power_kw = pyo.Var(steps, bounds=(0, self.power_limit_kw))
         block.gas_kw = pyo.Var(steps, bounds=(0, None))
         block.heat_kw = pyo.Var(steps, bounds=(0, None))
@@ -193,30 +211,62 @@ class Chp(Device):
                 return b.power_kw[0] - b.jump_kw * b.starts[0] <= b.power_within_reach_kw
             return b.power_kw[t] - b.power_kw[t - 1] <= b.ramp_kw * b.on[t - 1] + b.jump_kw * b.starts[t]
 
+        block.dropped_kw = pyo.Var(near, bounds=(0, self.power_limit_kw))
+
         @block.Constraint(near)
         def falls_within_ramp(b: Any, t: int) -> Any:  # (8)
             before = b.power_kw[t - 1] if t else b.power_before_kw
-            return b.power_kw[t] + b.ramp_kw * b.on[t] + b.jump_kw * b.stops[t] >= before
+            return b.power_kw[t] + b.ramp_kw * b.on[t] + b.jump_kw * b.stops[t] + b.dropped_kw[t] >= before
+
+    def _add_early_stops(self, block: Any, near: range) -> tuple[Slack, ...]:
+        block.left_hours = pyo.Param(near, mutable=True, initialize=0.0)
+        block.early_hours = pyo.Var(near, bounds=(0, None))
+
+        @block.Constraint(near)
+        def stopped_early(b: Any, t: int) -> Any:  # (10)
+            return b.early_hours[t] >= b.left_hours[t] * b.stops[t]
+
+        early = Slack("min_up_time", block.early_hours, "h")
+        if self.ramp_kw_per_min is None:
+            return (early,)
+
+        @block.Constraint(near)
+        def dropped_only_in_a_stop(b: Any, t: int) -> Any:  # (10)
+            return b.dropped_kw[t] <= (self.power_limit_kw - b.jump_kw) * b.stops[t]
+
+        return (early, Slack("ramp", block.dropped_kw, "kW"))
 
     def inputs(self, situation: Situation, conditions: Mapping[str, Array]) -> dict[str, Array | float]:
         grid, state = situation.grid, self.start(situation)
         was_on = state["on_hours"] > 0
         passed = np.concatenate([[0.0], np.cumsum(grid.hours)[:-1]]) + ROUNDING_HOURS
-        held_on = was_on & (state["on_hours"] + passed < self.min_up_hours)
         held_off = (not was_on) & (state["off_hours"] + passed < self.min_down_hours)
         steps_since = np.array([t - i for t, i in _pairs(grid.shape)])  # 0: a start keeps its own step on, as (5) says
         since = np.where(steps_since > 0, steps_since * grid.step_hours + ROUNDING_HOURS, -1.0)
-        ramp = self.ramp_kw(grid.step_hours)
         return {
-            "least_on": np.where(held_on, 1.0, 0.0),
+            **self._ramp_inputs(state, grid.step_hours),
+            "left_hours": self._left_hours(situation),
             "most_on": np.where(held_off, 0.0, 1.0),
             "was_on": float(was_on),
             "must_stay_on": (since < self.min_up_hours).astype(float),
             "must_stay_off": (since < self.min_down_hours).astype(float),
+        }
+
+    def _left_hours(self, situation: Situation) -> Array:
+        """(near,) hours of the minimum run time that a run of now still has before it at each step."""
+        on_hours, grid = self.start(situation)["on_hours"], situation.grid
+        left = self.min_up_hours - on_hours - np.arange(grid.near) * grid.step_hours
+        return np.where((left > ROUNDING_HOURS) & (on_hours > 0), left, 0.0)
+
+    def _ramp_inputs(self, state: PhysicalState, hours: float) -> dict[str, float]:
+        if self.ramp_kw_per_min is None:
+            return {}
+        ramp = self.ramp_kw(hours)
+        return {
             "ramp_kw": ramp,
             "jump_kw": max(self.least_kw, ramp),
             "power_before_kw": state["power_kw"],
-            "power_within_reach_kw": state["power_kw"] + ramp * was_on,
+            "power_within_reach_kw": state["power_kw"] + ramp * (state["on_hours"] > 0),
         }
 
     def start(self, situation: Situation) -> PhysicalState:
@@ -236,32 +286,90 @@ class Chp(Device):
             wanted, asked.get("gas_kw", steady_gas), asked.get("heat_kw", float("inf")), conditions["whole"], hours,
             state["power_kw"], state["on_hours"], state["off_hours"],
             self.least_kw, self.power_limit_kw, self.gas_while_on_kw, self.gas_per_power, self.thermal_efficiency,
-            self.heat_dump, self.min_up_hours, self.min_down_hours, self.ramp_kw(hours),
+            self.heat_dump, self.min_down_hours, self.ramp_kw(hours),
         )  # fmt: skip
         return Response(
             {"gas_kw": gas, "power_kw": power, "heat_kw": heat},
             {"power_kw": power, "on_hours": on_hours, "off_hours": off_hours},
         )
 
+    def breaches(
+        self, flows: Asked, before: PhysicalState, after: PhysicalState, conditions: Mapping[str, float], hours: float
+    ) -> tuple[Breach, ...]:
+        if conditions["whole"] < 0.5 or before["on_hours"] <= 0.0 or after["on_hours"] > 0.0:
+            return ()
+        left = self.min_up_hours - before["on_hours"]
+        beyond = before["power_kw"] - max(self.least_kw, self.ramp_kw(hours))
+        found = (Breach("min_up_time", left, "h"), Breach("ramp", beyond, "kW"))
+        return tuple(breach for breach in found if breach.amount > ROUNDING_HOURS)
+
+    def _lowest_kw(self, state: PhysicalState, hours: float) -> float:
+        """The least power it can go on with without being stopped early; 0 when it may stand still."""
+        if state["on_hours"] <= 0.0:
+            return 0.0
+        ramp = self.ramp_kw(hours)
+        may_stop = state["power_kw"] <= max(self.least_kw, ramp) + 1e-6
+        if may_stop and state["on_hours"] + ROUNDING_HOURS >= self.min_up_hours:
+            return 0.0
+        return max(self.least_kw, state["power_kw"] - ramp)
+
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
-        """Follows the heat that is needed, as far as its power can go somewhere; never runs for power alone."""
+        """Follows the heat that is needed, as far as its power can go somewhere; never runs for power alone.
+
+        Runs out its minimum run time, unless what it then makes has no place to go.
+        """
         heat = max(0.0, view.deficit_kw.get("heat", 0.0))
         power = (heat / self.thermal_efficiency - self.gas_while_on_kw) / self.gas_per_power
         if not view.export_allowed:
             power = min(power, view.deficit_kw.get("power", 0.0))
+        lowest = self._lowest_kw(state, view.hours)
+        surplus_heat = self._steady_flows(lowest)["heat_kw"] - heat if not self.heat_dump else 0.0
+        surplus_power = 0.0 if view.export_allowed else lowest - view.deficit_kw.get("power", 0.0)
+        if lowest > 0.0 and max(surplus_heat, surplus_power) <= 1e-6:
+            power = max(power, lowest)
         wanted = {"power_kw": power if power >= self.least_kw else 0.0, "heat_kw": heat}
         return self.step(wanted, state, {**conditions, "whole": 1.0}, view.hours).flows
 
     def cost_of(self, course: Course) -> dict[str, float]:
-        was_on = self.start(course.situation)["on_hours"] > 0
-        on = np.concatenate([[float(was_on)], self._on(course.flows["power_kw"], course.flows["gas_kw"])])
-        return {"start": self.start_cost * float(np.maximum(np.diff(on), 0.0).sum())}
+        state, flows = self.start(course.situation), course.flows
+        power = np.concatenate([[state["power_kw"]], flows["power_kw"]])
+        on = np.concatenate([[float(state["on_hours"] > 0)], self._on(flows["power_kw"], flows["gas_kw"])])
+        starts, stops = np.maximum(np.diff(on), 0.0), np.maximum(-np.diff(on), 0.0)
+        early = self.power_limit_kw * float((self._left_hours(course.situation) * stops).sum())
+        dropped = 0.0
+        if self.ramp_kw_per_min is not None:
+            ramp = self.ramp_kw(course.hours)
+            beyond = -np.diff(power) - ramp * on[1:] - max(self.least_kw, ramp) * stops
+            dropped = float(np.maximum(beyond, 0.0).sum())
+        return {"start": self.start_cost * float(starts.sum()), "limits": EARLY_STOP_PRICE * (early + dropped)}
 
     def _on(self, power_kw: Array, gas_kw: Array) -> Array:
         """Share of each step in which the machine runs, read off the gas by (3)."""
         if self.gas_while_on_kw == 0.0:
             return np.minimum(power_kw / self.least_kw, 1.0)
         return (gas_kw - self.gas_per_power * power_kw) / self.gas_while_on_kw
+
+    def why_held(self, state: PhysicalState, asked: Asked, hours: float) -> tuple[str, str] | None:
+        run, stood = state["on_hours"], state["off_hours"]
+        on = asked.get("power_kw", 0.0) >= 0.5 * self.least_kw
+        if on and 0.0 < run < self.min_up_hours - ROUNDING_HOURS:
+            return (
+                f"保持运行：最短运行时间 {self.min_up_hours:.2f} h，已运行 {run:.2f} h",
+                f"kept running by its minimum run time: {run:.2f} of {self.min_up_hours:.2f} h have passed",
+            )
+        if not on and run <= 0.0 and stood < self.min_down_hours - ROUNDING_HOURS:
+            return (
+                f"保持停机：最短停机时间 {self.min_down_hours:.2f} h，已停 {stood:.2f} h",
+                f"kept off by its minimum standing time: {stood:.2f} of {self.min_down_hours:.2f} h have passed",
+            )
+        return None
+
+    def if_run(self) -> tuple[tuple[dict[str, float], float], ...]:
+        return tuple((self._steady_flows(power), 0.0) for power in (self.least_kw, self.power_limit_kw))
+
+    def _steady_flows(self, power_kw: float) -> dict[str, float]:
+        gas = self.gas_while_on_kw + self.gas_per_power * power_kw
+        return {"gas_kw": gas, "power_kw": power_kw, "heat_kw": self.thermal_efficiency * gas}
 
     def producible_kw(self, conditions: Mapping[str, float]) -> dict[Carrier, float]:
         heat = self.thermal_efficiency * self.power_limit_kw / self.electric_efficiency
@@ -286,20 +394,19 @@ def step(
     power_kw: float, gas_kw: float, heat_kw: float, whole: float, hours: float,
     before_kw: float, on_hours: float, off_hours: float,
     least_kw: float, power_limit_kw: float, gas_while_on_kw: float, gas_per_power: float, thermal_efficiency: float,
-    heat_dump: bool, min_up_hours: float, min_down_hours: float, ramp_kw: float,
+    heat_dump: bool, min_down_hours: float, ramp_kw: float,
 ) -> tuple[float, float, float, float, float]:  # fmt: skip
     """One physical step: power, gas and heat [kW], hours on and off after it.
 
-    Runs on below its minimum up time or above the power it may stop from, stays off below its minimum down time, and
-    keeps its ramp; a wish below half the least power is a wish to stand still. Where the decision is not whole the
-    wishes are means of running and standing: the share of running is read off the gas.
+    A wish below half the least power is a wish to stand still, and is followed at once: minimum run time and ramp are
+    not physics then. It stays off below its minimum down time and keeps its ramp while it runs. Where the decision is
+    not whole the wishes are means of running and standing: the share of running is read off the gas.
     """
     power = min(max(power_kw, 0.0), power_limit_kw)
     if whole >= 0.5:
         jump = max(least_kw, ramp_kw)
         running = power >= 0.5 * least_kw
         if on_hours > 0.0:
-            running = running or on_hours + ROUNDING_HOURS < min_up_hours or before_kw > jump + 1e-6
             lowest, highest = max(least_kw, before_kw - ramp_kw), before_kw + ramp_kw
         else:
             running = running and off_hours + ROUNDING_HOURS >= min_down_hours

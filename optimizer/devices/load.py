@@ -15,6 +15,7 @@ import pyomo.environ as pyo
 
 from optimizer.devices.base import (
     Asked,
+    Breach,
     Carrier,
     Cost,
     Course,
@@ -75,6 +76,12 @@ class Load(Device):
 
     def step(self, asked: Asked, state: PhysicalState, conditions: Mapping[str, float], hours: float) -> Response:
         return Response({"served_kw": step(asked.get("served_kw", 0.0), conditions["demand_kw"])}, {})
+
+    def breaches(
+        self, flows: Asked, before: PhysicalState, after: PhysicalState, conditions: Mapping[str, float], hours: float
+    ) -> tuple[Breach, ...]:
+        unserved = conditions["demand_kw"] - flows["served_kw"]
+        return () if unserved <= 0.0 else (Breach("demand", unserved, "kW"),)
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
         """All of it is served."""

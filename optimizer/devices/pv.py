@@ -1,8 +1,10 @@
 """PV plant: what the sun offers, less what is curtailed.
 
-    used[t] ≤ available[t] ≤ P        (1)
+    used[t] ≤ available[t] ≤ P                                              (1)
+    used[t] + cut[t] ≥ available[t]   where the inverters follow no limit   (2)
 
-P is `capacity_kw`. Where the inverters follow no output limit, used = available. PV is generation: it may be exported.
+P is `capacity_kw`. Sun that finds no place trips inverters that cannot be curtailed (reverse-power protection): `cut`
+is what is lost so, at a price, and reported. PV is generation: it may be exported.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ import pyomo.environ as pyo
 
 from optimizer.devices.base import (
     Asked,
+    Breach,
     Carrier,
+    Cost,
+    Course,
     Device,
     Direction,
     PhysicalState,
@@ -23,9 +28,13 @@ from optimizer.devices.base import (
     Positive,
     Response,
     RuleView,
+    Slack,
 )
 from optimizer.situation import Situation
 from optimizer.time_grid import Array, GridShape
+
+TRIPPED_PRICE_PER_KWH = 100.0
+"""Price of sun lost by tripping inverters that cannot be curtailed [money/kWh]: far above any tariff."""
 
 
 class Pv(Device):
@@ -55,16 +64,34 @@ class Pv(Device):
     def add_to(self, block: Any, shape: GridShape) -> Ports:
         steps = range(shape.steps)
         block.available_kw = pyo.Param(steps, mutable=True, initialize=self.capacity_kw)
-        block.least_kw = pyo.Param(steps, mutable=True, initialize=0.0)
-        block.used_kw = pyo.Var(steps, bounds=lambda b, t: (b.least_kw[t], b.available_kw[t]))  # (1)
-        return Ports(flows={"used_kw": block.used_kw})
+        block.used_kw = pyo.Var(steps, bounds=lambda b, t: (0, b.available_kw[t]))  # (1)
+        if self.curtailable:
+            return Ports(flows={"used_kw": block.used_kw})
+        block.hours = pyo.Param(steps, mutable=True, initialize=0.25)
+        block.cut_kw = pyo.Var(steps, bounds=(0, None))
+
+        @block.Constraint(steps)
+        def used_or_tripped(b: Any, t: int) -> Any:  # (2)
+            return b.used_kw[t] + b.cut_kw[t] >= b.available_kw[t]
+
+        return Ports(
+            flows={"used_kw": block.used_kw},
+            costs=tuple(Cost("limits", TRIPPED_PRICE_PER_KWH * block.hours[t] * block.cut_kw[t], t) for t in steps),
+            slacks=(Slack("not_curtailable", block.cut_kw, "kW"),),
+        )
 
     def inputs(self, situation: Situation, conditions: Mapping[str, Array]) -> dict[str, Array | float]:
-        available = conditions["available_kw"]
-        return {"available_kw": available, "least_kw": np.zeros_like(available) if self.curtailable else available}
+        available: dict[str, Array | float] = {"available_kw": conditions["available_kw"]}
+        return available if self.curtailable else {**available, "hours": situation.grid.hours}
+
+    def breaches(
+        self, flows: Asked, before: PhysicalState, after: PhysicalState, conditions: Mapping[str, float], hours: float
+    ) -> tuple[Breach, ...]:
+        lost = conditions["available_kw"] - flows["used_kw"]
+        return () if self.curtailable or lost <= 0.0 else (Breach("not_curtailable", lost, "kW"),)
 
     def step(self, asked: Asked, state: PhysicalState, conditions: Mapping[str, float], hours: float) -> Response:
-        wanted = asked.get("used_kw", 0.0) if self.curtailable else conditions["available_kw"]
+        wanted = asked.get("used_kw", 0.0 if self.curtailable else conditions["available_kw"])
         return Response({"used_kw": step(wanted, conditions["available_kw"], self.capacity_kw)}, {})
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
@@ -94,6 +121,12 @@ class Pv(Device):
 
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.capacity_kw)
+
+    def cost_of(self, course: Course) -> dict[str, float]:
+        if self.curtailable:
+            return {}
+        cut = course.near("available_kw") - course.flows["used_kw"]
+        return {"limits": TRIPPED_PRICE_PER_KWH * float(cut.sum()) * course.hours}
 
 
 def step(used_kw: float, available_kw: float, capacity_kw: float) -> float:

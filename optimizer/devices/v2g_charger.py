@@ -41,6 +41,7 @@ from pydantic import ValidationInfo, field_validator
 from optimizer.devices.base import (
     PART_LOAD_EXACT_STEPS,
     Asked,
+    Breach,
     Carrier,
     Cost,
     Course,
@@ -342,6 +343,12 @@ class V2gCharger(Device):
             here["least_kw"], here["taper_from_kwh"], here["taper_per_kwh"],
             self.charge_efficiency, self.discharge_efficiency,
         )  # fmt: skip
+
+    def breaches(
+        self, flows: Asked, before: PhysicalState, after: PhysicalState, conditions: Mapping[str, float], hours: float
+    ) -> tuple[Breach, ...]:
+        missed = conditions["target_kwh"] - after["energy_kwh"]
+        return () if missed <= 0.0 else (Breach("energy_at_departure", missed, "kWh"),)
 
     def rule(self, view: RuleView, state: PhysicalState, conditions: Mapping[str, float]) -> dict[str, float]:
         """Charges at once with full power until the car has what it needs."""

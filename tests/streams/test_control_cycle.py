@@ -8,9 +8,11 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from optimizer import exact
 from optimizer.plan import Plan
 from optimizer.planner import NoPlan, Planner
 from optimizer.situation import Situation
+from optimizer.solver import Solution, Status
 from optimizer.verify import verify
 from site_configs.site import Site
 from streams.control_cycle import control_cycle, fallback_cycle, feeder_limits
@@ -79,3 +81,38 @@ def test_without_a_last_plan_rules_answer(site: Site) -> None:
     assert result.plan.status == "rules"
     assert result.plan.note == "worker killed after 5 s"
     assert all(np.isfinite(s.target_kw) for s in result.plan.setpoints)
+
+
+def test_a_missing_forecast_is_answered_with_safe_values_and_named(site: Site) -> None:
+    situation = park_situation()
+    series = {name: values for name, values in situation.series.items() if name != "cold_load.demand_kw"}
+    result = control_cycle(site, Planner("park", site.devices), replace(situation, series=series), None)
+    assert "cold_load.demand_kw is missing" in result.plan.note
+    assert result.attempts == (result.plan.note,)
+    told = {s.device: (s.target_kw, s.safe_value_kw) for s in result.plan.setpoints}
+    assert set(told) == {"pv1", "battery1", "store", "chiller1", "ev01", "ev02"}
+    assert all(target == safe for target, safe in told.values())
+
+
+def test_a_state_that_is_no_number_is_answered_with_safe_values(site: Site) -> None:
+    situation = replace(park_situation(), state={"battery1": {"energy_kwh": float("nan")}})
+    result = control_cycle(site, Planner("park", site.devices), situation, None)
+    assert "not finite" in result.plan.note
+    assert all(np.isfinite(s.target_kw) for s in result.plan.setpoints)
+
+
+def test_no_time_at_all_is_answered_by_rules_that_say_why(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = Solution(Status.NO_ANSWER, *[np.empty(0)] * 3, np.nan, np.nan, "Time limit reached")
+    monkeypatch.setattr(exact, "solve", lambda *program, **limits: late)
+    result = control_cycle(site, Planner("park", site.devices, feeder_limits(site)), park_situation(), None)
+    assert result.plan.status == "rules"
+    assert result.plan.note == "no answer: Time limit reached"
+
+
+def test_a_fallback_reports_what_it_could_not_serve(site: Site) -> None:
+    weak = [d.model_copy(update={"import_limit_kw": 200.0}) if d.id == "grid" else d for d in site.devices]
+    site = site.model_copy(update={"devices": tuple(weak)})
+    result = fallback_cycle(site, park_situation(), None, "worker killed")
+    assert result.plan.note == "worker killed"
+    assert ("load", "demand") in {(given.device, given.limit) for given in result.plan.limits_given_way}
+    assert verify(site.devices, feeder_limits(site), park_situation(), result.plan) == ()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,14 +17,24 @@ from optimizer.devices import ExpectedCars
 from optimizer.situation import Session
 from streams import planning
 from streams.ledger import Ledger
-from streams.planning import FitJob, FittedModels, FittingHandler, PlanJob, PlanningDesk, PlanningHandler, fall_back
+from streams.planning import (
+    FitJob,
+    FittedModels,
+    FittingHandler,
+    PlanJob,
+    PlanningDesk,
+    PlanningHandler,
+    fall_back,
+    prepare,
+)
 from streams.records import StoredModel
 from streams.site_forecasts import fit_site, series_kinds
 from streams.site_runtime import SiteRuntime
-from streams.workers import WorkerError
+from streams.workers import WorkerError, WorkerPool
 from tests.streams.story import EMPTY, STEP, at, light_park
 
 DAY = 96
+PROJECT = Path(__file__).parents[2]
 
 
 def past(days: int) -> pd.DataFrame:
@@ -133,6 +146,27 @@ def test_the_desk_falls_back_when_the_worker_is_lost(runtime):
     decision = asyncio.run(PlanningDesk(LostPool(), NoModels(), 4.0).decide(runtime, at(0)))
     assert decision.plan.status == "rules"
     assert "no answer within 4 s" in decision.plan.note
+
+
+class Killed(PlanningHandler):
+    """A worker that the system ends in the middle of its solve."""
+
+    def handle(self, job, emit):
+        emit(prepare(job.site, job.state, job.recent, None))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_solver_process_that_is_killed_leaves_a_named_fallback(runtime, monkeypatch):
+    monkeypatch.syspath_prepend(PROJECT)
+
+    async def run():
+        async with WorkerPool(1, Killed()) as pool:
+            return await PlanningDesk(pool, NoModels(), 60.0).decide(runtime, at(0))
+
+    decision = asyncio.run(run())
+    assert decision.plan.status == "rules"
+    assert decision.plan.note == "planning failed: the worker process ended"
+    assert decision.setpoints
 
 
 class FakePool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from itertools import groupby, pairwise, product
 
 import numpy as np
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from optimizer.devices import AnyDevice, Chp, GasBoiler, GasSupply, GridConnection, Load
 from optimizer.devices.base import ON_OFF_EXACT_STEPS, RuleView
 from optimizer.plan import Plan
-from optimizer.planner import NoPlan, Planner
+from optimizer.planner import Planner
 from optimizer.rules import rule_plan, shifted_plan
 from optimizer.situation import Prices, Situation
 from optimizer.time_grid import TimeGrid
@@ -122,9 +123,9 @@ def test_the_step_refuses_what_the_engine_cannot_do() -> None:
     assert power(40.0, OFF) == 50.0, "it cannot run below least load"
     assert power(100.0, OFF) == 50.0, "it starts at least load, the ramp is slower"
     assert power(100.0, {**OFF, "off_hours": 0.5}) == 0.0, "too soon after the stop"
-    assert power(0.0, {"power_kw": 50.0, "on_hours": 1.75, "off_hours": 0.0}) == 50.0, "too soon after the start"
     assert power(0.0, {"power_kw": 50.0, "on_hours": 2.0, "off_hours": 0.0}) == 0.0
-    assert power(0.0, {"power_kw": 90.0, "on_hours": 5.0, "off_hours": 0.0}) == 75.0, "down the ramp before it stops"
+    assert power(50.0, {"power_kw": 90.0, "on_hours": 5.0, "off_hours": 0.0}) == 75.0, "down the ramp"
+    assert power(0.0, {"power_kw": 90.0, "on_hours": 0.5, "off_hours": 0.0}) == 0.0, "told to stand it stands"
     assert power(100.0, {"power_kw": 60.0, "on_hours": 5.0, "off_hours": 0.0}) == 75.0
 
 
@@ -321,11 +322,39 @@ def with_power(plan: Plan, chp: Chp, step: int, power: float, states: bool = Tru
     return replace(plan, flows=flows, states={**plan.states, "chp1": told})
 
 
-def test_must_run_without_a_place_for_the_heat_is_no_plan() -> None:
+def test_an_engine_whose_heat_has_no_place_is_stopped_early_and_that_is_named() -> None:
+    """A quarter hour of two has passed, and heat for 10 kW is all that is needed."""
     started = {"power_kw": 50.0, "on_hours": 0.25, "off_hours": 0.0}
-    answer = Planner("tiny", site(engine())).plan(situation_of([0.3] * 4, heat_kw=10.0, state=started))
-    assert isinstance(answer, NoPlan)
-    assert "infeasible" in answer.reason
+    situation = situation_of([0.3] * 4, heat_kw=10.0, state=started)
+    for plan in (plan_of(engine(), situation), rule_plan(site(engine()), situation)):
+        assert not any(is_on(plan))
+        assert verify(site(engine()), (), situation, plan) == ()
+        (given,) = plan.limits_given_way
+        assert (given.device, given.limit, given.unit, given.first) == ("chp1", "min_up_time", "h", START)
+        assert given.amount == pytest.approx(1.75, abs=1e-5)
+        silent = replace(plan, limits_given_way=())
+        assert any("breaks min_up_time" in str(v) for v in verify(site(engine()), (), situation, silent))
+
+
+def test_it_is_stopped_as_late_as_its_heat_allows() -> None:
+    """Heat for least load in the first two hours of three that are left: stopped when it ends, an hour early."""
+    chp, started = engine(min_up_hours=4.0), {"power_kw": 50.0, "on_hours": 1.0, "off_hours": 0.0}
+    plan = plan_of(chp, situation_of([0.3] * 4, heat_kw=[80.0, 80.0, 10.0, 10.0], state=started))
+    assert is_on(plan) == [True, True, False, False]
+    (given,) = plan.limits_given_way
+    assert (given.limit, given.first) == ("min_up_time", START + timedelta(hours=2))
+    assert given.amount == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_ramp_gives_way_only_in_a_stop() -> None:
+    """From 100 kW a ramp of 15 kW per quarter hour needs four steps to the stop; the heat is gone at once."""
+    chp, running = engine(ramp_kw_per_min=1.0), {"power_kw": 100.0, "on_hours": 9.0, "off_hours": 0.0}
+    situation = situation_of([0.3] * 4, step_minutes=15, heat_kw=0.0, state=running)
+    for plan in (plan_of(chp, situation), rule_plan(site(chp), situation)):
+        assert not any(is_on(plan))
+        assert verify(site(chp), (), situation, plan) == ()
+        assert [(g.limit, g.unit) for g in plan.limits_given_way] == [("ramp", "kW")]
+        assert plan.limits_given_way[0].amount == pytest.approx(50.0)
 
 
 def view(heat_kw: float, power_kw: float = 500.0, export: bool = True) -> RuleView:
@@ -341,7 +370,8 @@ def test_rules_follow_the_heat() -> None:
     assert chp.rule(view(500.0, power_kw=70.0, export=False), ready, here)["power_kw"] == pytest.approx(70.0)
     assert chp.rule(view(500.0), {**ready, "off_hours": 0.5}, here)["power_kw"] == 0.0
     busy = {"power_kw": 80.0, "on_hours": 0.5, "off_hours": 0.0}
-    assert chp.rule(view(0.0), busy, here)["power_kw"] == 50.0, "it may not stop yet"
+    assert engine(heat_dump=True).rule(view(0.0), busy, here)["power_kw"] == 50.0, "it may not stop yet"
+    assert chp.rule(view(0.0), busy, here)["power_kw"] == 0.0, "unless its heat has no place"
 
 
 def test_rule_and_shifted_plans_pass_the_verifier() -> None:
