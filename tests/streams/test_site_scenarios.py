@@ -13,9 +13,8 @@ from pydantic import ValidationError
 
 from optimizer.devices import ExpectedCars
 from optimizer.plan import PlanDocument
-from optimizer.planner import Planner
 from site_configs.site import Site, UncertaintyChoice
-from streams.control_cycle import feeder_limits
+from streams.control_cycle import planner_for
 from streams.frozen import thaw_plan, thaw_situation
 from streams.ledger import Ledger
 from streams.planning import PlanJob, PlanningHandler, prepare
@@ -57,7 +56,7 @@ def test_a_cycle_with_scenarios_can_be_made_again_from_the_ledger(tmp_path: Path
     assert outcome.costs[0] == pytest.approx(decision.plan.total_cost)
     assert min(outcome.costs) <= outcome.expected_cost <= outcome.cvar <= max(outcome.costs)
     situation = thaw_situation(decision.situation)
-    again = Planner(site.id, site.devices, feeder_limits(site)).plan(situation, 60.0)
+    again = planner_for(site).plan(situation, 60.0)
     assert again.content_hash == decision.plan_hash  # type: ignore[union-attr]
     assert thaw_plan(decision.plan_document, situation.grid).content_hash == decision.plan_hash
 
