@@ -20,7 +20,7 @@ def measure() -> Sequence[Figure]:
     found = [*warm_cycle.figures(), *scale.figures(), *shipped_day.figures()]
     with ProcessPoolExecutor(2) as pool:
         ours, usual = pool.map(week_loop.week_cost, ("ours", "usual"))
-    how = f"{week_loop.DAYS} days, a plan every hour, executed on the physical steps"
+    how = f"{week_loop.DAYS} days, a plan every two hours, executed on the physical steps"
     return [
         *found,
         Figure("closed_loop_full_park_cost", ours, "CNY", how),

@@ -1,6 +1,6 @@
 """A week of the full reference park in closed loop: our planner against the model as most tools write it.
 
-Both plan at every full hour for the next 24 hours with everything known and execute the next four quarter hours on the
+Both plan every two hours for the next 24 hours with everything known and execute the next eight quarter hours on the
 devices' physical steps. What is compared is what was executed: energy, gas, wear, starts, cars short, the demand above
 the peak at the start, less the value of what the stores hold in the end.
 """
@@ -21,8 +21,8 @@ from optimizer.planner import Planner
 from optimizer.situation import Situation
 
 DAYS = 7
-EXECUTED = 4
-HOUR = timedelta(hours=1)
+EXECUTED = 8
+CYCLE = EXECUTED * timedelta(minutes=15)
 
 Flows = Mapping[tuple[str, str], list[float]]
 Controller = Callable[[Situation], Flows]
@@ -110,7 +110,7 @@ def week_cost(controller: str) -> float:
     record, park = Record.read(), devices()
     week, decide = Week(park), CONTROLLERS[controller](park)
     situation = record.situation(START)
-    for hour in range(24 * DAYS):
-        situation = record.situation(START + hour * HOUR, week.state, peak_kw=week.peak_kw)
+    for cycle in range(96 * DAYS // EXECUTED):
+        situation = record.situation(START + cycle * CYCLE, week.state, peak_kw=week.peak_kw)
         week.execute(situation, decide(situation))
     return week.total(situation)
