@@ -60,6 +60,10 @@ class AffineVector:
         return np.asarray(self.constant + self.matrix @ parameters)
 
 
+def _finite(values: Array) -> bool:
+    return bool(np.isfinite(values).all())
+
+
 class ParameterVector:
     """All mutable parameters of a model in one vector, by component name."""
 
@@ -95,9 +99,10 @@ class ParameterVector:
             length = place.stop - place.start
             if value.ndim and value.shape != (length,):
                 raise ValueError(f"{device}.{name} has shape {value.shape}, the model needs ({length},)")
-            if not np.all(np.isfinite(value)):
-                raise ValueError(f"{device}.{name} is not finite: {value}")
             vector[place] = value
+        if not _finite(vector):
+            wrong = [f"{d}.{name}: {vector[at]}" for (d, name), at in self.slices.items() if not _finite(vector[at])]
+            raise ValueError(f"not finite: {'; '.join(wrong)}")
         return vector
 
     def affine(self, expression: Any) -> tuple[float, list[tuple[int, float]]]:

@@ -40,8 +40,10 @@ def solve_exactly(program: Program, choices: Choices, deadline_s: float, gap: fl
     """
     until = time.perf_counter() + deadline_s
     answer = _enforce(program, choices, until, gap)
+    if answer.solution.status is not Status.INFEASIBLE:
+        return answer
     strict = choices.never_given_up()
-    if answer.solution.status is not Status.INFEASIBLE or len(strict) == len(choices):
+    if len(strict) == len(choices):
         return answer
     loose = _enforce(program, strict, until, gap)
     return replace(loose, solves=answer.solves + loose.solves, cycling=True)

@@ -143,9 +143,11 @@ class Planner:
 def _cycling_before_shedding(model: Model, program: Program, choices: Choices, answer: Answer, left_s: float) -> Answer:
     """Where least part loads leave demand unserved, machines cycle instead: the answer without part loads, if it
     serves more."""
-    strict = choices.never_given_up()
     unserved = _unserved_kw(model, answer.solution.x)
-    if answer.cycling or len(strict) == len(choices) or unserved <= UNSERVED_ABOVE_KW:
+    if answer.cycling or unserved <= UNSERVED_ABOVE_KW:
+        return answer
+    strict = choices.never_given_up()
+    if len(strict) == len(choices):
         return answer
     loose = solve_exactly(program, strict, left_s)
     if not loose.solution.usable or _unserved_kw(model, loose.solution.x) > unserved - UNSERVED_ABOVE_KW:
