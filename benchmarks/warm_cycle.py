@@ -44,8 +44,7 @@ class HighsAlone:
         """Seconds to pass, solve and read a linear program, by way."""
         cold, self._basis = _timed(program, {}, None)
         interior, _ = _timed(program, {"solver": "ipm"}, None)
-        hipo, _ = _timed(program, {"solver": "hipo"}, None)
-        return {"cold": cold, "interior point": interior, "hipo": hipo}
+        return {"cold": cold, "interior point": interior}
 
     def from_last_basis_s(self, program: Program) -> float | None:
         """Seconds from the basis of the cycle before; None for the first."""

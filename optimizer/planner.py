@@ -97,9 +97,9 @@ class Planner:
         began = time.perf_counter()
         model = self.model_for(situation.shape)
         prepared = [self._prepared(model, one) for one in scenario_situations(self.devices, situation)]
-        shared = first_step_columns(self.devices, model)
         central = prepared[0]
         either_or = model.choices_at(central.parameters)
+        shared = first_step_columns(self.devices, model) if situation.uncertainty else frozenset[int]()
         whole = stack([one.program for one in prepared], either_or, shared, situation.uncertainty)
         updated = time.perf_counter()
         answer = solve_exactly(whole.program, whole.choices, deadline_s)

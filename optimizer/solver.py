@@ -150,7 +150,7 @@ def _read(highs: highspy.Highs, is_mip: bool) -> Solution:
         status=status,
         x=x,
         row_dual=np.asarray(solution.row_dual, dtype=float),
-        col_dual=np.asarray(solution.col_dual, dtype=float),
+        col_dual=np.empty(0),
         objective=objective,
         gap=float(info.mip_gap) if is_mip else 0.0,
         detail=detail,
