@@ -8,12 +8,16 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from typing import TypeVar
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
+
+T = TypeVar("T")
 
 LIBRARIES = ("highspy", "pyomo", "numpy", "numba", "pandas", "prophet", "faust-streaming")
 
@@ -45,6 +49,11 @@ def median(values: Sequence[float]) -> float:
 def percentile(values: Sequence[float], share: float) -> float:
     ordered = sorted(values)
     return float(ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))])
+
+
+def tracked(results: Iterable[T], total: int, what: str) -> list[T]:
+    """The results as a list; how many there are is shown on standard error while they come."""
+    return list(track(results, what, total=total, console=Console(stderr=True)))
 
 
 def main(name: str, doc: str, measure: Callable[[], Sequence[Figure]]) -> None:

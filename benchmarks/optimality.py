@@ -21,7 +21,7 @@ import linear_first
 import mutations
 import numpy as np
 import plain_highs
-from figures import Figure, main
+from figures import Figure, main, tracked
 from recorded_parks import Fortnight
 
 PARKS = 540
@@ -76,16 +76,24 @@ def measure() -> Sequence[Figure]:
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         with_cars = pool.map(partial(closed_loop.run, knowledge=("unknown_cars",)), CAR_FORTNIGHTS)
         without = pool.map(partial(closed_loop.run, knowledge=("known", "typical_tail")), FORTNIGHTS)
-        comparisons = list(pool.map(linear_first.compare, range(PARKS), chunksize=5))
-        trials = list(pool.map(mutations.trial, tampered))
-        tiny = list(pool.map(brute_force.relative_gap, range(TINY_PARKS)))
-        storage = list(pool.map(plain_highs.relative_gap, range(STORAGE_SITES), chunksize=5))
-        cars, rest = list(with_cars), list(without)
+        compared = pool.map(linear_first.compare, range(PARKS), chunksize=5)
+        tried = pool.map(mutations.trial, tampered)
+        tiny = pool.map(brute_force.relative_gap, range(TINY_PARKS))
+        storage = pool.map(plain_highs.relative_gap, range(STORAGE_SITES), chunksize=5)
+        cars = tracked(with_cars, len(CAR_FORTNIGHTS), "fortnights with unknown cars")
+        rest = tracked(without, len(FORTNIGHTS), "fortnights all known, and with typical days")
+        comparisons = tracked(compared, PARKS, "random parks against the full MILP")
+        trials = tracked(tried, len(tampered), "parks with plans tampered with")
+        by_force = tracked(tiny, TINY_PARKS, "tiny parks by brute force")
+        written_again = tracked(storage, STORAGE_SITES, "storage sites in plain HiGHS")
     return [
         *gap_figures(comparisons),
-        Figure("brute_force_worst_gap", max(tiny), "relative", f"{3 * TINY_PARKS} tiny parks, everything tried"),
+        Figure("brute_force_worst_gap", max(by_force), "relative", f"{3 * TINY_PARKS} tiny parks, everything tried"),
         Figure(
-            "plain_highs_worst_gap", max(storage), "relative", f"{STORAGE_SITES} storage sites written without Pyomo"
+            "plain_highs_worst_gap",
+            max(written_again),
+            "relative",
+            f"{STORAGE_SITES} storage sites written without Pyomo",
         ),
         *mutant_figures(trials),
         *loop_figures("closed_loop_over_whole", [run["known"].ratio for run in rest], "two parks, all known"),
