@@ -34,7 +34,7 @@ def cycles_s(chargers: int, hours: int, on_off: bool) -> tuple[list[float], floa
         if not isinstance(plan, Plan) or verify(park, (), situation, plan):
             raise RuntimeError(f"{chargers} chargers, {hours} h: no valid plan in cycle {cycle}")
         took.append(time.perf_counter() - began)
-        state = {device: {name: float(v[1]) for name, v in values.items()} for device, values in plan.states.items()}
+        state = plan.states_at(1)
         last = plan
     return took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / GIGABYTES
 

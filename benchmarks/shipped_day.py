@@ -86,7 +86,7 @@ def run_day(day: Day, planner: Planner, *, steady: bool) -> Run:
         if plan.status != "optimal":
             raise RuntimeError(f"cycle {cycle} is {plan.status}: {plan.note}")
         first_s = first_s or time.perf_counter() - began
-        stores = {d: {name: float(v[1]) for name, v in states.items()} for d, states in plan.states.items()}
+        stores = plan.states_at(1)
         plans.append(plan)
         if steady and cycle % 4 == 0:
             alone.append(highs_alone_ms(planner, situation))

@@ -16,6 +16,7 @@ import highspy
 import numpy as np
 from figures import Figure, median, percentile
 from linopy_model import solve_linopy
+from numpy.typing import NDArray
 from reference_park import START, Record, devices
 from usual_milp import UsualModel
 
@@ -25,7 +26,7 @@ from optimizer.plan import Plan
 from optimizer.planner import Planner
 from optimizer.program import Program
 from optimizer.situation import Situation
-from optimizer.solver import MIP_GAP, solve
+from optimizer.solver import MIP_GAP, QuietHighs, pass_program, solve
 from optimizer.verify import verify
 
 CYCLES = 96
@@ -42,8 +43,8 @@ class HighsAlone:
 
     def ways_s(self, program: Program) -> dict[str, float]:
         """Seconds to pass, solve and read a linear program, by way."""
-        cold, self._basis = _timed(program, {}, None)
-        interior, _ = _timed(program, {"solver": "ipm"}, None)
+        cold, self._basis = _timed(program, {})
+        interior, _ = _timed(program, {"solver": "ipm"})
         return {"cold": cold, "interior point": interior}
 
     def from_last_basis_s(self, program: Program) -> float | None:
@@ -52,14 +53,17 @@ class HighsAlone:
 
 
 def _timed(
-    program: Program, options: Mapping[str, object], basis: highspy.HighsBasis | None
+    program: Program,
+    options: Mapping[str, object],
+    basis: highspy.HighsBasis | None = None,
+    whole: NDArray[np.bool_] | None = None,
 ) -> tuple[float, highspy.HighsBasis]:
-    highs = highspy.Highs.__new__(highspy.Highs)
-    super(highspy.Highs, highs).__init__()
-    for name, value in {"output_flag": False, "parallel": "off", **options}.items():
+    """Seconds to pass, solve and read, and the basis it ended with."""
+    highs = QuietHighs()
+    for name, value in {"parallel": "off", **options}.items():
         highs.setOptionValue(name, value)
     began = time.perf_counter()
-    _pass(highs, program, np.zeros(len(program.cost), dtype=np.int32))
+    pass_program(highs, program, np.zeros(len(program.cost), dtype=bool) if whole is None else whole)
     if basis is not None:
         highs.setBasis(basis)
     highs.run()
@@ -67,30 +71,11 @@ def _timed(
     return time.perf_counter() - began, highs.getBasis()
 
 
-def _pass(highs: highspy.Highs, program: Program, integrality: np.ndarray) -> None:
-    highs.passModel(
-        len(program.cost), len(program.row_lower), len(program.value),
-        int(highspy.MatrixFormat.kRowwise), int(highspy.ObjSense.kMinimize), program.offset,
-        program.cost, program.lower, program.upper, program.row_lower, program.row_upper,
-        program.start, program.index, program.value, integrality,
-    )  # fmt: skip
-
-
 def same_milp_s(program: Program, enforced: Choices) -> float:
     """Seconds for HiGHS alone on the same conditions to the same gap: with its defaults or our options, the faster."""
-    began = time.perf_counter()
-    solve(program, enforced)
-    ours = time.perf_counter() - began
+    ours = _seconds(lambda: solve(program, enforced))
     extended, whole = enforced.as_binaries(program)
-    highs = highspy.Highs.__new__(highspy.Highs)
-    super(highspy.Highs, highs).__init__()
-    for name, value in {"output_flag": False, "parallel": "off", "mip_rel_gap": MIP_GAP}.items():
-        highs.setOptionValue(name, value)
-    began = time.perf_counter()
-    _pass(highs, extended, whole.astype(np.int32))
-    highs.run()
-    np.asarray(highs.getSolution().col_value)
-    return min(ours, time.perf_counter() - began)
+    return min(ours, _timed(extended, {"mip_rel_gap": MIP_GAP}, whole=whole)[0])
 
 
 @dataclass
@@ -114,7 +99,7 @@ def measure(on_off: bool) -> Moments:
     for cycle in range(CYCLES):
         situation = record.situation(START + cycle * QUARTER, state)
         took, plan = _warm(planner, situation, last)
-        state = {device: {name: float(v[1]) for name, v in values.items()} for device, values in plan.states.items()}
+        state = plan.states_at(1)
         program, enforced = _program(planner, situation)
         if cycle == 0:
             _require_same_optimum(situation)

@@ -101,9 +101,7 @@ def find_places(
     return Layout(
         rows=_names(model, pyo.Constraint, compiled.rows),
         columns=_names(model, pyo.Var, compiled.columns),
-        balances={
-            carrier: np.array([compiled.rows[id(row[t])] for t in sorted(row)]) for carrier, row in balances.items()
-        },
+        balances={carrier: compiled.rows_of(rows) for carrier, rows in balances.items()},
         decisions=frozenset(compiled.column(variable) for variable in decided),
         equal=frozenset(
             compiled.rows[id(data)]
@@ -153,7 +151,7 @@ def _store(block: Any, port: Ports, flows: list[BusFlow], compiled: CompiledMode
     if port.stored_value is None or state is None:
         return None
     steps, depth = sorted(port.stored_value.keys()), block.component("shallow_energy")
-    rows = np.array([compiled.rows[id(port.stored_value[t])] for t in steps])
+    rows = compiled.rows_of(port.stored_value)
     energy = np.array([compiled.column(state[t + 1]) for t in steps])
     stored = [flow for flow in flows if compiled.has(int(rows[0]), compiled.column(flow.variable[0]))]
     fills = [flow for flow in stored if flow.direction == "out"]
@@ -166,7 +164,7 @@ def _store(block: Any, port: Ports, flows: list[BusFlow], compiled: CompiledMode
         rows=rows,
         energy=energy,
         keep_entries=np.array([compiled.entry(r, c) for r, c in zip(rows[1:], energy[:-1], strict=True)], dtype=int),
-        fills=np.array([compiled.column(fills[0].variable[t]) for t in steps]),
-        draws=np.array([compiled.column(draws[0].variable[t]) for t in steps]),
-        depth_rows=np.array([compiled.rows[id(depth[t])] for t in steps] if depth is not None else [], dtype=np.intp),
+        fills=compiled.columns_of(fills[0].variable)[: len(steps)],
+        draws=compiled.columns_of(draws[0].variable)[: len(steps)],
+        depth_rows=np.empty(0, dtype=np.intp) if depth is None else compiled.rows_of(depth),
     )

@@ -149,6 +149,10 @@ class Plan:
         """Flows of one device in one step, by quantity."""
         return {quantity: float(kw[step]) for quantity, kw in self.by_device.get(device, {}).items()}
 
+    def states_at(self, step: int) -> dict[str, dict[str, float]]:
+        """States at the start of a near step, by device and name."""
+        return {device: {name: float(v[step]) for name, v in states.items()} for device, states in self.states.items()}
+
     @property
     def total_cost(self) -> float:
         return float(sum(self.cost.values()))
@@ -292,5 +296,7 @@ def _list(values: Array) -> list[float]:
     return [float(v) for v in np.asarray(values, dtype=float)]
 
 
+GAVE_WAY_ABOVE = 1e-4
+"""A limit that gives way by less than this is kept [its unit]."""
 SETPOINT_LIFE_STEPS = 4 / 3
 """Life of a setpoint in control intervals: 20 minutes for a 15-minute cycle (RULES 8)."""

@@ -167,11 +167,13 @@ def _of_last_plan(model: Model, situation: Situation, last: Plan | None) -> Wish
     if last is None or offset is None:
         return Wish(np.empty(0, dtype=np.intp), np.empty(0))
     count = min(situation.grid.near, last.grid.near - offset)
-    planned = {(flow.device, flow.quantity): flow.kw for flow in last.flows}
     stored = [
-        (model.compiled.columns_of(flow.variable)[:count], planned[flow.device, flow.quantity][offset : offset + count])
+        (
+            model.compiled.columns_of(flow.variable)[:count],
+            last.flow(flow.device, flow.quantity)[offset : offset + count],
+        )
         for flow in model.flows
-        if model.ports[flow.device].stored_value is not None and (flow.device, flow.quantity) in planned
+        if model.ports[flow.device].stored_value is not None and flow.quantity in last.by_device.get(flow.device, {})
     ]
     columns, values = zip(*stored, strict=True) if stored else ((), ())
     return Wish(np.concatenate([np.empty(0, dtype=np.intp), *columns]), np.concatenate([np.empty(0), *values]))

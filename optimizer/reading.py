@@ -13,15 +13,13 @@ from optimizer.choices import ZeroOrAtLeast
 from optimizer.devices.base import Device
 from optimizer.exact import Answer
 from optimizer.model import Model
-from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, HeldReserve, Plan, Setpoint, Text
+from optimizer.plan import GAVE_WAY_ABOVE, SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, HeldReserve, Plan, Setpoint, Text
 from optimizer.reasons import Reasons
 from optimizer.services.accounts import accounts
 from optimizer.services.base import Service
 from optimizer.situation import Situation
 from optimizer.solver import Status
 from optimizer.time_grid import Array
-
-GAVE_WAY_ABOVE = 1e-4
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from optimizer.balance import FeederLimit, devices_behind
 from optimizer.devices.base import Asked, Breach, Carrier, Device, PhysicalState, Response, RuleView
-from optimizer.plan import SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, Plan, Setpoint, Text
+from optimizer.plan import GAVE_WAY_ABOVE, SETPOINT_LIFE_STEPS, FlowSeries, GivenWay, Plan, Setpoint, Text
 from optimizer.pricing import cost_table
 from optimizer.situation import Situation
 from optimizer.time_grid import Array
@@ -27,8 +27,6 @@ _FOLLOWED_ORDERS = (1, 2, 4)
 
 SMALL_KW = 1e-6
 """Power out of balance by less than this is balanced."""
-REPORTED_ABOVE = 1e-4
-"""A limit that gives way by less than this is kept."""
 CHEAP, DEAR = 0.8, 1.2
 """Prices below and above these multiples of the horizon's mean count as cheap and dear."""
 
@@ -216,7 +214,7 @@ class _Moment:
 def _note(given_way: dict[tuple[str, str], GivenWay], breaches: Sequence[tuple[str, Breach]], at: datetime) -> None:
     """The worst of each limit, and when it gave way first."""
     for device, breach in breaches:
-        if breach.amount <= REPORTED_ABOVE:
+        if breach.amount <= GAVE_WAY_ABOVE:
             continue
         known = given_way.get((device, breach.limit))
         if known is None:

@@ -104,10 +104,7 @@ class Stack:
     def outcome(self, solution: Solution) -> ScenarioOutcome | None:
         if self.risk is None:
             return None
-        costs = [
-            float(copy.cost @ solution.x[columns]) + copy.offset
-            for copy, columns in zip(self.copies, self.columns, strict=True)
-        ]
+        costs = [copy.cost_of(solution.x[columns]) for copy, columns in zip(self.copies, self.columns, strict=True)]
         return ScenarioOutcome(tuple(costs), self.risk.risk_weight, self.risk.risk_level)
 
 

@@ -87,7 +87,7 @@ def solve(
     return replace(found, x=found.x[:columns], row_dual=np.zeros(rows), col_dual=np.empty(0))
 
 
-class _QuietHighs(highspy.Highs):
+class QuietHighs(highspy.Highs):
     """HiGHS without its banner on standard output, which highspy's own constructor writes before any option is read."""
 
     def __init__(self) -> None:
@@ -107,17 +107,13 @@ def _run(program: Program, whole: NDArray[np.bool_], time_limit_s: float, gap: f
     return replace(found, x=part.whole(found.x), row_dual=row_dual, col_dual=col_dual)
 
 
-def _run_highs(program: Program, whole: NDArray[np.bool_], time_limit_s: float, gap: float) -> Solution:
+def pass_program(highs: highspy.Highs, program: Program, whole: NDArray[np.bool_]) -> None:
+    """Hands over the arrays; (n,) `whole` says which columns take whole numbers only.
+
+    Raises:
+        ValueError: a coefficient or bound is out of the solver's range.
+    """
     integrality = np.where(whole, int(highspy.HighsVarType.kInteger), 0).astype(np.int32)
-    highs = _QuietHighs()
-    highs.setOptionValue("parallel", "off")
-    highs.setOptionValue("time_limit", time_limit_s)
-    highs.setOptionValue("primal_feasibility_tolerance", FEASIBILITY)
-    highs.setOptionValue("mip_feasibility_tolerance", FEASIBILITY)
-    highs.setOptionValue("mip_rel_gap", gap)
-    highs.setOptionValue("simplex_scale_strategy", NO_SCALING)
-    for heuristic in NO_SUB_PROGRAMS:
-        highs.setOptionValue(heuristic, False)
     passed = highs.passModel(
         len(program.cost), len(program.row_lower), len(program.value),
         int(highspy.MatrixFormat.kRowwise), int(highspy.ObjSense.kMinimize), program.offset,
@@ -126,6 +122,19 @@ def _run_highs(program: Program, whole: NDArray[np.bool_], time_limit_s: float, 
     )  # fmt: skip
     if passed == highspy.HighsStatus.kError:
         raise ValueError("the solver refused the program: a coefficient or bound is out of its range")
+
+
+def _run_highs(program: Program, whole: NDArray[np.bool_], time_limit_s: float, gap: float) -> Solution:
+    highs = QuietHighs()
+    highs.setOptionValue("parallel", "off")
+    highs.setOptionValue("time_limit", time_limit_s)
+    highs.setOptionValue("primal_feasibility_tolerance", FEASIBILITY)
+    highs.setOptionValue("mip_feasibility_tolerance", FEASIBILITY)
+    highs.setOptionValue("mip_rel_gap", gap)
+    highs.setOptionValue("simplex_scale_strategy", NO_SCALING)
+    for heuristic in NO_SUB_PROGRAMS:
+        highs.setOptionValue(heuristic, False)
+    pass_program(highs, program, whole)
     highs.run()
     return _read(highs, bool(whole.any()))
 

@@ -94,12 +94,6 @@ class AbsorptionChiller(Device):
         heat, power, cold = step(cold_kw, self.cop, self.auxiliary_kw_per_kw, self.cooling_limit_kw)
         return {"heat_kw": heat, "power_kw": power, "cold_kw": cold}
 
-    def target_kw(self, flows: Asked) -> float | None:
-        return flows.get("cold_kw", 0.0)
-
-    def asked(self, target_kw: float) -> dict[str, float]:
-        return {"cold_kw": max(0.0, target_kw)}
-
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.cooling_limit_kw)
 

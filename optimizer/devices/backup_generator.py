@@ -140,12 +140,6 @@ class BackupGenerator(Device):
     def producible_kw(self, conditions: Mapping[str, float]) -> dict[Carrier, float]:
         return {}
 
-    def target_kw(self, flows: Asked) -> float | None:
-        return flows.get("power_kw", 0.0)
-
-    def asked(self, target_kw: float) -> dict[str, float]:
-        return {"power_kw": max(0.0, target_kw)}
-
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.power_limit_kw)
 

@@ -184,7 +184,9 @@ class Device(BaseModel):
     rule_rank: ClassVar[int] = 0
     """Place among devices of the same order: cold 0, then heat from CHP 1, heat pump 2, boiler 3, last generators 4."""
     main_quantity: ClassVar[str | None] = None
-    """Flow whose sign and size the setpoint carries; None for devices that take no setpoint."""
+    """Flow that a setpoint above 0 asks for; None for devices that take no setpoint."""
+    counter_quantity: ClassVar[str | None] = None
+    """Flow that a setpoint below 0 asks for; None for devices that only feed the bus."""
 
     @abstractmethod
     def buses(self) -> dict[str, tuple[Carrier, Direction]]:
@@ -241,7 +243,10 @@ class Device(BaseModel):
 
     def target_kw(self, flows: Asked) -> float | None:
         """Setpoint for these flows: > 0 feeds the bus, < 0 takes from it; None when the device takes no setpoint."""
-        return None
+        if self.main_quantity is None:
+            return None
+        against = 0.0 if self.counter_quantity is None else flows.get(self.counter_quantity, 0.0)
+        return flows.get(self.main_quantity, 0.0) - against
 
     def setpoint_kw(self, flows: Asked, conditions: Mapping[str, float]) -> float | None:
         """The value to be sent for these flows; differs from `target_kw` where a limit is sent, not a power."""
@@ -285,7 +290,10 @@ class Device(BaseModel):
 
     def asked(self, target_kw: float) -> dict[str, float]:
         """Flows asked by a setpoint: the inverse of `target_kw`."""
-        return {}
+        if self.main_quantity is None:
+            return {}
+        against = {} if self.counter_quantity is None else {self.counter_quantity: max(0.0, -target_kw)}
+        return {**against, self.main_quantity: max(0.0, target_kw)}
 
     def bounds_kw(self) -> tuple[float, float]:
         """Least and greatest setpoint the device itself accepts."""

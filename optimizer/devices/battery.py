@@ -85,6 +85,7 @@ class Battery(Device):
 
     rule_order: ClassVar[int] = 4
     main_quantity: ClassVar[str | None] = "discharge_kw"
+    counter_quantity: ClassVar[str | None] = "charge_kw"
 
     @model_validator(mode="after")
     def _one_way_to_price_wear(self) -> Self:
@@ -231,12 +232,6 @@ class Battery(Device):
     def carries_kw(self, state: PhysicalState, hours: float) -> float:
         above = max(0.0, state["energy_kwh"] - self.min_soc * self.capacity_kwh)
         return min(self.discharge_limit_kw, above * self.discharge_efficiency / hours)
-
-    def target_kw(self, flows: Asked) -> float:
-        return flows.get("discharge_kw", 0.0) - flows.get("charge_kw", 0.0)
-
-    def asked(self, target_kw: float) -> dict[str, float]:
-        return {"charge_kw": max(0.0, -target_kw), "discharge_kw": max(0.0, target_kw)}
 
     def bounds_kw(self) -> tuple[float, float]:
         return (-self.charge_limit_kw, self.discharge_limit_kw)

@@ -103,12 +103,6 @@ class Chiller(Device):
         cold = min(max(0.0, view.deficit_kw.get("cold", 0.0)), self.cooling_limit_kw)
         return {"cold_kw": cold, "power_kw": cold / conditions["cop"]}
 
-    def target_kw(self, flows: Asked) -> float | None:
-        return flows.get("cold_kw", 0.0)
-
-    def asked(self, target_kw: float) -> dict[str, float]:
-        return {"cold_kw": max(0.0, target_kw)}
-
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.cooling_limit_kw)
 

@@ -375,12 +375,6 @@ class Chp(Device):
         heat = self.thermal_efficiency * self.power_limit_kw / self.electric_efficiency
         return {"power": self.power_limit_kw, "heat": heat}
 
-    def target_kw(self, flows: Asked) -> float | None:
-        return flows.get("power_kw", 0.0)
-
-    def asked(self, target_kw: float) -> dict[str, float]:
-        return {"power_kw": max(0.0, target_kw)}
-
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.power_limit_kw)
 

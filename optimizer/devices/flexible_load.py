@@ -73,6 +73,7 @@ class FlexibleLoad(Device):
 
     rule_order: ClassVar[int] = 0
     main_quantity: ClassVar[str | None] = "put_off_kw"
+    counter_quantity: ClassVar[str | None] = "added_kw"
 
     def buses(self) -> dict[str, tuple[Carrier, Direction]]:
         return {
@@ -210,16 +211,10 @@ class FlexibleLoad(Device):
     def _cut_price_per_kwh(self) -> float:
         return self.interruption_price_per_kwh or self.unserved_price_per_kwh
 
-    def target_kw(self, flows: Asked) -> float | None:
-        return flows.get("put_off_kw", 0.0) - flows.get("added_kw", 0.0)
-
     def setpoint_kw(self, flows: Asked, conditions: Mapping[str, float]) -> float | None:
         """Power used less than the demand, moved or given up."""
         given_up = conditions["demand_kw"] - flows.get("served_kw", 0.0)
         return given_up + flows.get("put_off_kw", 0.0) - flows.get("added_kw", 0.0)
-
-    def asked(self, target_kw: float) -> dict[str, float]:
-        return {"added_kw": max(0.0, -target_kw), "put_off_kw": max(0.0, target_kw)}
 
     def bounds_kw(self) -> tuple[float, float]:
         return (-self.power_limit_kw, self.power_limit_kw)

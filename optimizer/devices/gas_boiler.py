@@ -81,12 +81,6 @@ class GasBoiler(Device):
         heat, gas = step(view.deficit_kw.get("heat", 0.0), self.heat_limit_kw, self.efficiency)
         return {"gas_kw": gas, "heat_kw": heat}
 
-    def target_kw(self, flows: Asked) -> float | None:
-        return flows.get("heat_kw", 0.0)
-
-    def asked(self, target_kw: float) -> dict[str, float]:
-        return {"heat_kw": max(0.0, target_kw)}
-
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.heat_limit_kw)
 

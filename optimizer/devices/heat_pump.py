@@ -94,12 +94,6 @@ class HeatPump(Device):
         heat = min(max(0.0, view.deficit_kw.get("heat", 0.0)), self.heat_limit_kw)
         return {"heat_kw": heat, "power_kw": heat / conditions["cop"]}
 
-    def target_kw(self, flows: Asked) -> float | None:
-        return flows.get("heat_kw", 0.0)
-
-    def asked(self, target_kw: float) -> dict[str, float]:
-        return {"heat_kw": max(0.0, target_kw)}
-
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.heat_limit_kw)
 

@@ -101,7 +101,7 @@ class Pv(Device):
         return {"used_kw": min(conditions["available_kw"], max(0.0, view.deficit_kw.get("power", 0.0)))}
 
     def target_kw(self, flows: Asked) -> float | None:
-        return flows.get("used_kw", 0.0) if self.curtailable else None
+        return super().target_kw(flows) if self.curtailable else None
 
     def setpoint_kw(self, flows: Asked, conditions: Mapping[str, float]) -> float | None:
         """The output limit: the rated power while nothing is curtailed, so that a forecast too low wastes no sun."""
@@ -115,9 +115,6 @@ class Pv(Device):
 
     def safe_kw(self) -> float:
         return self.capacity_kw
-
-    def asked(self, target_kw: float) -> dict[str, float]:
-        return {"used_kw": max(0.0, target_kw)}
 
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.capacity_kw)

@@ -111,6 +111,7 @@ class ThermalStore(Device):
 
     rule_order: ClassVar[int] = 2
     main_quantity: ClassVar[str | None] = "discharge_kw"
+    counter_quantity: ClassVar[str | None] = "charge_kw"
 
     @field_validator("capacity_kwh", mode="before")
     @classmethod
@@ -208,12 +209,6 @@ class ThermalStore(Device):
 
     def cost_of(self, course: Course) -> dict[str, float]:
         return {"terminal": 0.0 - self.left_value_per_kwh * float(course.states["energy_kwh"][-1])}
-
-    def target_kw(self, flows: Asked) -> float | None:
-        return flows.get("discharge_kw", 0.0) - flows.get("charge_kw", 0.0)
-
-    def asked(self, target_kw: float) -> dict[str, float]:
-        return {"charge_kw": max(0.0, -target_kw), "discharge_kw": max(0.0, target_kw)}
 
     def bounds_kw(self) -> tuple[float, float]:
         return (-self.charge_limit_kw, self.discharge_limit_kw)

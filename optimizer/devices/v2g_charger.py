@@ -102,6 +102,7 @@ class V2gCharger(Device):
 
     rule_order: ClassVar[int] = 1
     main_quantity: ClassVar[str | None] = "discharge_kw"
+    counter_quantity: ClassVar[str | None] = "charge_kw"
 
     @field_validator("min_charge_kw")
     @classmethod
@@ -371,9 +372,6 @@ class V2gCharger(Device):
             costs["limits"] = LATE_PRICE_PER_KWH_H * course.hours * float(late.sum())
         return costs
 
-    def target_kw(self, flows: Asked) -> float | None:
-        return flows.get("discharge_kw", 0.0) - flows.get("charge_kw", 0.0)
-
     def why_idle(self, conditions: Mapping[str, float]) -> tuple[str, str] | None:
         return None if conditions["share"] > 0 else ("无车", "no car plugged in")
 
@@ -386,9 +384,6 @@ class V2gCharger(Device):
         share = conditions["share"]
         power = mean / share if share > 0 else 0.0
         return -max(-power, self.min_charge_kw) if power < -UNNOTICED_KW else power
-
-    def asked(self, target_kw: float) -> dict[str, float]:
-        return {"charge_kw": max(0.0, -target_kw), "discharge_kw": max(0.0, target_kw)}
 
     def bounds_kw(self) -> tuple[float, float]:
         return (-self.charge_limit_kw, self.discharge_limit_kw)

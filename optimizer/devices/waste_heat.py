@@ -68,9 +68,6 @@ class WasteHeat(Device):
     def producible_kw(self, conditions: Mapping[str, float]) -> dict[Carrier, float]:
         return {"heat": conditions["heat_available_kw"]}
 
-    def target_kw(self, flows: Asked) -> float | None:
-        return flows.get("heat_kw", 0.0)
-
     def setpoint_kw(self, flows: Asked, conditions: Mapping[str, float]) -> float | None:
         """The output limit: all of it while nothing is left unused, so that a forecast too low wastes no heat."""
         unused = conditions["heat_available_kw"] - flows.get("heat_kw", 0.0)
@@ -81,9 +78,6 @@ class WasteHeat(Device):
 
     def safe_kw(self) -> float:
         return self.heat_limit_kw
-
-    def asked(self, target_kw: float) -> dict[str, float]:
-        return {"heat_kw": max(0.0, target_kw)}
 
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.heat_limit_kw)

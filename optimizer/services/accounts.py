@@ -14,7 +14,7 @@ from optimizer.services.base import Account, Service
 from optimizer.situation import Situation
 
 MONEY_TOLERANCE = 0.05
-"""A plan that was made steadier may claim up to 0.02 less than its flows are worth; the rest is rounding."""
+"""How far a term may be from what the flows are worth by rounding [money]."""
 AMOUNT_TOLERANCE = 1e-3
 
 

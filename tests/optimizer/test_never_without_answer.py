@@ -206,7 +206,7 @@ def test_prices_that_were_not_found_in_time_are_not_made_up(monkeypatch: pytest.
 
 def test_numbers_that_are_none_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        solver._QuietHighs,
+        solver.QuietHighs,
         "getSolution",
         lambda self: SimpleNamespace(col_value=[np.nan] * 4, row_dual=[0.0], col_dual=[0.0] * 4),
         raising=False,
