@@ -123,13 +123,13 @@ class PlantArrays(NamedTuple):
 def compiled(function: Function) -> Function:
     """`function` compiled by Numba for use inside other compiled ones, still typed as what it was."""
     jit: Any = numba.njit  # its stubs do not know the option
-    result: Function = jit(no_cpython_wrapper=True)(function)
+    result: Function = jit(no_cpython_wrapper=True, error_model="numpy", forceinline=True)(function)
     return result
 
 
 def callable_from_python(function: Function) -> Function:
     """As `compiled`, and callable from Python too, which costs compile time."""
-    result: Function = numba.njit(function)
+    result: Function = numba.njit(error_model="numpy")(function)
     return result
 
 
