@@ -20,6 +20,17 @@ def compiled(function: Function) -> Function:
     return _jit(function, no_cpython_wrapper=True, forceinline=True)
 
 
+def borrowing(function: Function) -> Function:
+    """As `compiled`, for larger functions that only look at arrays of their callers and make none: without the counting
+    of references, which costs more than the arithmetic where arrays are looked at element by element."""
+    return _jit(function, no_cpython_wrapper=True, _nrt=False)
+
+
+def counting(function: Function) -> Function:
+    """As `borrowing`, for larger functions that make arrays of their own."""
+    return _jit(function, no_cpython_wrapper=True)
+
+
 def callable_from_python(function: Function) -> Function:
     """As `compiled`, and callable from Python too, without holding other threads up."""
     return _jit(function, nogil=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from hil.assembly import cut_share
 from hil.fleet import kernels
 from optimizer.devices import AnyDevice
 from optimizer.devices.absorption_chiller import AbsorptionChiller
@@ -92,11 +93,6 @@ def _charger(device: V2gCharger, hours: float) -> Numbers:
 
 def _flexible(device: FlexibleLoad, hours: float) -> Numbers:
     return (cut_share(device),)
-
-
-def cut_share(device: FlexibleLoad) -> float:
-    """Share of the demand that can be given up [-]."""
-    return device.curtailable_share if device.interruption_price_per_kwh is None else 1.0
 
 
 def _chp(device: Chp, hours: float) -> Numbers:
