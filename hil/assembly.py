@@ -19,7 +19,6 @@ from optimizer.devices.base import Carrier
 from optimizer.devices.battery import Battery
 from optimizer.devices.chiller import Chiller
 from optimizer.devices.chp import Chp
-from optimizer.devices.expected_cars import ExpectedCars
 from optimizer.devices.flexible_load import FlexibleLoad
 from optimizer.devices.gas_boiler import GasBoiler
 from optimizer.devices.gas_supply import GasSupply

@@ -17,7 +17,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def compiled(function: Function) -> Function:
     """`function` compiled for use inside other compiled ones, still typed as what it was."""
-    return _jit(function, no_cpython_wrapper=True, forceinline=True)
+    return _jit(function, no_cpython_wrapper=True)
+
+
+def inlined(function: Function) -> Function:
+    """As `compiled`, and always written out where it is called: for the body of a loop that is to be vectorised."""
+    return _jit(function, compiled_helper=inlined, no_cpython_wrapper=True, forceinline=True)
 
 
 def borrowing(function: Function) -> Function:
@@ -26,26 +31,22 @@ def borrowing(function: Function) -> Function:
     return _jit(function, no_cpython_wrapper=True, _nrt=False)
 
 
-def counting(function: Function) -> Function:
-    """As `borrowing`, for larger functions that make arrays of their own."""
-    return _jit(function, no_cpython_wrapper=True)
-
-
 def callable_from_python(function: Function) -> Function:
     """As `compiled`, and callable from Python too, without holding other threads up."""
     return _jit(function, nogil=True)
 
 
-def _jit(function: Function, **options: bool) -> Function:
+def _jit(function: Function, compiled_helper: Callable[[Any], Any] | None = None, **options: bool) -> Function:
     jit: Any = numba.njit  # its stubs do not know the options
-    result: Function = jit(error_model="numpy", **options)(_with_compiled_helpers(function))
+    whole = _with_helpers(function, compiled_helper or compiled)
+    result: Function = jit(error_model="numpy", **options)(whole)
     return result
 
 
-def _with_compiled_helpers(function: Any) -> Any:
+def _with_helpers(function: Any, compiled_helper: Callable[[Any], Any]) -> Any:
     """The function itself, or one that calls compiled versions of the plain functions it calls."""
     plain = {
-        name: compiled(helper)
+        name: compiled_helper(helper)
         for name in function.__code__.co_names
         if isinstance(helper := function.__globals__.get(name), FunctionType)
     }

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.compiling import borrowing, callable_from_python, compiled, counting
+from hil.compiling import borrowing, callable_from_python, compiled
 from hil.physics.giving_way import give_way
 from optimizer.devices import (
     absorption_chiller,
@@ -55,8 +55,8 @@ IDLE, ACTIVE, EXPIRED = 0, 1, 2
 
 OUT_KW, IN_KW, ENERGY_KWH, TARGET_KW, BESIDE_KW, OFF_HOURS = range(6)
 """Places in a slot's record: taken from the bus, fed to the bus (means), energy and target at the end of the minute,
-power that a store takes beside what it stores. Machines take power in OUT_KW, give heat or cold in IN_KW and take gas or
-heat in BESIDE_KW; engines burn gas in OUT_KW, feed power in IN_KW, heat in BESIDE_KW, and have their hours on in
+power that a store takes beside what it stores. Machines take power in OUT_KW, give heat or cold in IN_KW and take gas
+or heat in BESIDE_KW; engines burn gas in OUT_KW, feed power in IN_KW, heat in BESIDE_KW, and have their hours on in
 ENERGY_KWH; flexible loads are served in BESIDE_KW, with what they add and put off in OUT_KW and IN_KW."""
 SLOT_RECORD_SIZE = 6
 IMPORT_KW, EXPORT_KW, UNSERVED_KW, UNSERVED_HEAT_KW, UNSERVED_COLD_KW, LIMIT_KW, SUPPLY_KW, UNSERVED_GAS_KW = range(8)
@@ -294,9 +294,7 @@ def commit(
 
 
 @borrowing
-def give_way_all(
-    layout: Layout, now: PlantArrays, around: Surroundings, row: int, demand: Array, out: Array
-) -> None:
+def give_way_all(layout: Layout, now: PlantArrays, around: Surroundings, row: int, demand: Array, out: Array) -> None:
     """Runs the flexible loads for the minute and adds what they use to the demand."""
     first = layout.batteries + layout.stores + layout.chargers + layout.machines + layout.engines
     for i in range(first, first + layout.flexibles):
@@ -328,9 +326,7 @@ def engine_step(
 
 
 @borrowing
-def ask_engines(
-    layout: Layout, now: PlantArrays, around: Surroundings, row: int, demand: Array, asked: Array
-) -> None:
+def ask_engines(layout: Layout, now: PlantArrays, around: Surroundings, row: int, demand: Array, asked: Array) -> None:
     """What the engines are asked for: their setpoints, as far as power and gas find room; else they are tripped."""
     first = layout.batteries + layout.stores + layout.chargers + layout.machines
     room, gas = demand[POWER] + layout.export_limit_kw, layout.gas_limit_kw - demand[GAS]
@@ -520,9 +516,7 @@ def trim_machine(
 
 
 @borrowing
-def commit_thermal(
-    layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array, out: Array
-) -> None:
+def commit_thermal(layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array, out: Array) -> None:
     """Runs machines and thermal stores with these feeds for the minute and writes their records."""
     first_store, first_machine = layout.batteries, layout.batteries + layout.stores + layout.chargers
     for i in range(first_store, first_store + layout.stores):
@@ -579,7 +573,7 @@ def allowed_import_kw(limit_kw: float, window_kw: Array) -> float:
     return float(limit_kw - max(window_kw.sum() - limit_kw * len(window_kw), 0.0))
 
 
-@counting
+@compiled
 def guarded(
     layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array, net_kw: float, limit_kw: float
 ) -> None:
@@ -615,9 +609,7 @@ def guarded(
 
 
 @borrowing
-def wished(
-    layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array, slots: Array
-) -> float:
+def wished(layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array, slots: Array) -> float:
     """What PV, batteries and cars feed if all follow their setpoints, and engines feed, into `feeds`; the sum [kW]."""
     first_car, first_machine = layout.batteries + layout.stores, layout.batteries + layout.stores + layout.chargers
     first_engine = first_machine + layout.machines
@@ -679,37 +671,38 @@ def gas_taken(layout: Layout, demand: Array, slots: Array, site: Array) -> None:
     site[UNSERVED_GAS_KW] = max(drawn - site[SUPPLY_KW], 0.0)
 
 
-@counting
-def minute(
-    layout: Layout, now: PlantArrays, around: Surroundings, row: int, scratch: Scratch, slots: Array, site: Array
-) -> None:
-    """One minute of the whole site; `slots` and `site` take its record."""
-    take_setpoints(layout, now)
-    feeds, needed = scratch.feeds_kw, scratch.demand_kw
-    for carrier in range(len(needed)):
-        needed[carrier] = around.demand_kw[row, carrier]
-    give_way_all(layout, now, around, row, needed, slots)
-    ask_engines(layout, now, around, row, needed, scratch.asked_kw)
-    serve_thermal(layout, now, around, row, scratch, slots)
-    site[UNSERVED_HEAT_KW], site[UNSERVED_COLD_KW] = scratch.missing_kw[HEAT], scratch.missing_kw[COLD]
-    gas_taken(layout, needed, slots, site)
+@borrowing
+def bought(layout: Layout, needed: Array, slots: Array) -> float:
+    """Power that loads, machines and what stores take beside need in the minute [kW]."""
     first_car, first_machine = layout.batteries + layout.stores, layout.batteries + layout.stores + layout.chargers
     demand = needed[POWER]
     for i in range(first_car):
         demand += slots[i, BESIDE_KW] if i >= layout.batteries else layout.parameters[i, STANDING]
     for i in range(first_machine, first_machine + layout.machines):
         demand += slots[i, OUT_KW]
-    site[LIMIT_KW] = grid_limit_kw(layout, now)
-    net = demand - wished(layout, now, around, row, feeds, slots)
-    guarded(layout, now, around, row, feeds, net, site[LIMIT_KW])
-    metered(layout, now, demand - settled(layout, now, around, row, feeds, slots), site)
-    now.clock_s[0] += 60.0
+    return float(demand)
 
 
 @callable_from_python
 def run(layout: Layout, now: PlantArrays, around: Surroundings, first: int, slots: Array, site: Array) -> None:
-    """Minutes from row `first` of the surroundings on, as many as `slots` (n, slots, 6) and `site` (n, 8) hold."""
+    """Minutes from row `first` of the surroundings on, as many as `slots` (n, slots, 6) and `site` (n, 8) hold; both
+    take the record. The whole minute stands here: Numba optimises once more for every level of calls."""
     n = len(layout.kind)
     scratch = Scratch(np.zeros(n), np.zeros(n), np.zeros(layout.engines), np.zeros(4), np.zeros(4))
+    feeds, needed = scratch.feeds_kw, scratch.demand_kw
     for m in range(len(slots)):
-        minute(layout, now, around, first + m, scratch, slots[m], site[m])
+        row, out, record = first + m, slots[m], site[m]
+        take_setpoints(layout, now)
+        for carrier in range(len(needed)):
+            needed[carrier] = around.demand_kw[row, carrier]
+        give_way_all(layout, now, around, row, needed, out)
+        ask_engines(layout, now, around, row, needed, scratch.asked_kw)
+        serve_thermal(layout, now, around, row, scratch, out)
+        record[UNSERVED_HEAT_KW], record[UNSERVED_COLD_KW] = scratch.missing_kw[HEAT], scratch.missing_kw[COLD]
+        gas_taken(layout, needed, out, record)
+        demand = bought(layout, needed, out)
+        record[LIMIT_KW] = grid_limit_kw(layout, now)
+        net = demand - wished(layout, now, around, row, feeds, out)
+        guarded(layout, now, around, row, feeds, net, record[LIMIT_KW])
+        metered(layout, now, demand - settled(layout, now, around, row, feeds, out), record)
+        now.clock_s[0] += 60.0

@@ -20,9 +20,10 @@ from hil.drivers import Drivers
 from hil.kernels import HELD, NEXT, SEQ, VALID_FROM, VALID_UNTIL, PlantArrays
 from hil.truth import Truth
 from optimizer.devices import AnyDevice
-from optimizer.devices.base import Carrier
 from optimizer.devices.absorption_chiller import AbsorptionChiller
 from optimizer.devices.backup_generator import BackupGenerator
+from optimizer.devices.base import Carrier
+from optimizer.devices.battery import Battery
 from optimizer.devices.chiller import Chiller
 from optimizer.devices.chp import Chp
 from optimizer.devices.flexible_load import FlexibleLoad
@@ -31,6 +32,8 @@ from optimizer.devices.gas_supply import GasSupply
 from optimizer.devices.heat_pump import HeatPump
 from optimizer.devices.load import Load
 from optimizer.devices.pv import Pv
+from optimizer.devices.thermal_store import ThermalStore
+from optimizer.devices.v2g_charger import V2gCharger
 from optimizer.devices.waste_heat import WasteHeat
 from optimizer.time_grid import Array
 from streams.gateways.registers import DeviceState, RejectReason
@@ -145,7 +148,7 @@ class Plant:
         held = np.full((n, 2, 6), np.nan)
         held[:, :, SEQ] = -1.0
         own = [device.start(at_start) for device in self.devices]
-        engines = [state for device, state in zip(self.devices, own, strict=True) if isinstance(device, assembly.ENGINES)]
+        engines = [own[self.slots[device.id]] for device in of_type(self.devices, *assembly.ENGINES)]
         return PlantState(
             PlantArrays(
                 clock_s=np.array([self.drivers.start.timestamp()]),
@@ -243,6 +246,19 @@ def _is_repeat(held: Array, setpoint: HeldSetpoint) -> bool:
 def _hold(held: Array, setpoint: HeldSetpoint, *, due: bool) -> None:
     held[NEXT, SEQ] = -1.0
     held[HELD if due else NEXT] = setpoint.row()
+
+
+def states_of(plant: Plant, state: PlantState, device: AnyDevice) -> dict[str, float]:
+    """A device's physical state as its own `step` names it; empty where it carries nothing over."""
+    slot = plant.slots[device.id]
+    if isinstance(device, Battery | ThermalStore | V2gCharger):
+        return {"energy_kwh": float(state.arrays.energy_kwh[slot])}
+    if isinstance(device, FlexibleLoad):
+        return {"shifted_kwh": float(state.arrays.energy_kwh[slot])}
+    if isinstance(device, Chp):
+        engine = state.arrays.engine[slot - plant.slots[of_type(plant.devices, *assembly.ENGINES)[0].id]]
+        return dict(zip(ENGINE_STATE, map(float, engine), strict=True))
+    return {}
 
 
 def view(plant: Plant, state: PlantState, device_id: str) -> DeviceView:

@@ -2,8 +2,8 @@
 
 Sites are independent of one another, so each thread takes a span of sites and the result does not depend on how many
 threads there are. Nothing here decides: setpoints come for the whole run, as arrays. What a site controller would do
-between them (delay, lag, local thermostat, peak guard) is in the plant of one site (`hil.plant`); the physical steps are
-the same ones.
+between them (delay, lag, local thermostat, peak guard) is in the plant of one site (`hil.plant`); the physical steps
+are the same ones.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +89,7 @@ class FleetRecords:
     places: Places
 
     def get(self, site: int, name: str) -> Array:
-        """(steps,) one series of one site, by `<device>.<quantity>`; raises KeyError or ValueError when there is none."""
+        """(steps,) one series of one site, by `<device>.<quantity>`; raises KeyError or ValueError without one."""
         device, quantity = name.split(".", 1)
         group, row = self.places[site, device]
         form = FORMS[group.kind]
@@ -244,7 +245,7 @@ class Fleet:
 def _spans(sites: int, threads: int) -> list[tuple[int, int]]:
     count = max(1, min(threads, sites // LEAST_SPAN))
     edges = [sites * n // count for n in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _placed(site: int, devices: Sequence[AnyDevice]) -> list[tuple[tuple[int, str], tuple[Group, int]]]:

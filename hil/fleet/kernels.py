@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.compiling import callable_from_python, compiled
+from hil.compiling import callable_from_python, inlined
 from hil.physics import meters
 from hil.physics.giving_way import give_way
 from optimizer.devices import (
@@ -54,22 +54,22 @@ WHOLE = 1.0
 Row = Callable[..., None]
 Kernel = Callable[..., None]
 
-exchange = compiled(storage.exchange)
-store_step = compiled(storage.step)
-charger_step = compiled(v2g_charger.step)
-pv_step = compiled(pv.step)
-load_step = compiled(load.step)
-waste_heat_step = compiled(waste_heat.step)
-backup_step = compiled(backup_generator.step)
-chiller_step = compiled(chiller.step)
-heat_pump_step = compiled(heat_pump.step)
-boiler_step = compiled(gas_boiler.step)
-absorption_step = compiled(absorption_chiller.step)
-chp_step = compiled(chp.step)
-flexible_step = compiled(give_way)
-grid_step = compiled(grid_connection.step)
-gas_step = compiled(gas_supply.step)
-reading = compiled(meters.reading)
+exchange = inlined(storage.exchange)
+store_step = inlined(storage.step)
+charger_step = inlined(v2g_charger.step)
+pv_step = inlined(pv.step)
+load_step = inlined(load.step)
+waste_heat_step = inlined(waste_heat.step)
+backup_step = inlined(backup_generator.step)
+chiller_step = inlined(chiller.step)
+heat_pump_step = inlined(heat_pump.step)
+boiler_step = inlined(gas_boiler.step)
+absorption_step = inlined(absorption_chiller.step)
+chp_step = inlined(chp.step)
+flexible_step = inlined(give_way)
+grid_step = inlined(grid_connection.step)
+gas_step = inlined(gas_supply.step)
+reading = inlined(meters.reading)
 
 
 @cache
@@ -80,13 +80,13 @@ def _cut(count: int) -> Callable[[Array, int, int], tuple[Array, ...]]:
         def none(array: Array, first: int, end: int) -> tuple[()]:
             return ()
 
-        return compiled(none)
+        return inlined(none)
     before = _cut(count - 1)
 
     def rows(array: Array, first: int, end: int) -> tuple[Array, ...]:
         return before(array, first, end) + (array[count - 1, first:end],)  # noqa: RUF005 - Numba adds tuples only so
 
-    return compiled(rows)
+    return inlined(rows)
 
 
 def kernel_of(row: Row, parameters: int, conditions: int, states: int, quantities: int) -> Kernel:
@@ -123,7 +123,7 @@ def store_row(carrier: int) -> Row:
         missing[carrier][s] += charge - discharge
         missing[POWER][s] += beside
 
-    return compiled(row)
+    return inlined(row)
 
 
 def demand_row(carrier: int) -> Row:
@@ -134,7 +134,7 @@ def demand_row(carrier: int) -> Row:
         record[0][s] = served
         missing[carrier][s] += served
 
-    return compiled(row)
+    return inlined(row)
 
 
 def flexible_row(carrier: int) -> Row:
@@ -149,10 +149,10 @@ def flexible_row(carrier: int) -> Row:
         record[0][s], record[1][s], record[2][s], record[3][s] = served, added, put_off, shifted
         missing[carrier][s] += served + added - put_off
 
-    return compiled(row)
+    return inlined(row)
 
 
-@compiled
+@inlined
 def pv_row(s: int, target: Any, c: Any, p: Any, x: Any, record: Any, missing: Any, hours: float) -> None:
     """PV plants. Condition: what the sun offers; parameter: the inverters' rating; quantity: used."""
     used = pv_step(target[s], c[0][s], p[0][s])
@@ -160,7 +160,7 @@ def pv_row(s: int, target: Any, c: Any, p: Any, x: Any, record: Any, missing: An
     missing[POWER][s] -= used
 
 
-@compiled
+@inlined
 def waste_heat_row(s: int, target: Any, c: Any, p: Any, x: Any, record: Any, missing: Any, hours: float) -> None:
     """Waste heat. Condition: what the process gives; quantity: heat."""
     heat = waste_heat_step(target[s], c[0][s])
@@ -168,7 +168,7 @@ def waste_heat_row(s: int, target: Any, c: Any, p: Any, x: Any, record: Any, mis
     missing[HEAT][s] -= heat
 
 
-@compiled
+@inlined
 def backup_row(s: int, target: Any, c: Any, p: Any, x: Any, record: Any, missing: Any, hours: float) -> None:
     """Backup generators. Condition: whether they may run; parameters: least and largest power; quantity: power."""
     power = backup_step(target[s], c[0][s], WHOLE, p[0][s], p[1][s])
@@ -176,7 +176,7 @@ def backup_row(s: int, target: Any, c: Any, p: Any, x: Any, record: Any, missing
     missing[POWER][s] -= power
 
 
-@compiled
+@inlined
 def chiller_row(s: int, target: Any, c: Any, p: Any, x: Any, record: Any, missing: Any, hours: float) -> None:
     """Compression chillers. Condition: COP; parameter: largest cooling power; quantities: power, cold."""
     cold, power = chiller_step(target[s], c[0][s], p[0][s])
@@ -185,7 +185,7 @@ def chiller_row(s: int, target: Any, c: Any, p: Any, x: Any, record: Any, missin
     missing[COLD][s] -= cold
 
 
-@compiled
+@inlined
 def heat_pump_row(s: int, target: Any, c: Any, p: Any, x: Any, record: Any, missing: Any, hours: float) -> None:
     """Heat pumps. Condition: COP; parameter: largest heating power; quantities: power, heat."""
     heat, power = heat_pump_step(target[s], c[0][s], p[0][s])
@@ -194,7 +194,7 @@ def heat_pump_row(s: int, target: Any, c: Any, p: Any, x: Any, record: Any, miss
     missing[HEAT][s] -= heat
 
 
-@compiled
+@inlined
 def boiler_row(s: int, target: Any, c: Any, p: Any, x: Any, record: Any, missing: Any, hours: float) -> None:
     """Gas boilers. Parameters: largest heating power, efficiency; quantities: gas, heat."""
     heat, gas = boiler_step(target[s], p[0][s], p[1][s])
@@ -203,7 +203,7 @@ def boiler_row(s: int, target: Any, c: Any, p: Any, x: Any, record: Any, missing
     missing[HEAT][s] -= heat
 
 
-@compiled
+@inlined
 def absorption_row(s: int, target: Any, c: Any, p: Any, x: Any, record: Any, missing: Any, hours: float) -> None:
     """Absorption chillers. Parameters: COP, pumps per cold, largest cooling power; quantities: heat, power, cold."""
     heat, power, cold = absorption_step(target[s], p[0][s], p[1][s], p[2][s])
@@ -213,7 +213,7 @@ def absorption_row(s: int, target: Any, c: Any, p: Any, x: Any, record: Any, mis
     missing[COLD][s] -= cold
 
 
-@compiled
+@inlined
 def chp_row(s: int, target: Any, c: Any, p: Any, x: Any, record: Any, missing: Any, hours: float) -> None:
     """Gas engines. Parameters: least and full power, gas while on, gas per power, thermal efficiency, whether a cooler
     is there, least time off, ramp within the step; quantities: gas, power, heat. A cooler takes nothing here: heat that
@@ -235,7 +235,7 @@ CAR_SIZE = 6
 """Places in what stands at a charger now."""
 
 
-@compiled
+@inlined
 def charger_row(s: int, target: Any, c: Any, p: Any, x: Any, record: Any, missing: Any, hours: float) -> None:
     """Chargers. Parameters: largest charge and discharge power, both efficiencies, least charging power; quantities:
     charge, discharge."""
@@ -280,7 +280,7 @@ def charger_kernel() -> Kernel:
     return callable_from_python(kernel)
 
 
-@compiled
+@inlined
 def change_car(around: Array, state: Array, s: int, car: Array) -> None:
     """Puts what stands at a charger from now on; the last two places are the share of the energy that stays, and the
     energy that a car brings."""
@@ -343,7 +343,7 @@ def close(missing: Array, limits: Array, window: Array, sites: Array, offset: in
                 demand[s] += before[s] / len(window)
 
 
-@compiled
+@inlined
 def _settle(s: int, bus: Any, imports: Array, exports: Array, supplies: Array, record: Any, latest: Array) -> None:
     power, heat, cold, gas = bus[POWER][s], bus[HEAT][s], bus[COLD][s], bus[GAS][s]
     taken, fed = grid_step(max(power, 0.0), max(0.0 - power, 0.0), imports[s], exports[s])

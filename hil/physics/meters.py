@@ -31,7 +31,7 @@ def noise(meter: int, number: int) -> float:
 
 
 def reading(value_kw: float, noise_share: float, quantum_kw: float, meter: int, number: int) -> float:
-    """What meter `meter` shows as its reading `number` [kW]: noise in proportion, rounded to its step, never below 0."""
+    """What meter `meter` shows as reading `number` [kW]: noise in proportion, rounded to its step, never below 0."""
     shown = max(value_kw * (1.0 + noise_share * noise(meter, number)), 0.0) if noise_share > 0.0 else value_kw
     return math.floor(shown / quantum_kw + 0.5) * quantum_kw if quantum_kw > 0.0 else shown
 
@@ -40,4 +40,5 @@ def sliding_means(kw: Array, count: int) -> Array:
     """(n,) mean of the last `count` values at the end of each step; before the first value there was nothing."""
     sums = np.concatenate([np.zeros(1), np.cumsum(kw)])
     first = np.maximum(np.arange(1, len(kw) + 1) - count, 0)
-    return (sums[1:] - sums[first]) / count
+    means: Array = (sums[1:] - sums[first]) / count
+    return means

@@ -146,7 +146,7 @@ def test_no_kernel_makes_energy(seed):
 
 def test_threads_and_chunks_change_nothing():
     fleet, situations = fleet_of_examples(copies=8)
-    told, targets = drawn_targets(fleet, situations[0].grid.near, np.random.default_rng(5))
+    _, targets = drawn_targets(fleet, situations[0].grid.near, np.random.default_rng(5))
     (one, first), (two, second) = (run(fleet, situations, targets, threads) for threads in (1, 2))
     surroundings, state, parts = fleet.surroundings(situations), fleet.start(situations), []
     for part in (slice(0, 7), slice(7, 24)):
