@@ -64,8 +64,8 @@ def flows(plant: Plant, records: Records, minutes: int = QUARTER_MINUTES) -> pd.
     Columns: `import_kw`, `export_kw` (at the billing point), `load_kw`, `pv_kw`, `pv_available_kw`,
     `battery_charge_kw`, `battery_discharge_kw`, `ev_charge_kw`, `ev_discharge_kw`, `machine_kw` (power of what makes
     heat and cold, and what stores take beside what they store), `engine_kw` (power of CHP and backup generators),
-    `gas_kw` (bought, by lower heating value) and `unserved_<carrier>_kw`. Flexible loads are in `load_kw` with what they
-    really use.
+    `gas_kw` (bought, by lower heating value) and `unserved_<carrier>_kw`. Flexible loads are in `load_kw` with
+    what they really use.
     """
     batteries, cars = plant.of_type(Battery), plant.of_type(V2gCharger)
     columns = {

@@ -182,9 +182,16 @@ class Fleet:
         return targets
 
     def run(
-        self, state: FleetState, targets: ByGroup, surroundings: Surroundings, threads: int = 1
+        self,
+        state: FleetState,
+        targets: ByGroup,
+        surroundings: Surroundings,
+        threads: int = 1,
+        records: FleetRecords | None = None,
     ) -> tuple[FleetState, FleetRecords]:
         """Steps all sites as far as the targets reach. The same inputs give the same result with any number of threads.
+
+        `records` of an earlier run of as many steps are overwritten: a long run in parts need not ask for memory anew.
 
         Raises:
             ValueError: the surroundings end before.
@@ -192,15 +199,15 @@ class Fleet:
         steps, sites = len(next(iter(targets.values()))), len(self.sites)
         if state.step + steps > surroundings.steps:
             raise ValueError(f"{steps} steps from step {state.step} asked, the surroundings hold {surroundings.steps}")
-        after = self.empty_records(steps), state.copy()
+        after = records or self.empty_records(steps), state.copy()
         spans = _spans(sites, threads)
         if len(spans) == 1:
             self._run_span(*after, targets, surroundings, 0, sites)
         else:
             with ThreadPoolExecutor(len(spans)) as pool:
                 list(pool.map(lambda span: self._run_span(*after, targets, surroundings, *span), spans))
-        records, ended = after
-        return FleetState(state.step + steps, ended.states, ended.standing, ended.window_kw), records
+        filled, ended = after
+        return FleetState(state.step + steps, ended.states, ended.standing, ended.window_kw), filled
 
     def empty_records(self, steps: int) -> FleetRecords:
         """Room for so many steps, untouched."""

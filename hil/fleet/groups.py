@@ -122,7 +122,8 @@ FORMS: dict[type[AnyDevice], Form] = {
     Pv: Form(_always(kernels.pv_row), lambda d, h: (d.capacity_kw,), (0.0,), ("available_kw",), ("used_kw",)),
     WasteHeat: Form(_always(kernels.waste_heat_row), lambda d, h: (), (), ("heat_available_kw",), ("heat_kw",)),
     BackupGenerator: Form(
-        _always(kernels.backup_row), lambda d, h: (d.least_kw, d.power_limit_kw), (0.0,) * 2, ("allowed",), ("power_kw",)
+        _always(kernels.backup_row), lambda d, h: (d.least_kw, d.power_limit_kw), (0.0, 0.0),
+        ("allowed",), ("power_kw",),
     ),
     Chiller: Form(
         _always(kernels.chiller_row), lambda d, h: (d.cooling_limit_kw,), (0.0,), ("cop",), ("power_kw", "cold_kw")
