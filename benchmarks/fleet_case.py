@@ -45,9 +45,7 @@ def situations(steps: int, step_minutes: int) -> list[Situation]:
     for n in range(DIFFERENT):
         at = START + timedelta(hours=5 * n)
         quarter_hours = record.situation(at, hours=max(1, -(-steps * step_minutes // 60)))
-        series = {
-            name: np.repeat(values, 15 // step_minutes)[:steps] for name, values in quarter_hours.series.items()
-        }
+        series = {name: np.repeat(values, 15 // step_minutes)[:steps] for name, values in quarter_hours.series.items()}
         made.append(replace(quarter_hours, grid=TimeGrid(at, step_minutes, steps), series=series))
     return made
 
@@ -73,15 +71,14 @@ class Case:
 
     @property
     def bytes(self) -> int:
-        """What a run must read and write once: setpoints, surroundings and states in each step, and every record.
+        """What the steps must read and write once: setpoints and surroundings in, states in and out, the sites' records.
 
-        Parameters and the buses between the devices, which fit the core's own caches, are not counted.
+        Parameters, flows between device and bus and the buses themselves are not counted.
         """
-        records = self.fleet.empty_records(self.steps)
         read = [*self.targets.values(), *self.surroundings.around.values(), self.surroundings.cars.cars]
         states = self.steps * sum(array.nbytes for array in self.start.states.values())
-        written = records.sites.nbytes + sum(array.nbytes for array in records.devices.values())
-        return states + written + sum(array.nbytes for array in read)
+        written = self.fleet.empty_records(self.steps, of_devices=False).sites.nbytes
+        return 2 * states + written + sum(array.nbytes for array in read)
 
 
 def case(sites: int, steps: int, step_minutes: int, seed: int = 1) -> Case:

@@ -1,6 +1,7 @@
 """The steps of `fleet_case.py` written by hand in three other ways: a Numba loop without layers, NumPy, plain Python.
 
-All take the fleet's own arrays and give its records, which `plant.py` checks before it measures.
+All take the fleet's own arrays and give its records, which `plant.py` checks before it measures. Like the fleet's
+kernels they keep the flows of every step or, with `keep` 0, of the last one alone.
 """
 
 from __future__ import annotations
@@ -25,15 +26,32 @@ jit: Any = numba.njit(error_model="numpy", nogil=True)
 
 
 @jit
-def bare_store(target: Array, p: Array, energy: Array, record: Array, bus: Array, beside: Array, hours: float) -> None:
+def bare_store(
+    target: Array,
+    p: Array,
+    energy: Array,
+    out: tuple[Array, ...],
+    bus: Array,
+    beside: Array,
+    hours: float,
+    keep_all: int,
+) -> None:
+    """Steps of one store of every site; `beside` must not be `bus`, or LLVM does not vectorise."""
     keep, capacity, charge_limit, discharge_limit = p[0], p[1], p[2], p[3]
     charge_eff, discharge_eff, standing, per_charge = p[4], p[5], p[6], p[7]
     for t in range(len(target)):
-        wish, out_c, out_d, out_b, out_e = target[t], record[t, 0], record[t, 1], record[t, 2], record[t, 3]
+        wish = target[t]
+        out_c, out_d, out_b, out_e = (
+            out[0][keep_all * t],
+            out[1][keep_all * t],
+            out[2][keep_all * t],
+            out[3][keep_all * t],
+        )
         main, power = bus[t], beside[t]
         for s in range(len(wish)):
             kept = energy[s] * keep[s]
-            charge = min(max(0.0 - wish[s], 0.0), charge_limit[s], max(0.0, capacity[s] - kept) / (charge_eff[s] * hours))
+            room = max(0.0, capacity[s] - kept) / (charge_eff[s] * hours)
+            charge = min(max(0.0 - wish[s], 0.0), charge_limit[s], room)
             discharge = min(max(wish[s], 0.0), discharge_limit[s], kept * discharge_eff[s] / hours)
             after = kept + (charge_eff[s] * charge - discharge / discharge_eff[s]) * hours
             energy[s] = min(max(after, 0.0), capacity[s])
@@ -45,7 +63,7 @@ def bare_store(target: Array, p: Array, energy: Array, record: Array, bus: Array
 
 @jit
 def bare_cars(
-    target: Array, p: Array, energy: Array, car: Array, record: Array, bus: Array, hours: float,
+    target: Array, p: Array, energy: Array, car: Array, out: tuple[Array, ...], bus: Array, hours: float, keep_all: int,
     steps: Array, sites: Array, cars: Array,
 ) -> None:  # fmt: skip
     charge_limit, discharge_limit, charge_eff, discharge_eff, least_kw = p[0], p[1], p[2], p[3], p[4]
@@ -58,15 +76,16 @@ def bare_cars(
                 car[place, s] = cars[n, place]
             energy[s] = energy[s] * cars[n, 6] + cars[n, 7]
             n += 1
-        wish, out_c, out_d, out_e, main = target[t], record[t, 0], record[t, 1], record[t, 2], bus[t]
+        wish, main = target[t], bus[t]
+        out_c, out_d, out_e = out[0][keep_all * t], out[1][keep_all * t], out[2][keep_all * t]
         for s in range(len(wish)):
             limit, gain = share[s] * charge_limit[s], charge_eff[s] * hours
             tapered = limit * (1.0 - per_kwh[s] * (energy[s] - taper_from[s])) / (1.0 + limit * per_kwh[s] * gain)
             can_take = min(max(0.0, full[s] - energy[s]) / gain, tapered)
             asked = min(max(0.0 - wish[s], 0.0), limit)
             given = min(max(wish[s], 0.0), share[s] * two_way[s] * discharge_limit[s])
-            runs = asked >= given and asked >= min(share[s] * least_kw[s], can_take) - UNNOTICED_KW
-            charge = min(asked, can_take) if runs else 0.0
+            least = min(share[s] * least_kw[s], can_take) - UNNOTICED_KW
+            charge = min(asked, can_take) if asked >= given and asked >= least else 0.0
             room = max(0.0, energy[s] - floor[s]) * discharge_eff[s] / hours
             discharge = min(given, room) if given > asked else 0.0
             energy[s] = max(energy[s] + (charge_eff[s] * charge - discharge / discharge_eff[s]) * hours, 0.0)
@@ -77,12 +96,14 @@ def bare_cars(
 @jit
 def bare_rest(
     sun: Array, pv_wish: Array, rating: Array, pv_out: Array, cop: Array, heat_wish: Array, heat_limit: Array,
-    pump_out: Array, demand: Array, load_out: Array, heat_demand: Array, heat_load_out: Array, power: Array, heat: Array,
+    pump_out: tuple[Array, ...], demand: Array, load_out: Array, heat_demand: Array, heat_load_out: Array, power: Array, heat: Array,
+    keep_all: int,
 ) -> None:  # fmt: skip
     for t in range(len(sun)):
-        sun_t, pv_t, used_t, bus, warm = sun[t], pv_wish[t], pv_out[t], power[t], heat[t]
-        cop_t, wish_t, taken_t, given_t = cop[t], heat_wish[t], pump_out[t, 0], pump_out[t, 1]
-        demand_t, served_t, heat_demand_t, heat_served_t = demand[t], load_out[t], heat_demand[t], heat_load_out[t]
+        sun_t, pv_t, used_t, bus, warm = sun[t], pv_wish[t], pv_out[keep_all * t], power[t], heat[t]
+        cop_t, wish_t, taken_t, given_t = cop[t], heat_wish[t], pump_out[0][keep_all * t], pump_out[1][keep_all * t]
+        demand_t, served_t = demand[t], load_out[keep_all * t]
+        heat_demand_t, heat_served_t = heat_demand[t], heat_load_out[keep_all * t]
         for s in range(len(sun_t)):
             used_t[s] = min(max(pv_t[s], 0.0), sun_t[s], rating[s])
             given_t[s] = min(max(wish_t[s], 0.0), heat_limit[s])
@@ -93,14 +114,12 @@ def bare_rest(
 
 
 @jit
-def bare_meter(
-    power: Array, heat: Array, cold: Array, gas: Array, limits: Array, window: Array, record: Array
-) -> None:  # fmt: skip
+def bare_meter(buses: Array, limits: Array, window: Array, out: tuple[Array, ...]) -> None:
     import_limit, export_limit, gas_limit = limits[0], limits[1], limits[2]
-    for t in range(len(power)):
-        p, h, c, g, latest = power[t], heat[t], cold[t], gas[t], window[t % len(window)]
-        r0, r1, r2, r3, r4, r5 = record[t, 0], record[t, 1], record[t, 2], record[t, 3], record[t, 4], record[t, 5]
-        r6, r7, r8, r9, demand = record[t, 6], record[t, 7], record[t, 8], record[t, 9], record[t, 10]
+    for t in range(buses.shape[1]):
+        p, h, c, g, latest = buses[0, t], buses[1, t], buses[2, t], buses[3, t], window[t % len(window)]
+        r0, r1, r2, r3, r4, r5 = out[0][t], out[1][t], out[2][t], out[3][t], out[4][t], out[5][t]
+        r6, r7, r8, r9, demand = out[6][t], out[7][t], out[8][t], out[9][t], out[10][t]
         for s in range(len(p)):
             net = max(p[s], 0.0) - max(0.0 - p[s], 0.0)
             latest[s] = min(max(net, 0.0), import_limit[s])
@@ -118,53 +137,52 @@ def bare_meter(
 
 
 class Bare:
-    """The hand-written loop over all steps; `run` fills `records` anew."""
+    """The hand-written loop over all steps, with an array of its own for every quantity; `run` fills them anew."""
 
-    def __init__(self, case: Case) -> None:
-        self._case = case
-        fleet, sites = case.fleet, len(case.fleet.sites)
-        self.records: FleetRecords = fleet.empty_records(case.steps)
-        self._buses = np.zeros((4, case.steps, sites))
+    def __init__(self, case: Case, keep: bool) -> None:
+        self._case, self._keep = case, int(keep)
+        fleet, shape = case.fleet, (case.steps, len(case.fleet.sites))
+        kept = (case.steps if keep else 1, shape[1])
+        self._buses, self._unused = np.zeros((4, *shape)), np.zeros(shape)
         self._targets = {g: np.ascontiguousarray(v.transpose(1, 0, 2)) for g, v in case.targets.items()}
         self._around = {g: v[:, 0, 0].copy() for g, v in case.surroundings.around.items() if v.size}
-        self._rows = {
-            group: [np.empty((case.steps, values.shape[2], sites)) for _ in range(fleet.rows[group])]
-            for group, values in self.records.devices.items()
+        sizes = {group: values.shape[2] for group, values in fleet.empty_records(1).devices.items()}
+        self.rows = {
+            group: [tuple(np.empty(kept) for _ in range(sizes[group])) for _ in range(rows)]
+            for group, rows in fleet.rows.items()
         }
+        self.sites = tuple(np.empty(shape) for _ in range(kernels.SITE_SIZE))
 
     def run(self) -> None:
         fleet, hours, state = self._case.fleet, self._case.fleet.hours, self._case.start.copy()
         self._buses[:] = 0.0
         power, heat = self._buses[POWER], self._buses[HEAT]
-        for group, bus in ((BATTERY, power), (HEAT_STORE, heat)):
-            p, out = fleet.parameters[group][0], self._rows[group][0]
-            bare_store(self._targets[group][0], p, state.states[group][0, 0], out, bus, power, hours)
+        for group, bus, beside in ((BATTERY, power, self._unused), (HEAT_STORE, heat, power)):
+            p, out = fleet.parameters[group][0], self.rows[group][0]
+            bare_store(self._targets[group][0], p, state.states[group][0, 0], out, bus, beside, hours, self._keep)
         cars = self._case.surroundings.cars
         for row in range(fleet.rows[CARS]):
             part = slice(cars.first_change[row], cars.first_change[row + 1])
             bare_cars(
                 self._targets[CARS][row], fleet.parameters[CARS][row], state.states[CARS][row, 0],
-                state.standing[row], self._rows[CARS][row], power, hours,
+                state.standing[row], self.rows[CARS][row], power, hours, self._keep,
                 cars.steps[part], cars.sites[part], cars.cars[part],
             )  # fmt: skip
-        a, t, r = self._around, self._targets, self._rows
+        a, t, r = self._around, self._targets, self.rows
         bare_rest(
-            a[PV], t[PV][0], fleet.parameters[PV][0, 0], r[PV][0][:, 0],
+            a[PV], t[PV][0], fleet.parameters[PV][0, 0], r[PV][0][0],
             a[PUMP], t[PUMP][0], fleet.parameters[PUMP][0, 0], r[PUMP][0],
-            a[POWER_LOAD], r[POWER_LOAD][0][:, 0], a[HEAT_LOAD], r[HEAT_LOAD][0][:, 0], power, heat,
+            a[POWER_LOAD], r[POWER_LOAD][0][0], a[HEAT_LOAD], r[HEAT_LOAD][0][0], power, heat, self._keep,
         )  # fmt: skip
-        bare_meter(power, heat, self._buses[2], self._buses[3], fleet.limits, state.window_kw, self.records.sites)
-
-    def device_rows(self, group: Group, row: int) -> Array:
-        return self._rows[group][row]
+        bare_meter(self._buses, fleet.limits, state.window_kw, self.sites)
 
 
 class InNumpy:
     """The same in NumPy over all sites, and over all chargers of them, step by step."""
 
-    def __init__(self, case: Case) -> None:
-        self._case = case
-        self.records: FleetRecords = case.fleet.empty_records(case.steps)
+    def __init__(self, case: Case, keep: bool) -> None:
+        self._case, self._keep = case, int(keep)
+        self.records: FleetRecords = case.fleet.empty_records(case.steps, of_devices=keep)
 
     def run(self) -> None:
         case, state = self._case, self._case.start.copy()
@@ -185,7 +203,7 @@ class InNumpy:
 
     def _stores(self, t: int, group: Group, states: Array) -> Array:
         """(sites,) taken from the stores' bus; these have no power beside."""
-        case, record = self._case, self.records.devices[group][t]
+        case, record = self._case, self.records.devices[group][self._keep * t]
         wish, hours = case.targets[group][t], case.fleet.hours
         keep, capacity, charge_limit, discharge_limit, charge_eff, discharge_eff, standing, per_charge = (
             case.fleet.parameters[group].transpose(1, 0, 2)
@@ -201,7 +219,7 @@ class InNumpy:
         return np.sum(charge - discharge, axis=0)
 
     def _cars(self, t: int, states: Array, standing: Array) -> Array:
-        case, record = self._case, self.records.devices[CARS][t]
+        case, record = self._case, self.records.devices[CARS][self._keep * t]
         wish, hours = case.targets[CARS][t], case.fleet.hours
         share, full, floor, two_way, taper_from, per_kwh = standing.transpose(1, 0, 2)
         charge_limit, discharge_limit, charge_eff, discharge_eff, least = case.fleet.parameters[CARS].transpose(1, 0, 2)
@@ -221,16 +239,18 @@ class InNumpy:
 
     def _rest(self, t: int, heat: Array) -> Array:
         """(sites,) power taken by loads and heat pumps less PV; heat is balanced in place."""
-        case, out = self._case, self.records.devices
+        case, out, kept = self._case, self.records.devices, self._keep * t
         around = {g: case.surroundings.around[g][t, 0, 0] for g in (PV, PUMP, POWER_LOAD, HEAT_LOAD)}
-        used = np.minimum(np.minimum(np.maximum(case.targets[PV][t, 0], 0.0), around[PV]), case.fleet.parameters[PV][0, 0])
+        used = np.minimum(
+            np.minimum(np.maximum(case.targets[PV][t, 0], 0.0), around[PV]), case.fleet.parameters[PV][0, 0]
+        )
         warm = np.minimum(np.maximum(case.targets[PUMP][t, 0], 0.0), case.fleet.parameters[PUMP][0, 0])
         taken = warm / around[PUMP]
-        out[PV][t, 0, 0], out[PUMP][t, 0, 0], out[PUMP][t, 0, 1] = used, taken, warm
-        out[POWER_LOAD][t, 0, 0] = np.maximum(around[POWER_LOAD], 0.0)
-        out[HEAT_LOAD][t, 0, 0] = np.maximum(around[HEAT_LOAD], 0.0)
-        heat += out[HEAT_LOAD][t, 0, 0] - warm
-        return taken + out[POWER_LOAD][t, 0, 0] - used
+        out[PV][kept, 0, 0], out[PUMP][kept, 0, 0], out[PUMP][kept, 0, 1] = used, taken, warm
+        out[POWER_LOAD][kept, 0, 0] = np.maximum(around[POWER_LOAD], 0.0)
+        out[HEAT_LOAD][kept, 0, 0] = np.maximum(around[HEAT_LOAD], 0.0)
+        heat += out[HEAT_LOAD][kept, 0, 0] - warm
+        return taken + out[POWER_LOAD][kept, 0, 0] - used
 
     def _close(self, t: int, power: Array, heat: Array, window: Array) -> None:
         record, (import_limit, export_limit, _) = self.records.sites[t], self._case.fleet.limits

@@ -58,13 +58,14 @@ def seconds(work: Callable[[], Any], clock: Callable[[], float] = time.process_t
 def agree(fleet_case: Case) -> None:
     """Raises RuntimeError unless every way gives the fleet's records."""
     _, ours = fleet_case.fleet.run(fleet_case.start, fleet_case.targets, fleet_case.surroundings)
-    bare, in_numpy = Bare(fleet_case), InNumpy(fleet_case)
+    bare, in_numpy = Bare(fleet_case, keep=True), InNumpy(fleet_case, keep=True)
     bare.run()
     in_numpy.run()
-    pairs: list[tuple[Array, Array]] = [(ours.sites, bare.records.sites), (ours.sites, in_numpy.records.sites)]
+    by_hand = np.stack(bare.sites, axis=1)
+    pairs: list[tuple[Array, Array]] = [(ours.sites, by_hand), (ours.sites, in_numpy.records.sites)]
     for group, values in ours.devices.items():
         pairs.append((values, in_numpy.records.devices[group]))
-        pairs += [(values[:, row], bare.device_rows(group, row)) for row in range(values.shape[1])]
+        pairs += [(values[:, n], np.stack(row, axis=1)) for n, row in enumerate(bare.rows[group])]
     if not all(np.allclose(mine, theirs, rtol=1e-12, atol=1e-9) for mine, theirs in pairs):
         raise RuntimeError("the other ways do not give the fleet's records")
 
@@ -72,10 +73,12 @@ def agree(fleet_case: Case) -> None:
 def fleet_figures() -> list[Figure]:
     measured, ready = case(SITES, STEPS, 15), np.ones(READ_VALUES)
     agree(measured)
-    bare, in_numpy, records = Bare(measured), InNumpy(measured), measured.fleet.empty_records(STEPS)
+    bare, in_numpy = Bare(measured, keep=False), InNumpy(measured, keep=False)
+    records, whole = (measured.fleet.empty_records(STEPS, of_devices=kept) for kept in (False, True))
     read_all(ready)
     work = {
         "ours": lambda: _run_into(measured, records),
+        "recorded": lambda: _run_into(measured, whole),
         "bare": bare.run,
         "numpy": in_numpy.run,
         "read": lambda: read_all(ready),
@@ -83,10 +86,12 @@ def fleet_figures() -> list[Figure]:
     rounds = tracked(({name: seconds(way) for name, way in work.items()} for _ in range(ROUNDS)), ROUNDS, "fleet")
     per_s = measured.device_steps / median([r["ours"] for r in rounds])
     used = [measured.bytes / r["ours"] / (ready.nbytes / r["read"]) for r in rounds]
+    recorded = measured.device_steps / median([r["recorded"] for r in rounds])
     how = f"{SITES} sites of {sum(measured.fleet.rows.values())} devices, {STEPS} steps, one core"
-    counted = "setpoints, surroundings, states, records: each read or written once a step, over 256 MB read"
+    counted = "setpoints, surroundings, states in and out, sites' records: once a step, over 256 MB read"
     return [
         Figure("device_steps_per_s", per_s, "1/s", how),
+        Figure("device_steps_per_s_recorded", recorded, "1/s", f"{how}; every flow and state of every device kept"),
         Figure("plant_over_bare_loop", _ratio(rounds, "bare"), "ratio", f"{how}; Numba loop by hand over ours"),
         Figure("plant_over_numpy", _ratio(rounds, "numpy"), "ratio", f"{how}; NumPy over sites and chargers over ours"),
         Figure("read_bandwidth_share", median(used), "ratio", f"{how}; {counted}"),

@@ -83,7 +83,7 @@ class FleetRecords:
     """What happened: means over each step [kW], states at its end."""
 
     devices: ByGroup
-    """(steps, rows, quantities and states, sites)."""
+    """(steps, rows, quantities and states, sites); of the last step alone where no more was to be kept."""
     sites: Array
     """(steps, 11, sites); places in `kernels`."""
     places: Places
@@ -191,7 +191,8 @@ class Fleet:
     ) -> tuple[FleetState, FleetRecords]:
         """Steps all sites as far as the targets reach. The same inputs give the same result with any number of threads.
 
-        `records` of an earlier run of as many steps are overwritten: a long run in parts need not ask for memory anew.
+        `records` (see `empty_records`) are filled and given back: a long run in parts need not ask for memory anew, and
+        a run of which only the sites' records matter need not keep those of every device.
 
         Raises:
             ValueError: the surroundings end before.
@@ -209,10 +210,11 @@ class Fleet:
         filled, ended = after
         return FleetState(state.step + steps, ended.states, ended.standing, ended.window_kw), filled
 
-    def empty_records(self, steps: int) -> FleetRecords:
-        """Room for so many steps, untouched."""
+    def empty_records(self, steps: int, *, of_devices: bool = True) -> FleetRecords:
+        """Room for so many steps of the sites, and of the devices or only of their last step."""
         sizes = {group: len(FORMS[group.kind].quantities + FORMS[group.kind].states) for group in self.rows}
-        devices = {g: np.empty((steps, rows, sizes[g], len(self.sites))) for g, rows in self.rows.items()}
+        kept = steps if of_devices else 1
+        devices = {g: np.empty((kept, rows, sizes[g], len(self.sites))) for g, rows in self.rows.items()}
         return FleetRecords(devices, np.empty((steps, kernels.SITE_SIZE, len(self.sites))), self.places)
 
     def _run_span(
@@ -235,9 +237,10 @@ class Fleet:
         part: slice, bus: Array, first: int, end: int,
     ) -> None:  # fmt: skip
         began, cars = state.step + part.start, surroundings.cars
-        target, record = targets[group][part], records.devices[group][part]
+        keep = int(len(records.devices[group]) == len(records.sites))
+        target, record = targets[group][part], records.devices[group][part if keep else slice(None)]
         own, kernel = (
-            (self.parameters[group], state.states[group], record, bus, self.hours, first, end),
+            (self.parameters[group], state.states[group], record, bus, keep, self.hours, first, end),
             kernel_of(group),
         )
         if group.limited:

@@ -7,6 +7,7 @@ Arrays end in the sites, so that neighbouring sites lie side by side and a loop 
     parameters  (rows, parameters, sites)
     states      (rows, states, sites)              changed in place
     records     (steps, rows, quantities, sites)   flows [kW], then the states at the end of the step
+                (1, ...)                           where they are not kept: `keep` 0 writes every step to the same place
     missing     (steps, 4, sites)                  by carrier: taken from the bus less fed into it [kW]
 
 A row is one device of every site. Devices meet only in `missing`; `close` then settles it at the connections.
@@ -96,13 +97,13 @@ def kernel_of(row: Row, parameters: int, conditions: int, states: int, quantitie
 
     def kernel(
         targets: Array, around: Array, parameters: Array, states: Array, records: Array, missing: Array,
-        hours: float, first: int, end: int,
+        keep: int, hours: float, first: int, end: int,
     ) -> None:  # fmt: skip
         for d in range(targets.shape[1]):
             p, x = of_parameters(parameters[d], first, end), of_states(states[d], first, end)
             for t in range(len(targets)):
                 target, c = targets[t, d, first:end], of_conditions(around[t, d], first, end)
-                record, bus = of_records(records[t, d], first, end), of_missing(missing[t], first, end)
+                record, bus = of_records(records[keep * t, d], first, end), of_missing(missing[t], first, end)
                 for s in range(end - first):
                     row(s, target, c, p, x, record, bus, hours)
 
@@ -257,7 +258,7 @@ def charger_kernel() -> Kernel:
 
     def kernel(
         targets: Array, around: Array, parameters: Array, states: Array, records: Array, missing: Array,
-        hours: float, first: int, end: int,
+        keep: int, hours: float, first: int, end: int,
         first_change: NDArray[np.int64], steps: NDArray[np.int64], sites: NDArray[np.int64], cars: Array,
         offset: int,
     ) -> None:  # fmt: skip
@@ -272,7 +273,7 @@ def charger_kernel() -> Kernel:
                     if first <= sites[change] < end:
                         change_car(around[d], states[d], sites[change], cars[change])
                     change += 1
-                record, bus = of_three(records[t, d], first, end), of_missing(missing[t], first, end)
+                record, bus = of_three(records[keep * t, d], first, end), of_missing(missing[t], first, end)
                 target = targets[t, d, first:end]
                 for s in range(end - first):
                     charger_row(s, target, car, p, x, record, bus, hours)
@@ -295,7 +296,7 @@ def limited_store_kernel(carrier: int) -> Kernel:
 
     def kernel(
         targets: Array, parameters: Array, states: Array, records: Array, missing: Array,
-        hours: float, first: int, end: int, lines: Array,
+        keep: int, hours: float, first: int, end: int, lines: Array,
     ) -> None:  # fmt: skip
         for d in range(targets.shape[1]):
             p = parameters[d]
@@ -307,8 +308,8 @@ def limited_store_kernel(carrier: int) -> Kernel:
                     )  # fmt: skip
                     beside = p[6, s] + p[7, s] * charge
                     states[d, 0, s] = energy
-                    records[t, d, 0, s], records[t, d, 1, s] = charge, discharge
-                    records[t, d, 2, s], records[t, d, 3, s] = beside, energy
+                    records[keep * t, d, 0, s], records[keep * t, d, 1, s] = charge, discharge
+                    records[keep * t, d, 2, s], records[keep * t, d, 3, s] = beside, energy
                     missing[t, carrier, s] += charge - discharge
                     missing[t, POWER, s] += beside
 
