@@ -11,7 +11,7 @@ import numpy as np
 from hil import kernels
 from hil.drivers import Drivers
 from hil.kernels import Layout, Surroundings
-from hil.truth import Dynamics, Truth
+from hil.truth import Cells, Dynamics, Machines, Tanks, Truth
 from optimizer.devices import AnyDevice
 from optimizer.devices.absorption_chiller import AbsorptionChiller
 from optimizer.devices.backup_generator import BackupGenerator
@@ -110,9 +110,14 @@ def layout(truth: Truth) -> Layout:
         flexibles=flexibles,
         pvs=pvs,
         kind=np.array([KIND_CODES.get(type(device), kernels.OTHER) for device in devices], dtype=np.int64),
-        parameters=np.array([_parameters(device) for device in devices], dtype=float).reshape(len(devices), 8),
+        parameters=np.array([_parameters(d, truth.physics.cells) for d in devices], dtype=float).reshape(-1, 8),
         limit_lines=_limit_lines(devices),
         carrier=np.array([CARRIER_CODES[_carrier(device)] for device in devices], dtype=np.int64),
+        cells=np.array([_cells(device, truth.physics.cells) for device in devices], dtype=float).reshape(-1, 4),
+        tanks=_tanks(truth.physics.tanks),
+        curve=np.array([_curve(device, truth.physics.machines) for device in devices], dtype=float).reshape(-1, 4),
+        start_minutes=np.array([_start_minutes(device, truth.physics.machines) for device in devices], dtype=float),
+        ramp_kw=np.array([_ramp_kw(device, dynamics) for device in devices], dtype=float),
         pull=np.array([_pull(device, dynamics) for device in devices], dtype=float),
         reserve_kwh=np.array([_reserve_kwh(device) for device in devices], dtype=float),
         safe_kw=np.array([device.safe_kw() for device in devices], dtype=float),
@@ -187,9 +192,11 @@ def _side_by_side(columns: list[Array], minutes: int) -> Array:
     return np.stack(columns, axis=1) if columns else np.zeros((minutes, 0))
 
 
-def _parameters(device: AnyDevice) -> tuple[float, ...]:
+def _parameters(device: AnyDevice, cells: Cells | None) -> tuple[float, ...]:
     """Eight numbers, at the places that the kernels name for the kind of slot."""
     given = _own_parameters(device)
+    if cells is not None and isinstance(device, Battery):
+        given = (*given[:3], cells.converter_efficiency, cells.converter_efficiency, *given[5:])
     return (*given, *(0.0,) * (8 - len(given)))
 
 
@@ -215,6 +222,43 @@ def _own_parameters(device: AnyDevice) -> tuple[float, ...]:
         case AbsorptionChiller():
             return (device.cooling_limit_kw, device.cop, device.auxiliary_kw_per_kw)
     return (device.bounds_kw()[1],)
+
+
+def _cells(device: AnyDevice, cells: Cells | None) -> tuple[float, float, float, float]:
+    if cells is None or not isinstance(device, Battery):
+        return (0.0, 0.0, 0.0, 0.0)
+    size = device.capacity_kwh
+    return (cells.resistance, size * cells.heat_capacity_kwh_per_k, size * cells.cooling_kw_per_k, cells.room_c)
+
+
+def _tanks(tanks: Tanks | None) -> kernels.TankShape:
+    if tanks is None:
+        return kernels.TankShape(layered=False, useful_fill=0.0, mixing_per_hour=0.0)
+    return kernels.TankShape(True, tanks.useful_fill, tanks.mixing_per_hour)
+
+
+def layers_at(share: float, layers: int) -> Array:
+    """(layers,) fills of a tank that holds this share of its capacity, warm above cold with a sharp border."""
+    return np.clip(share * layers - np.arange(layers), 0.0, 1.0)
+
+
+def _curve(device: AnyDevice, machines: Machines | None) -> tuple[float, float, float, float]:
+    if machines is None or not isinstance(device, Chiller | HeatPump):
+        return (0.0, 1.0, 0.0, 0.0)
+    return (*machines.input_by_part_load, device.min_part_load)
+
+
+def _start_minutes(device: AnyDevice, machines: Machines | None) -> float:
+    if machines is None:
+        return 0.0
+    if isinstance(device, AbsorptionChiller):
+        return machines.absorption_start_minutes
+    return machines.start_minutes if isinstance(device, Chiller | HeatPump) else 0.0
+
+
+def _ramp_kw(device: AnyDevice, dynamics: Dynamics) -> float:
+    electronic = isinstance(device, Battery | V2gCharger | Pv)
+    return dynamics.converter_ramp_per_minute * max(map(abs, device.bounds_kw())) if electronic else np.inf
 
 
 def cut_share(load: FlexibleLoad) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.compiling import borrowing, callable_from_python, compiled
+from hil.physics import cells, layers, part_load
 from hil.physics.giving_way import give_way
 from optimizer.devices import (
     absorption_chiller,
@@ -83,6 +84,23 @@ CAR_CONDITIONS = 10
 the charger's least charging power. TAPER_PER_KWH is 0 where it is not known when the car draws less."""
 
 
+RESISTANCE, KWH_PER_K, COOLING, ROOM_C = range(4)
+"""Places in what is known of a battery's cells."""
+TEMPERATURE_C, HEALTH, DAMAGE = range(3)
+"""Places in the state of a battery's cells: health is the share of the capacity that is left."""
+CELL_STATE = 3
+BEFORE, AFTER = 0, 1
+"""A tank's profile, and room for what a step would make of it."""
+
+
+class TankShape(NamedTuple):
+    """How thermal stores are layered."""
+
+    layered: bool
+    useful_fill: float
+    mixing_per_hour: float
+
+
 class Layout(NamedTuple):
     """What does not change while the plant runs."""
 
@@ -102,6 +120,16 @@ class Layout(NamedTuple):
     limits (1, 0) where a store has fewer."""
     carrier: NDArray[np.int64]
     """(slots,) what stores hold, machines give and flexible loads use: HEAT to GAS."""
+    cells: Array
+    """(slots, 4) of batteries: resistance of the cells (0: the plan's battery), heat capacity [kWh/K], cooling [kW/K],
+    temperature of the room [°C]."""
+    tanks: TankShape
+    curve: Array
+    """(slots, 4) of machines: power by part load as `part_load.input_share` takes it."""
+    start_minutes: Array
+    """(slots,) how long a machine that was off takes until it gives anything."""
+    ramp_kw: Array
+    """(slots,) largest change of power within a minute."""
     pull: Array
     """(slots,) share of the way to the target that a device goes in a minute."""
     reserve_kwh: Array
@@ -142,6 +170,12 @@ class PlantArrays(NamedTuple):
     """(slots,) of batteries, stores and cars; what flexible loads used ahead of their demand."""
     engine: Array
     """(engines, 3) power before [kW], hours on and off."""
+    cell: Array
+    """(batteries, 3) temperature [°C], health and damage."""
+    layers: Array
+    """(stores, 2, layers) fills, BEFORE and AFTER."""
+    minutes_on: Array
+    """(slots,) how long a machine has been called for."""
     held: Array
     """(slots, 2, 6) setpoints HELD and NEXT."""
     wanted_kw: Array
@@ -173,6 +207,10 @@ class Scratch(NamedTuple):
 
 
 store_step = compiled(storage.step)
+cells_step = compiled(cells.step)
+warmed = compiled(cells.warmed)
+layers_step = compiled(layers.step)
+input_share = compiled(part_load.input_share)
 charger_step = compiled(v2g_charger.step)
 chiller_step = compiled(chiller.step)
 heat_pump_step = compiled(heat_pump.step)
@@ -216,7 +254,8 @@ def take_setpoints(layout: Layout, now: PlantArrays) -> None:
             now.wanted_kw[i] = now.acting_kw[i] = rest_kw
             now.countdown[i] = 0
         way_kw = now.acting_kw[i] - now.reached_kw[i]
-        now.reached_kw[i] += layout.pull[i] * way_kw if abs(way_kw) > ARRIVED_KW else way_kw
+        moved_kw = layout.pull[i] * way_kw if abs(way_kw) > ARRIVED_KW else way_kw
+        now.reached_kw[i] += min(max(moved_kw, 0.0 - layout.ramp_kw[i]), layout.ramp_kw[i])
 
 
 @borrowing
@@ -253,9 +292,19 @@ def storage_step(
     """The physical step of the battery, store or car in slot `i` when asked to feed `feed_kw` (< 0: to charge)."""
     p, energy = layout.parameters[i], now.energy_kwh[i]
     charge, discharge = max(0.0 - feed_kw, 0.0), max(feed_kw, 0.0)
+    if i < layout.batteries and layout.cells[i, RESISTANCE] > 0.0:
+        charge, discharge, energy, _ = battery_step(layout, now, i, charge, discharge)
+        return charge, discharge, energy
+    if layout.batteries <= i < layout.batteries + layout.stores and layout.tanks.layered:
+        fills, after = now.layers[i - layout.batteries, BEFORE], now.layers[i - layout.batteries, AFTER]
+        return layers_step(
+            fills, charge, discharge, MINUTE_HOURS, p[0], p[1], p[2], p[3], p[4], p[5],
+            layout.tanks.useful_fill, layout.tanks.mixing_per_hour, after,
+        )  # fmt: skip
     if i < layout.batteries + layout.stores:
+        capacity = p[CAPACITY] * now.cell[i, HEALTH] if i < layout.batteries else p[CAPACITY]
         return store_step(
-            energy, charge, discharge, MINUTE_HOURS, p[0], p[1], p[2], p[3], p[4], p[5],
+            energy, charge, discharge, MINUTE_HOURS, capacity, p[1], p[2], p[3], p[4], p[5],
             layout.limit_lines[i, CHARGING], layout.limit_lines[i, DISCHARGING],
         )  # fmt: skip
     car = around.car[row, i - layout.batteries - layout.stores]
@@ -265,6 +314,18 @@ def storage_step(
         p[CHARGE_LIMIT] * car[SHARE], p[DISCHARGE_LIMIT] * car[SHARE] * car[TWO_WAY],
         least_charge_kw(now, i, car[LEAST_KW]), car[TAPER_FROM_KWH], car[TAPER_PER_KWH],
         p[CHARGE_EFFICIENCY], p[DISCHARGE_EFFICIENCY],
+    )  # fmt: skip
+
+
+@borrowing
+def battery_step(
+    layout: Layout, now: PlantArrays, i: int, charge_kw: float, discharge_kw: float
+) -> tuple[float, float, float, float]:
+    """The step of a battery with cells: charge, discharge [kW], energy after it [kWh], heat in the cells [kW]."""
+    p = layout.parameters[i]
+    return cells_step(
+        now.energy_kwh[i], charge_kw, discharge_kw, MINUTE_HOURS, p[0] * now.cell[i, HEALTH], p[1], p[2], p[3], p[4],
+        p[5], layout.cells[i, RESISTANCE], now.cell[i, TEMPERATURE_C],
     )  # fmt: skip
 
 
@@ -287,10 +348,25 @@ def commit(
 ) -> float:
     """Runs the storage in slot `i` for the minute, writes its record, and tells what it fed [kW]."""
     charge, discharge, energy = storage_step(layout, now, around, row, i, feed_kw)
+    if i < layout.batteries:
+        warm_cells(layout, now, i, feed_kw)
+    elif i < layout.batteries + layout.stores and layout.tanks.layered:
+        for k in range(now.layers.shape[2]):
+            now.layers[i - layout.batteries, BEFORE, k] = now.layers[i - layout.batteries, AFTER, k]
     now.energy_kwh[i] = energy
     out[i, OUT_KW], out[i, IN_KW], out[i, ENERGY_KWH] = charge, discharge, energy
     out[i, BESIDE_KW] = layout.parameters[i, STANDING] + layout.parameters[i, PER_CHARGE] * charge
     return discharge - charge
+
+
+@borrowing
+def warm_cells(layout: Layout, now: PlantArrays, i: int, feed_kw: float) -> None:
+    """The cells' temperature at the end of the minute; must be told before the energy is changed."""
+    cell = layout.cells[i]
+    if cell[RESISTANCE] > 0.0:
+        _, _, _, heat = battery_step(layout, now, i, max(0.0 - feed_kw, 0.0), max(feed_kw, 0.0))
+        before = now.cell[i, TEMPERATURE_C]
+        now.cell[i, TEMPERATURE_C] = warmed(before, heat, MINUTE_HOURS, cell[ROOM_C], cell[KWH_PER_K], cell[COOLING])
 
 
 @borrowing
@@ -392,7 +468,7 @@ def serve_thermal(
         if missing[HEAT] >= 0.0 - BALANCED_KW or given == 0.0:
             break
     missing[HEAT], missing[COLD] = max(missing[HEAT], 0.0), max(missing[COLD], 0.0)
-    commit_thermal(layout, now, around, row, feeds, out)
+    commit_thermal(layout, now, around, row, feeds, missing, out)
     commit_engines(layout, now, around, row, asked, cooled / from_cooled if from_cooled > 0.0 else 0.0, out)
 
 
@@ -426,7 +502,7 @@ def spare_heat_kw(
             total += delivered(layout, now, around, row, i, np.inf)
     for i in range(first_machine, first_machine + layout.machines):
         if layout.carrier[i] == HEAT:
-            could[i] = most_kw(layout, around, row, i, 0.0, gas_left_kw, could)
+            could[i] = most_kw(layout, now, around, row, i, 0.0, gas_left_kw, could)
             total += could[i]
     return total
 
@@ -443,14 +519,17 @@ def absorbed_heat_kw(layout: Layout, feeds: Array) -> float:
 
 @borrowing
 def most_kw(
-    layout: Layout, around: Surroundings, row: int, i: int, spare_heat_kw: float, gas_left_kw: float, feeds: Array
-) -> float:
+    layout: Layout, now: PlantArrays, around: Surroundings, row: int, i: int, spare_heat_kw: float, gas_left_kw: float,
+    feeds: Array,
+) -> float:  # fmt: skip
     """What the machine in slot `i` could give, when those of its kind before it feed what they do."""
     p, kind = layout.parameters[i], layout.kind[i]
     first, others = layout.batteries + layout.stores + layout.chargers, 0.0
+    if now.minutes_on[i] < layout.start_minutes[i]:
+        return 0.0
     if kind == WASTE_HEAT:
         return float(waste_heat_step(p[CAPACITY], around.machine[row, i - first]))
-    if kind != GAS_BOILER and kind != ABSORPTION_CHILLER:
+    if kind not in (GAS_BOILER, ABSORPTION_CHILLER):
         return float(p[CAPACITY])
     for k in range(first, first + layout.machines):
         if k != i and layout.kind[k] == kind:
@@ -480,7 +559,7 @@ def settle(
             feeds[i] = 0.0
     for i in machines:
         if layout.carrier[i] == carrier and now.status[i] == ACTIVE:
-            most = most_kw(layout, around, row, i, spare_kw, gas_kw, feeds)
+            most = most_kw(layout, now, around, row, i, spare_kw, gas_kw, feeds)
             feeds[i] = min(max(now.reached_kw[i], 0.0), most)
             missing -= feeds[i]
     for i in stores:
@@ -491,7 +570,7 @@ def settle(
     missing -= cooled
     for i in machines:
         if layout.carrier[i] == carrier and now.status[i] != ACTIVE:
-            missing -= trim_machine(layout, around, row, i, missing, spare_kw, gas_kw, feeds)
+            missing -= trim_machine(layout, now, around, row, i, missing, spare_kw, gas_kw, feeds)
     for i in stores:
         if layout.carrier[i] == carrier:
             settled = delivered(layout, now, around, row, i, feeds[i] + missing)
@@ -499,24 +578,26 @@ def settle(
             feeds[i] = settled
     for i in machines:
         if layout.carrier[i] == carrier:
-            missing -= trim_machine(layout, around, row, i, missing, spare_kw, gas_kw, feeds)
+            missing -= trim_machine(layout, now, around, row, i, missing, spare_kw, gas_kw, feeds)
     more = min(max(missing, -cooled), from_cooled_kw - cooled)
     return missing - more, cooled + more
 
 
 @borrowing
 def trim_machine(
-    layout: Layout, around: Surroundings, row: int, i: int, missing_kw: float, spare_kw: float, gas_kw: float,
-    feeds: Array,
+    layout: Layout, now: PlantArrays, around: Surroundings, row: int, i: int, missing_kw: float, spare_kw: float,
+    gas_kw: float, feeds: Array,
 ) -> float:  # fmt: skip
     """Moves a machine's output by what is missing (< 0: too much) within its range; tells by how much it moved."""
     before = feeds[i]
-    feeds[i] = min(max(before + missing_kw, 0.0), most_kw(layout, around, row, i, spare_kw, gas_kw, feeds))
+    feeds[i] = min(max(before + missing_kw, 0.0), most_kw(layout, now, around, row, i, spare_kw, gas_kw, feeds))
     return float(feeds[i] - before)
 
 
 @borrowing
-def commit_thermal(layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array, out: Array) -> None:
+def commit_thermal(
+    layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array, missing: Array, out: Array
+) -> None:
     """Runs machines and thermal stores with these feeds for the minute and writes their records."""
     first_store, first_machine = layout.batteries, layout.batteries + layout.stores + layout.chargers
     for i in range(first_store, first_store + layout.stores):
@@ -524,8 +605,23 @@ def commit_thermal(layout: Layout, now: PlantArrays, around: Surroundings, row: 
     for i in range(first_machine, first_machine + layout.machines):
         output, power, beside = machine_step(layout, around, row, i, feeds[i])
         out[i, OUT_KW], out[i, IN_KW], out[i, BESIDE_KW] = power, output, beside
+        told = now.status[i] == ACTIVE and now.reached_kw[i] > 0.0
+        called = told or output > 0.0 or missing[layout.carrier[i]] > BALANCED_KW
+        now.minutes_on[i] = now.minutes_on[i] + 1.0 if called else 0.0
+        if called and output == 0.0:
+            out[i, OUT_KW] = starting_kw(layout, around, row, i)
         if now.status[i] != ACTIVE:
             now.reached_kw[i] = output
+
+
+@borrowing
+def starting_kw(layout: Layout, around: Surroundings, row: int, i: int) -> float:
+    """Power of a chiller or heat pump on its way to its least part load; none where a start takes no time."""
+    kind, condition = layout.kind[i], around.machine[row, i - layout.batteries - layout.stores - layout.chargers]
+    if layout.start_minutes[i] == 0.0 or kind not in (CHILLER, HEAT_PUMP):
+        return 0.0
+    c0, c1, c2, least = layout.curve[i, 0], layout.curve[i, 1], layout.curve[i, 2], layout.curve[i, 3]
+    return float(layout.parameters[i, CAPACITY] / condition * input_share(least, c0, c1, c2, least))
 
 
 @borrowing
@@ -546,6 +642,9 @@ def machine_step(
         output, beside = boiler_step(output_kw, p[CAPACITY], p[FACTOR])
     else:
         beside, power, output = absorption_step(output_kw, p[FACTOR], p[PUMPS], p[CAPACITY])
+    if kind in (CHILLER, HEAT_PUMP):
+        load, curve = output / p[CAPACITY], layout.curve[i]
+        power *= input_share(load, curve[0], curve[1], curve[2], curve[3]) / load if load > 0.0 else 1.0
     return output, power, beside
 
 

@@ -6,7 +6,7 @@ by `offer`, which accepts or refuses them as the site controller's firmware woul
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -151,6 +151,9 @@ class Plant:
         engines = [own[self.slots[device.id]] for device in of_type(self.devices, *assembly.ENGINES)]
         return PlantState(
             PlantArrays(
+                cell=self._cells_at_start(),
+                layers=self._layers_at_start(own),
+                minutes_on=np.full(n, np.inf),
                 clock_s=np.array([self.drivers.start.timestamp()]),
                 energy_kwh=np.array([state.get("energy_kwh", state.get("shifted_kwh", 0.0)) for state in own]),
                 engine=np.array([[state.get(name, 0.0) for name in ENGINE_STATE] for state in engines]).reshape(-1, 3),
@@ -163,6 +166,22 @@ class Plant:
                 window_kw=np.zeros(kernels.WINDOW_MINUTES - 1),
             )
         )
+
+    def _cells_at_start(self) -> Array:
+        """(batteries, 3) new cells at the temperature of their room."""
+        cells = np.zeros((self.layout.batteries, kernels.CELL_STATE))
+        cells[:, kernels.TEMPERATURE_C] = self.layout.cells[: len(cells), kernels.ROOM_C]
+        cells[:, kernels.HEALTH] = 1.0
+        return cells
+
+    def _layers_at_start(self, states: Sequence[Mapping[str, float]]) -> Array:
+        """(stores, 2, layers)."""
+        tanks, first = self.truth.physics.tanks, self.layout.batteries
+        stores = range(first, first + self.layout.stores)
+        fills = [states[i]["energy_kwh"] / self.layout.parameters[i, kernels.CAPACITY] for i in stores]
+        count = tanks.layers if tanks else 1
+        profiles = np.array([assembly.layers_at(fill, count) for fill in fills]).reshape(len(fills), count)
+        return np.stack([profiles, profiles], axis=1)
 
     def of_type(self, *kinds: type[Kind]) -> list[Kind]:
         """The devices of these classes, as they really are, in the order of the site file."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +53,7 @@ def rainflow(soc: Array) -> Iterator[Cycle]:
             first = len(stack) == 3
             yield _cycle(stack[-3], stack[-2], 0.5 if first else 1.0)
             del stack[-3 if first else slice(-3, -1)]
-    for before, after in zip(stack, stack[1:], strict=False):
+    for before, after in pairwise(stack):
         yield _cycle(before, after, 0.5)
 
 
