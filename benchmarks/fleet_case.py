@@ -71,7 +71,7 @@ class Case:
 
     @property
     def bytes(self) -> int:
-        """What the steps must read and write once: setpoints and surroundings in, states in and out, the sites' records.
+        """What the steps must read and write once: setpoints, surroundings, states in and out, the sites' records.
 
         Parameters, flows between device and bus and the buses themselves are not counted.
         """

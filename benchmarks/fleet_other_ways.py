@@ -96,8 +96,8 @@ def bare_cars(
 @jit
 def bare_rest(
     sun: Array, pv_wish: Array, rating: Array, pv_out: Array, cop: Array, heat_wish: Array, heat_limit: Array,
-    pump_out: tuple[Array, ...], demand: Array, load_out: Array, heat_demand: Array, heat_load_out: Array, power: Array, heat: Array,
-    keep_all: int,
+    pump_out: tuple[Array, ...], demand: Array, load_out: Array, heat_demand: Array, heat_load_out: Array,
+    power: Array, heat: Array, keep_all: int,
 ) -> None:  # fmt: skip
     for t in range(len(sun)):
         sun_t, pv_t, used_t, bus, warm = sun[t], pv_wish[t], pv_out[keep_all * t], power[t], heat[t]

@@ -1,9 +1,9 @@
-"""The simulated plant's speed: the fleet against NumPy, against a Numba loop by hand, against what a core can read; and a
-year of one park with its site controller.
+"""The simulated plant's speed: the fleet against NumPy, against a Numba loop by hand, against what a core can read;
+and a year of one park with its site controller.
 
 `fleet_case.py` says which fleet; `fleet_other_ways.py` has the other ways. All ways get the same arrays, and their
-records are compared before anything is measured. Rounds of all ways in turn, medians of the rounds' ratios; times on one
-core are of the core's own work, so that other work of the machine does not count.
+records are compared before anything is measured. Rounds of all ways in turn, medians of the rounds' ratios; times on
+one core are of the core's own work, so that other work of the machine does not count.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _threads(measured: Case, records: FleetRecords) -> list[Figure]:
 
 
 def year_figures() -> list[Figure]:
-    """A year of the shipped park, thirteen times its 28 recorded days and one, with the site controller and its guard."""
+    """A year of the shipped park with its site controller: thirteen times 28 recorded days, and one."""
     site, history = load_site(SHIPPED), read_history(sample_folder(SHIPPED))
     start = history.frame.index[0].to_pydatetime() + DAY
     plant = recorded_plant(site, history, start, 96 * DAYS_OF_PARK, seed=1)

@@ -11,6 +11,7 @@ import numpy as np
 from hil import kernels
 from hil.drivers import Drivers
 from hil.kernels import Layout, Surroundings
+from hil.physics.car_cells import taper
 from hil.truth import Cells, Dynamics, Machines, Tanks, Truth
 from optimizer.devices import AnyDevice
 from optimizer.devices.absorption_chiller import AbsorptionChiller
@@ -131,7 +132,7 @@ def layout(truth: Truth) -> Layout:
 
 def surroundings(truth: Truth, drivers: Drivers, conditions: Conditions) -> Surroundings:
     devices, minutes = in_slot_order(truth.devices), drivers.minutes
-    cars = [_car(charger, truth.dynamics, drivers, conditions) for charger in of_type(devices, V2gCharger)]
+    cars = [_car(charger, truth, drivers, conditions) for charger in of_type(devices, V2gCharger)]
     flexibles = [
         _side_by_side([conditions[load.id][name] for name in FLEXIBLE_CONDITIONS], minutes)
         for load in of_type(devices, FlexibleLoad)
@@ -155,27 +156,31 @@ def _allowed(given: Mapping[str, Array], minutes: int) -> Array:
     return given.get("allowed", np.ones(minutes))
 
 
-def _car(charger: V2gCharger, dynamics: Dynamics, drivers: Drivers, conditions: Conditions) -> Array:
+def _car(charger: V2gCharger, truth: Truth, drivers: Drivers, conditions: Conditions) -> Array:
     """(minutes, 10) conditions of the cars at one charger, in the kernels' order."""
     given = conditions[charger.id]
     gain_kwh = charger.charge_limit_kw * charger.charge_efficiency * kernels.MINUTE_HOURS
     needed = kernels.needed_by(given["target_kwh"], given["stay"], given["share"], gain_kwh)
     least = np.full(drivers.minutes, charger.min_charge_kw)
-    taper = _taper(charger, dynamics, drivers, given)
-    return np.stack([*(given[name] for name in CAR_CONDITIONS), *taper, needed, least], axis=1)
+    tapers = _taper(charger, truth, drivers, given)
+    return np.stack([*(given[name] for name in CAR_CONDITIONS), *tapers, needed, least], axis=1)
 
 
-def _taper(
-    charger: V2gCharger, dynamics: Dynamics, drivers: Drivers, given: Mapping[str, Array]
-) -> tuple[Array, Array]:
+def _taper(charger: V2gCharger, truth: Truth, drivers: Drivers, given: Mapping[str, Array]) -> tuple[Array, Array]:
     """(minutes,) energy from which the car draws less, and by what share of its power per kWh: as the site file has it,
-    else by the plant's own dynamics."""
-    if charger.taper_from_soc < 1.0 or dynamics.taper_from >= 1.0:
+    else by the plant's own dynamics or cells."""
+    dynamics, by_cells = truth.dynamics, truth.physics.cars_by_cells
+    if charger.taper_from_soc < 1.0 or (dynamics.taper_from >= 1.0 and not by_cells):
         return given["taper_from_kwh"], given["taper_per_kwh"]
-    known = _content_is_known(drivers.sessions.get(charger.id, ()), drivers)
-    width_kwh = (1.0 - dynamics.taper_from) * given["full_kwh"]
-    per_kwh = np.divide(1.0 - dynamics.taper_least, width_kwh, out=np.zeros(len(known)), where=known * width_kwh > 0)
-    return dynamics.taper_from * given["full_kwh"], per_kwh
+    known, full = _content_is_known(drivers.sessions.get(charger.id, ()), drivers), given["full_kwh"]
+    start, least = dynamics.taper_from, dynamics.taper_least
+    if by_cells:
+        sizes, which = np.unique(full, return_inverse=True)
+        laws = np.array([taper(charger.charge_limit_kw, size) if size > 0.0 else (1.0, 1.0) for size in sizes])
+        start, least = laws[which].T
+    width_kwh = (1.0 - start) * full
+    per_kwh = np.divide(1.0 - least, width_kwh, out=np.zeros(len(known)), where=known * width_kwh > 0)
+    return start * full, per_kwh
 
 
 def _content_is_known(sessions: Iterable[Session], drivers: Drivers) -> Array:

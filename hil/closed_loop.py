@@ -135,7 +135,7 @@ def site_state(plant: Plant, state: PlantState, peaks_kw: Mapping[str, float]) -
     at = state.at
     known = {device.id: states_of(plant, state, device) for device in plant.devices}
     cars = {charger: car_at(sessions, at) for charger, sessions in plant.drivers.sessions.items()}
-    standing = {charger: (car,) for charger, car in cars.items() if car is not None}
+    standing = {charger: (plant.drivers.as_said(car),) for charger, car in cars.items() if car is not None}
     return SiteState(plant.truth.site.id, at, {name: own for name, own in known.items() if own}, peaks_kw, standing)
 
 

@@ -132,6 +132,7 @@ def _car(plant: Plant, source: str, at: datetime) -> CarAtCharger | None:
     session = car_at(plant.drivers.sessions.get(source, ()), at)
     if session is None:
         return None
+    session = plant.drivers.as_said(session)
     return CarAtCharger(
         session_id=session.session_id,
         arrive=session.arrive,

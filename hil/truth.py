@@ -113,6 +113,8 @@ class Physics:
     cells: Cells | None = None
     tanks: Tanks | None = None
     machines: Machines | None = None
+    cars_by_cells: bool = False
+    """Whether cars of known content taper by CC-CV (`hil.physics.car_cells`), each by its charger and capacity."""
 
 
 @dataclass(frozen=True)

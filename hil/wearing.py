@@ -8,10 +8,10 @@ from hil.plant import Plant, PlantState, Records
 from optimizer.devices.battery import Battery
 
 
-def aged(plant: Plant, state: PlantState, records: Records, years_per_year: float = 1.0) -> PlantState:
+def aged(plant: Plant, state: PlantState, records: Records, quickened: float = 1.0) -> PlantState:
     """The state with what the batteries lost over the records of a span that ends in it (Xu et al. 2018).
 
-    `years_per_year` above 1 makes a battery of a later year of a short record. Damages of spans add up; a cycle across
+    `quickened` above 1 lets time and cycles count for more, for the battery of a later year. Damages of spans add up; a cycle across
     two spans counts as halves, so spans should be days or longer.
     """
     after = state.copy()
@@ -21,6 +21,6 @@ def aged(plant: Plant, state: PlantState, records: Records, years_per_year: floa
         energy = records.get(f"{battery.id}.energy_kwh")
         soc = energy / (battery.capacity_kwh * cell[kernels.HEALTH])
         damage = xu_damage(soc, kernels.MINUTE_HOURS, float(cell[kernels.TEMPERATURE_C]))
-        cell[kernels.DAMAGE] += years_per_year * damage
+        cell[kernels.DAMAGE] += quickened * damage
         cell[kernels.HEALTH] = 1.0 - xu_capacity_lost(float(cell[kernels.DAMAGE]))
     return after

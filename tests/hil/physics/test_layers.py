@@ -37,7 +37,7 @@ def test_the_plan_can_never_take_more_out_than_a_mixed_tank(fills, feed_kw):
 
 
 def test_a_layered_tank_serves_at_full_power_and_then_hardly_at_all():
-    """From full at 40 kW: full power while the border is far from the outlet, a blurred end, a rest that is of no use."""
+    """From full at 40 kW: full power while the border is far from the outlet, a blurred end, a rest of no use."""
     fills, given_kw = np.ones(20), []
     for _ in range(200):
         _, discharge, _, fills = stepped(fills, 40.0, 1 / 60, loss=0.0)
