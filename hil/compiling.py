@@ -22,7 +22,8 @@ def compiled(function: Function) -> Function:
 
 def inlined(function: Function) -> Function:
     """As `compiled`, and always written out where it is called: for the body of a loop that is to be vectorised."""
-    return _jit(function, compiled_helper=inlined, no_cpython_wrapper=True, forceinline=True)
+    result: Function = _jit(function, compiled_helper=inlined, no_cpython_wrapper=True, forceinline=True)
+    return result
 
 
 def borrowing(function: Function) -> Function:

@@ -11,8 +11,8 @@ from optimizer.devices.battery import Battery
 def aged(plant: Plant, state: PlantState, records: Records, quickened: float = 1.0) -> PlantState:
     """The state with what the batteries lost over the records of a span that ends in it (Xu et al. 2018).
 
-    `quickened` above 1 lets time and cycles count for more, for the battery of a later year. Damages of spans add up; a cycle across
-    two spans counts as halves, so spans should be days or longer.
+    `quickened` above 1 lets time and cycles count for more, for the battery of a later year. Damages of spans add up; a
+    cycle across two spans counts as halves, so spans should be days or longer.
     """
     after = state.copy()
     for battery in plant.of_type(Battery):

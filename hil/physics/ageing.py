@@ -30,18 +30,19 @@ class Cycle(NamedTuple):
 
     depth: float
     mean_soc: float
-    count: float
+    weight: float
 
 
 def turning_points(soc: Array) -> Array:
     """The values at which a course turns, with its ends."""
     steps = np.diff(soc)
     moved = np.concatenate([[True], steps != 0.0])
-    course = soc[moved]
+    course: Array = soc[moved]
     if len(course) < 3:
         return course
     turns = np.sign(np.diff(course[:-1])) != np.sign(np.diff(course[1:]))
-    return course[np.concatenate([[True], turns, [True]])]
+    kept: Array = course[np.concatenate([[True], turns, [True]])]
+    return kept
 
 
 def rainflow(soc: Array) -> Iterator[Cycle]:
@@ -57,13 +58,13 @@ def rainflow(soc: Array) -> Iterator[Cycle]:
         yield _cycle(before, after, 0.5)
 
 
-def _cycle(one: float, other: float, count: float) -> Cycle:
-    return Cycle(abs(one - other), (one + other) / 2, count)
+def _cycle(one: float, other: float, weight: float) -> Cycle:
+    return Cycle(abs(one - other), (one + other) / 2, weight)
 
 
 def depth_stress(depth: float) -> float:
     """Linear damage of a cycle of this depth at 50 % and 25 °C [-] (Xu)."""
-    return 1.0 / (1.40e5 * depth**-0.501 - 1.23e5) if depth > 0.0 else 0.0
+    return 1.0 / (1.40e5 * math.pow(depth, -0.501) - 1.23e5) if depth > 0.0 else 0.0
 
 
 def soc_stress(soc: float) -> float:
@@ -85,7 +86,7 @@ def time_stress(seconds: float) -> float:
 def xu_damage(soc: Array, hours: float, temperature_c: float) -> float:
     """Linear damage of a course of the state of charge with a value every `hours` [-]; damages of spans add up."""
     warm = temperature_stress(temperature_c)
-    cycled = sum(c.count * depth_stress(c.depth) * soc_stress(c.mean_soc) for c in rainflow(soc))
+    cycled = sum(c.weight * depth_stress(c.depth) * soc_stress(c.mean_soc) for c in rainflow(soc))
     stood = time_stress(len(soc) * hours * 3600.0) * soc_stress(float(soc.mean()))
     return (cycled + stood) * warm
 
@@ -98,7 +99,7 @@ def xu_capacity_lost(damage: float) -> float:
 
 def blast_lite_cycling_lost(full_cycles: float, depth: float, c_rate: float, temperature_c: float) -> float:
     """Share of the capacity that so many equivalent full cycles have taken [-] (BLAST-Lite)."""
-    return blast_lite_cycling_rate(depth, c_rate, temperature_c) * full_cycles**0.828
+    return blast_lite_cycling_rate(depth, c_rate, temperature_c) * math.pow(full_cycles, 0.828)
 
 
 def blast_lite_cycling_rate(depth: float, c_rate: float, temperature_c: float) -> float:
@@ -112,7 +113,7 @@ def blast_lite_calendar_lost(days: float, anode_potential_v: float, temperature_
     """Share of the capacity that so many days have taken [-] (BLAST-Lite); the anode's potential falls with charge."""
     kelvin = temperature_c + KELVIN
     rate = 8.37e4 * math.exp(-5210.0 / kelvin) * math.exp(-3560.0 * anode_potential_v / kelvin)
-    return rate * days**0.526
+    return rate * math.pow(days, 0.526)
 
 
 def sam_calendar_rate(soc: float, temperature_c: float) -> float:

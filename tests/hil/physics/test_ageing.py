@@ -68,7 +68,7 @@ def test_rainflow_counts_the_example_of_the_standard():
     course = np.array([-2, 1, -3, 5, -1, 3, -4, 4, -2], dtype=float)
     counted = {}
     for cycle in ageing.rainflow(course):
-        counted[cycle.depth] = counted.get(cycle.depth, 0.0) + cycle.count
+        counted[cycle.depth] = counted.get(cycle.depth, 0.0) + cycle.weight
     assert counted == {3: 0.5, 4: 1.5, 6: 0.5, 8: 1.0, 9: 0.5}
 
 
@@ -77,5 +77,5 @@ def test_rainflow_counts_every_way_once(values):
     """Twice the depths of full cycles and once those of half ones are all the way that the course went."""
     course = np.array(values)
     cycles = list(ageing.rainflow(course))
-    assert sum(2 * c.count * c.depth for c in cycles) == pytest.approx(np.abs(np.diff(course)).sum(), abs=1e-9)
+    assert sum(2 * c.weight * c.depth for c in cycles) == pytest.approx(np.abs(np.diff(course)).sum(), abs=1e-9)
     assert max((c.depth for c in cycles), default=0.0) == pytest.approx(np.ptp(course), abs=1e-12)
