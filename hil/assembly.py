@@ -33,6 +33,8 @@ from optimizer.devices.waste_heat import WasteHeat
 from optimizer.situation import Prices, Session, Situation
 from optimizer.time_grid import Array, TimeGrid
 
+STRAIGHT = (0.0, 1.0, 0.0, 0.0)
+"""Power in proportion to the part load, as the plan has it."""
 Kind = TypeVar("Kind", bound=AnyDevice)
 Conditions = Mapping[str, Mapping[str, Array]]
 """By device and condition: (minutes,) values, from the device's own `conditions`."""
@@ -114,11 +116,10 @@ def layout(truth: Truth) -> Layout:
         parameters=np.array([_parameters(d, truth.physics.cells) for d in devices], dtype=float).reshape(-1, 8),
         limit_lines=_limit_lines(devices),
         carrier=np.array([CARRIER_CODES[_carrier(device)] for device in devices], dtype=np.int64),
-        cells=np.array([_cells(device, truth.physics.cells) for device in devices], dtype=float).reshape(-1, 4),
+        physics=np.array([_physics(device, truth) for device in devices], dtype=float).reshape(
+            -1, kernels.PHYSICS_SIZE
+        ),
         tanks=_tanks(truth.physics.tanks),
-        curve=np.array([_curve(device, truth.physics.machines) for device in devices], dtype=float).reshape(-1, 4),
-        start_minutes=np.array([_start_minutes(device, truth.physics.machines) for device in devices], dtype=float),
-        ramp_kw=np.array([_ramp_kw(device, dynamics) for device in devices], dtype=float),
         pull=np.array([_pull(device, dynamics) for device in devices], dtype=float),
         reserve_kwh=np.array([_reserve_kwh(device) for device in devices], dtype=float),
         safe_kw=np.array([device.safe_kw() for device in devices], dtype=float),
@@ -229,11 +230,18 @@ def _own_parameters(device: AnyDevice) -> tuple[float, ...]:
     return (device.bounds_kw()[1],)
 
 
-def _cells(device: AnyDevice, cells: Cells | None) -> tuple[float, float, float, float]:
-    if cells is None or not isinstance(device, Battery):
-        return (0.0, 0.0, 0.0, 0.0)
-    size = device.capacity_kwh
-    return (cells.resistance, size * cells.heat_capacity_kwh_per_k, size * cells.cooling_kw_per_k, cells.room_c)
+def _physics(device: AnyDevice, truth: Truth) -> tuple[float, ...]:
+    """Six numbers, at the places that the kernels name for the kind of slot."""
+    cells, machines = truth.physics.cells, truth.physics.machines
+    own: tuple[float, ...] = ()
+    if isinstance(device, Battery) and cells is not None:
+        size = device.capacity_kwh
+        own = (cells.resistance, size * cells.heat_capacity_kwh_per_k, size * cells.cooling_kw_per_k, cells.room_c)
+    elif isinstance(device, MACHINES):
+        bent = machines is not None and isinstance(device, Chiller | HeatPump)
+        curve = (*machines.input_by_part_load, device.min_part_load) if bent else STRAIGHT
+        own = (*curve, _start_minutes(device, machines))
+    return (*own, *(0.0,) * (kernels.RAMP_KW - len(own)), _ramp_kw(device, truth.dynamics))
 
 
 def _tanks(tanks: Tanks | None) -> kernels.TankShape:
@@ -245,12 +253,6 @@ def _tanks(tanks: Tanks | None) -> kernels.TankShape:
 def layers_at(share: float, layers: int) -> Array:
     """(layers,) fills of a tank that holds this share of its capacity, warm above cold with a sharp border."""
     return np.clip(share * layers - np.arange(layers), 0.0, 1.0)
-
-
-def _curve(device: AnyDevice, machines: Machines | None) -> tuple[float, float, float, float]:
-    if machines is None or not isinstance(device, Chiller | HeatPump):
-        return (0.0, 1.0, 0.0, 0.0)
-    return (*machines.input_by_part_load, device.min_part_load)
 
 
 def _start_minutes(device: AnyDevice, machines: Machines | None) -> float:

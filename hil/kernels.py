@@ -75,7 +75,7 @@ LEAST, FULL, GAS_WHILE_ON, GAS_PER_POWER, HEAT_PER_GAS, HAS_COOLER, MIN_DOWN_HOU
 CUT_SHARE = 0
 """Place in the parameters of flexible loads: the share of the demand that can be given up."""
 POWER_BEFORE, ON_HOURS, STOOD_HOURS = range(3)
-"""Places in an engine's state."""
+"""Places in what engines carry over."""
 CHARGING, DISCHARGING = 0, 1
 """Places in a slot's limit lines."""
 SHARE, STAY, BROUGHT_KWH, FULL_KWH, FLOOR_KWH, TWO_WAY, TAPER_FROM_KWH, TAPER_PER_KWH, NEEDED_KWH, LEAST_KW = range(10)
@@ -85,10 +85,19 @@ the charger's least charging power. TAPER_PER_KWH is 0 where it is not known whe
 
 
 RESISTANCE, KWH_PER_K, COOLING, ROOM_C = range(4)
-"""Places in what is known of a battery's cells."""
+"""Places in the physics of batteries: of the cells (0: the plan's battery), then heat capacity [kWh/K], cooling [kW/K]
+and temperature of their room [°C]."""
+CURVE_0, CURVE_1, CURVE_2, LEAST_LOAD, START_MINUTES = range(5)
+"""Places in the physics of machines: power by part load as `part_load.input_share` takes it, and how long one that was
+off takes until it gives anything."""
+RAMP_KW = 5
+"""Place in the physics of every slot: largest change of power within a minute."""
+PHYSICS_SIZE = 6
 TEMPERATURE_C, HEALTH, DAMAGE = range(3)
-"""Places in the state of a battery's cells: health is the share of the capacity that is left."""
-CELL_STATE = 3
+"""Places in what batteries carry over beside their energy; health is the share of the capacity that is left."""
+MINUTES_ON = 0
+"""Place of the time for which a machine has been called."""
+OWN_SIZE = 3
 BEFORE, AFTER = 0, 1
 """A tank's profile, and room for what a step would make of it."""
 
@@ -120,16 +129,9 @@ class Layout(NamedTuple):
     limits (1, 0) where a store has fewer."""
     carrier: NDArray[np.int64]
     """(slots,) what stores hold, machines give and flexible loads use: HEAT to GAS."""
-    cells: Array
-    """(slots, 4) of batteries: resistance of the cells (0: the plan's battery), heat capacity [kWh/K], cooling [kW/K],
-    temperature of the room [°C]."""
+    physics: Array
+    """(slots, 6) what the plan does not know of a slot: see RESISTANCE to RAMP_KW."""
     tanks: TankShape
-    curve: Array
-    """(slots, 4) of machines: power by part load as `part_load.input_share` takes it."""
-    start_minutes: Array
-    """(slots,) how long a machine that was off takes until it gives anything."""
-    ramp_kw: Array
-    """(slots,) largest change of power within a minute."""
     pull: Array
     """(slots,) share of the way to the target that a device goes in a minute."""
     reserve_kwh: Array
@@ -168,14 +170,10 @@ class PlantArrays(NamedTuple):
     """(1,) seconds since 1970."""
     energy_kwh: Array
     """(slots,) of batteries, stores and cars; what flexible loads used ahead of their demand."""
-    engine: Array
-    """(engines, 3) power before [kW], hours on and off."""
-    cell: Array
-    """(batteries, 3) temperature [°C], health and damage."""
+    own: Array
+    """(slots, 3) what else a slot carries over: see TEMPERATURE_C to MINUTES_ON."""
     layers: Array
     """(stores, 2, layers) fills, BEFORE and AFTER."""
-    minutes_on: Array
-    """(slots,) how long a machine has been called for."""
     held: Array
     """(slots, 2, 6) setpoints HELD and NEXT."""
     wanted_kw: Array
@@ -255,7 +253,7 @@ def take_setpoints(layout: Layout, now: PlantArrays) -> None:
             now.countdown[i] = 0
         way_kw = now.acting_kw[i] - now.reached_kw[i]
         moved_kw = layout.pull[i] * way_kw if abs(way_kw) > ARRIVED_KW else way_kw
-        now.reached_kw[i] += min(max(moved_kw, 0.0 - layout.ramp_kw[i]), layout.ramp_kw[i])
+        now.reached_kw[i] += min(max(moved_kw, 0.0 - layout.physics[i, RAMP_KW]), layout.physics[i, RAMP_KW])
 
 
 @borrowing
@@ -292,7 +290,7 @@ def storage_step(
     """The physical step of the battery, store or car in slot `i` when asked to feed `feed_kw` (< 0: to charge)."""
     p, energy = layout.parameters[i], now.energy_kwh[i]
     charge, discharge = max(0.0 - feed_kw, 0.0), max(feed_kw, 0.0)
-    if i < layout.batteries and layout.cells[i, RESISTANCE] > 0.0:
+    if i < layout.batteries and layout.physics[i, RESISTANCE] > 0.0:
         charge, discharge, energy, _ = battery_step(layout, now, i, charge, discharge)
         return charge, discharge, energy
     if layout.batteries <= i < layout.batteries + layout.stores and layout.tanks.layered:
@@ -302,7 +300,7 @@ def storage_step(
             layout.tanks.useful_fill, layout.tanks.mixing_per_hour, after,
         )  # fmt: skip
     if i < layout.batteries + layout.stores:
-        capacity = p[CAPACITY] * now.cell[i, HEALTH] if i < layout.batteries else p[CAPACITY]
+        capacity = p[CAPACITY] * now.own[i, HEALTH] if i < layout.batteries else p[CAPACITY]
         return store_step(
             energy, charge, discharge, MINUTE_HOURS, capacity, p[1], p[2], p[3], p[4], p[5],
             layout.limit_lines[i, CHARGING], layout.limit_lines[i, DISCHARGING],
@@ -324,8 +322,8 @@ def battery_step(
     """The step of a battery with cells: charge, discharge [kW], energy after it [kWh], heat in the cells [kW]."""
     p = layout.parameters[i]
     return cells_step(
-        now.energy_kwh[i], charge_kw, discharge_kw, MINUTE_HOURS, p[0] * now.cell[i, HEALTH], p[1], p[2], p[3], p[4],
-        p[5], layout.cells[i, RESISTANCE], now.cell[i, TEMPERATURE_C],
+        now.energy_kwh[i], charge_kw, discharge_kw, MINUTE_HOURS, p[0] * now.own[i, HEALTH], p[1], p[2], p[3], p[4],
+        p[5], layout.physics[i, RESISTANCE], now.own[i, TEMPERATURE_C],
     )  # fmt: skip
 
 
@@ -362,11 +360,11 @@ def commit(
 @borrowing
 def warm_cells(layout: Layout, now: PlantArrays, i: int, feed_kw: float) -> None:
     """The cells' temperature at the end of the minute; must be told before the energy is changed."""
-    cell = layout.cells[i]
+    cell = layout.physics[i]
     if cell[RESISTANCE] > 0.0:
         _, _, _, heat = battery_step(layout, now, i, max(0.0 - feed_kw, 0.0), max(feed_kw, 0.0))
-        before = now.cell[i, TEMPERATURE_C]
-        now.cell[i, TEMPERATURE_C] = warmed(before, heat, MINUTE_HOURS, cell[ROOM_C], cell[KWH_PER_K], cell[COOLING])
+        before = now.own[i, TEMPERATURE_C]
+        now.own[i, TEMPERATURE_C] = warmed(before, heat, MINUTE_HOURS, cell[ROOM_C], cell[KWH_PER_K], cell[COOLING])
 
 
 @borrowing
@@ -391,7 +389,7 @@ def engine_step(
     """Power, gas and heat [kW] of the engine in slot `i` when asked for so much power, hours on and off after it; its
     cooler is left out."""
     g = i - layout.batteries - layout.stores - layout.chargers - layout.machines
-    p, state = layout.parameters[i], now.engine[g]
+    p, state = layout.parameters[i], now.own[i]
     if layout.kind[i] == BACKUP:
         power = backup_step(asked_kw, around.allowed[row, g], 1.0, p[LEAST], p[FULL])
         return power, 0.0, 0.0, 0.0, 0.0
@@ -422,10 +420,9 @@ def ask_engines(layout: Layout, now: PlantArrays, around: Surroundings, row: int
 @borrowing
 def asked_at_most(layout: Layout, now: PlantArrays, i: int, power_kw: float) -> float:
     """What to ask of an engine that must not give more: nothing, if it cannot go down so far."""
-    g = i - layout.batteries - layout.stores - layout.chargers - layout.machines
     lowest = layout.parameters[i, LEAST]
-    if now.engine[g, ON_HOURS] > 0.0:
-        lowest = max(lowest, now.engine[g, POWER_BEFORE] - layout.parameters[i, RAMP])
+    if now.own[i, ON_HOURS] > 0.0:
+        lowest = max(lowest, now.own[i, POWER_BEFORE] - layout.parameters[i, RAMP])
     return float(power_kw if power_kw >= lowest else 0.0)
 
 
@@ -525,7 +522,7 @@ def most_kw(
     """What the machine in slot `i` could give, when those of its kind before it feed what they do."""
     p, kind = layout.parameters[i], layout.kind[i]
     first, others = layout.batteries + layout.stores + layout.chargers, 0.0
-    if now.minutes_on[i] < layout.start_minutes[i]:
+    if now.own[i, MINUTES_ON] < layout.physics[i, START_MINUTES]:
         return 0.0
     if kind == WASTE_HEAT:
         return float(waste_heat_step(p[CAPACITY], around.machine[row, i - first]))
@@ -607,7 +604,7 @@ def commit_thermal(
         out[i, OUT_KW], out[i, IN_KW], out[i, BESIDE_KW] = power, output, beside
         told = now.status[i] == ACTIVE and now.reached_kw[i] > 0.0
         called = told or output > 0.0 or missing[layout.carrier[i]] > BALANCED_KW
-        now.minutes_on[i] = now.minutes_on[i] + 1.0 if called else 0.0
+        now.own[i, MINUTES_ON] = now.own[i, MINUTES_ON] + 1.0 if called else 0.0
         if called and output == 0.0:
             out[i, OUT_KW] = starting_kw(layout, around, row, i)
         if now.status[i] != ACTIVE:
@@ -618,10 +615,11 @@ def commit_thermal(
 def starting_kw(layout: Layout, around: Surroundings, row: int, i: int) -> float:
     """Power of a chiller or heat pump on its way to its least part load; none where a start takes no time."""
     kind, condition = layout.kind[i], around.machine[row, i - layout.batteries - layout.stores - layout.chargers]
-    if layout.start_minutes[i] == 0.0 or kind not in (CHILLER, HEAT_PUMP):
+    if layout.physics[i, START_MINUTES] == 0.0 or kind not in (CHILLER, HEAT_PUMP):
         return 0.0
-    c0, c1, c2, least = layout.curve[i, 0], layout.curve[i, 1], layout.curve[i, 2], layout.curve[i, 3]
-    return float(layout.parameters[i, CAPACITY] / condition * input_share(least, c0, c1, c2, least))
+    c = layout.physics[i]
+    share = input_share(c[LEAST_LOAD], c[CURVE_0], c[CURVE_1], c[CURVE_2], c[LEAST_LOAD])
+    return float(layout.parameters[i, CAPACITY] / condition * share)
 
 
 @borrowing
@@ -643,8 +641,8 @@ def machine_step(
     else:
         beside, power, output = absorption_step(output_kw, p[FACTOR], p[PUMPS], p[CAPACITY])
     if kind in (CHILLER, HEAT_PUMP):
-        load, curve = output / p[CAPACITY], layout.curve[i]
-        power *= input_share(load, curve[0], curve[1], curve[2], curve[3]) / load if load > 0.0 else 1.0
+        load, c = output / p[CAPACITY], layout.physics[i]
+        power *= input_share(load, c[CURVE_0], c[CURVE_1], c[CURVE_2], c[LEAST_LOAD]) / load if load > 0.0 else 1.0
     return output, power, beside
 
 
@@ -656,7 +654,7 @@ def commit_engines(
     first = layout.batteries + layout.stores + layout.chargers + layout.machines
     for i in range(first, first + layout.engines):
         power, gas, heat, on_hours, off_hours = engine_step(layout, now, around, row, i, asked[i - first])
-        state = now.engine[i - first]
+        state = now.own[i]
         state[POWER_BEFORE], state[ON_HOURS], state[STOOD_HOURS] = power, on_hours, off_hours
         used = heat * used_share if layout.parameters[i, HAS_COOLER] > 0.5 else heat
         out[i, OUT_KW], out[i, IN_KW], out[i, BESIDE_KW] = gas, power, used

@@ -148,15 +148,12 @@ class Plant:
         held = np.full((n, 2, 6), np.nan)
         held[:, :, SEQ] = -1.0
         own = [device.start(at_start) for device in self.devices]
-        engines = [own[self.slots[device.id]] for device in of_type(self.devices, *assembly.ENGINES)]
         return PlantState(
             PlantArrays(
-                cell=self._cells_at_start(),
+                own=self._own_at_start(own),
                 layers=self._layers_at_start(own),
-                minutes_on=np.full(n, np.inf),
                 clock_s=np.array([self.drivers.start.timestamp()]),
                 energy_kwh=np.array([state.get("energy_kwh", state.get("shifted_kwh", 0.0)) for state in own]),
-                engine=np.array([[state.get(name, 0.0) for name in ENGINE_STATE] for state in engines]).reshape(-1, 3),
                 held=held,
                 wanted_kw=safe.copy(),
                 acting_kw=safe.copy(),
@@ -167,12 +164,17 @@ class Plant:
             )
         )
 
-    def _cells_at_start(self) -> Array:
-        """(batteries, 3) new cells at the temperature of their room."""
-        cells = np.zeros((self.layout.batteries, kernels.CELL_STATE))
-        cells[:, kernels.TEMPERATURE_C] = self.layout.cells[: len(cells), kernels.ROOM_C]
-        cells[:, kernels.HEALTH] = 1.0
-        return cells
+    def _own_at_start(self, states: Sequence[Mapping[str, float]]) -> Array:
+        """(slots, 3) new cells at the temperature of their room, machines that are warm, engines as they are."""
+        own = np.zeros((len(self.devices), kernels.OWN_SIZE))
+        for slot, device in enumerate(self.devices):
+            if isinstance(device, Battery):
+                own[slot] = (self.layout.physics[slot, kernels.ROOM_C], 1.0, 0.0)
+            elif isinstance(device, assembly.ENGINES):
+                own[slot] = [states[slot].get(name, 0.0) for name in ENGINE_STATE]
+            elif isinstance(device, assembly.MACHINES):
+                own[slot, kernels.MINUTES_ON] = np.inf
+        return own
 
     def _layers_at_start(self, states: Sequence[Mapping[str, float]]) -> Array:
         """(stores, 2, layers)."""
@@ -275,8 +277,7 @@ def states_of(plant: Plant, state: PlantState, device: AnyDevice) -> dict[str, f
     if isinstance(device, FlexibleLoad):
         return {"shifted_kwh": float(state.arrays.energy_kwh[slot])}
     if isinstance(device, Chp):
-        engine = state.arrays.engine[slot - plant.slots[of_type(plant.devices, *assembly.ENGINES)[0].id]]
-        return dict(zip(ENGINE_STATE, map(float, engine), strict=True))
+        return dict(zip(ENGINE_STATE, map(float, state.arrays.own[slot]), strict=True))
     return {}
 
 

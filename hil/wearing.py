@@ -17,7 +17,7 @@ def aged(plant: Plant, state: PlantState, records: Records, quickened: float = 1
     after = state.copy()
     for battery in plant.of_type(Battery):
         slot = plant.slots[battery.id]
-        cell = after.arrays.cell[slot]
+        cell = after.arrays.own[slot]
         energy = records.get(f"{battery.id}.energy_kwh")
         soc = energy / (battery.capacity_kwh * cell[kernels.HEALTH])
         damage = xu_damage(soc, kernels.MINUTE_HOURS, float(cell[kernels.TEMPERATURE_C]))

@@ -70,7 +70,7 @@ def test_cells_lose_more_at_full_power_and_warm_up(park):
     stored = np.diff(energy).mean() * 60
     assert charge[0] == pytest.approx(250.0)
     assert 0.90 < stored / charge[:-1].mean() < 0.98
-    assert state.arrays.cell[0, kernels.TEMPERATURE_C] > 27.0
+    assert state.arrays.own[0, kernels.TEMPERATURE_C] > 27.0
     _, gently = run(plant, park, {"battery1": -50.0}, 45)
     assert np.diff(gently.get("battery1.energy_kwh")).mean() * 60 / 50.0 > stored / 250.0 + 0.01
 
@@ -95,7 +95,7 @@ def test_machines_take_more_at_part_load_and_time_to_start(park):
         assert ratio == pytest.approx(expected, rel=1e-9)
     plant = plant_of(park, Physics(machines=machines))
     start = plant.start()
-    start.arrays.minutes_on[:] = 0.0
+    start.arrays.own[plant.slots["pump"], kernels.MINUTES_ON] = 0.0
     told = {"pump": park.setpoint(1, 60.0, minutes=10_000), "hot_store": park.setpoint(1, 0.0, minutes=10_000)}
     state, _ = offer(plant, start, told)
     _, records = run_minutes(plant, state, 20)
@@ -129,11 +129,11 @@ def test_a_battery_ages_from_day_to_day_and_holds_less(park):
     plant = plant_of(park, Physics())
     state, records = run(plant, park, {"battery1": -100.0}, 600)
     once, fast = aged(plant, state, records), aged(plant, state, records, quickened=10_000.0)
-    assert 0.0 < 1.0 - once.arrays.cell[0, kernels.HEALTH] < 1e-3
-    assert fast.arrays.cell[0, kernels.HEALTH] < 0.9
-    assert state.arrays.cell[0, kernels.HEALTH] == 1.0
+    assert 0.0 < 1.0 - once.arrays.own[0, kernels.HEALTH] < 1e-3
+    assert fast.arrays.own[0, kernels.HEALTH] < 0.9
+    assert state.arrays.own[0, kernels.HEALTH] == 1.0
     later, _ = run_minutes(plant, fast, 300)
-    assert later.arrays.energy_kwh[0] <= 500.0 * fast.arrays.cell[0, kernels.HEALTH] + 1e-9
+    assert later.arrays.energy_kwh[0] <= 500.0 * fast.arrays.own[0, kernels.HEALTH] + 1e-9
 
 
 def test_drivers_do_what_they_please_and_the_site_is_told_what_they_said(park):
