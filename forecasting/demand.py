@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecasting.cleaning import Nature
 from forecasting.day_types import DayTable, Ints, LocalClock
 from forecasting.forecast import Array
 from forecasting.kinds import FitContext, Outcome
@@ -47,6 +48,7 @@ class Demand:
     lowest: float = 0.0
     highest: float = np.inf
     measured: bool = True
+    nature: Nature = "demand"
 
     def fit(self, past: Measured, context: FitContext) -> FittedDemand:
         """Fits the trial and the whole.

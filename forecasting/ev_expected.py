@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from forecasting.cleaning import Nature
 from forecasting.day_types import DayTable, Ints, LocalClock
 from forecasting.forecast import LEVELS, Array
 from forecasting.kinds import FitContext, Outcome, PastSession
@@ -38,6 +39,7 @@ class ExpectedCars:
     lowest: float = 0.0
     highest: float = np.inf
     measured: bool = False
+    nature: Nature = "cars"
 
     def fit(self, past: Measured, context: FitContext) -> FittedCars:
         """The series by day type, arrival and slot over the last eight weeks; zero without sessions."""

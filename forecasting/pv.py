@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecasting.cleaning import Nature
 from forecasting.day_types import LocalClock
 from forecasting.forecast import LEVELS, Array
 from forecasting.kinds import FitContext, Outcome
@@ -32,6 +33,7 @@ class Pv:
     capacity_kw: float
     measured: bool = True
     lowest: float = 0.0
+    nature: Nature = "pv"
 
     @property
     def highest(self) -> float:

@@ -10,6 +10,7 @@ from typing import get_args
 
 import pandas as pd
 
+from forecasting.cleaning import Nature
 from forecasting.demand import Demand
 from forecasting.ev_expected import ExpectedCars, Quantity
 from forecasting.forecast import Forecast
@@ -36,13 +37,14 @@ class YardstickOnly:
     lowest: float
     highest: float
     reason: str
+    nature: Nature
     measured: bool = False
 
     def fit(self, past: Measured, context: FitContext) -> FittedSeries:
         raise ValueError(self.reason)
 
 
-MARKET_PRICE = YardstickOnly(-inf, inf, "market prices have no model of their own", measured=True)
+MARKET_PRICE = YardstickOnly(-inf, inf, "market prices have no model of their own", "price", measured=True)
 
 
 def series_kinds(site: Site) -> dict[str, SeriesKind]:
@@ -86,7 +88,7 @@ def fit_site(site: Site, history: pd.DataFrame, at: datetime, sessions: Sequence
 def yardstick_forecasts(site: Site, recent: pd.DataFrame, at: datetime, reason: str) -> Mapping[str, Forecast]:
     """Forecasts for a plan at `at` without any fitted model; their method names the reason."""
     kinds: dict[str, SeriesKind] = {
-        name: YardstickOnly(kind.lowest, kind.highest, reason) for name, kind in series_kinds(site).items()
+        name: YardstickOnly(kind.lowest, kind.highest, reason, kind.nature) for name, kind in series_kinds(site).items()
     }
     until = grid_for(site, at).end
     forecaster = SiteForecaster(kinds, day_type_of(site), site.zone, site.step_minutes)
