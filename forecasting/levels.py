@@ -63,7 +63,8 @@ class DailyLevels:
         series, fewest = pd.Series(self.levels), (count + 1) // 2
         before = series.rolling(count, min_periods=fewest).median().shift(1)
         after = series[::-1].rolling(count, min_periods=fewest).median()[::-1]
-        return np.nan_to_num((after - before).to_numpy(dtype=float))
+        change: Array = (after - before).fillna(0.0).to_numpy(dtype=float)
+        return change
 
     def sharp(self, change: Array) -> Bools:
         """(days,) whether a change of that size happened overnight, and is far beyond what happens every week."""
@@ -139,8 +140,20 @@ def _unit_changes(values: Array, places: Places, clock: LocalClock) -> list[tupl
         factor = known_factor(float(change[day]))
         number = int(daily.days[day])
         if factor is not None and _same_shape(values, places, number, clock.steps_per_day):
-            changes.append((int(np.flatnonzero(places.days - places.days[0] >= number)[0]), factor))
+            changes.append((_step_of_change(values, places, number, factor), factor))
     return changes
+
+
+def _step_of_change(values: Array, places: Places, day: int, factor: float) -> int:
+    """The step within a day of the given one at which the values jump most; the day's first without a clear jump."""
+    number = places.days - places.days[0]
+    near = np.flatnonzero((number >= day - 1) & (number <= day + 1))[1:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        jump = np.sign(np.log(factor)) * np.log(values[near] / values[near - 1])
+    jump = np.where(np.isfinite(jump), jump, 0.0)
+    if jump.max(initial=0.0) > abs(np.log(factor)) / 2:
+        return int(near[int(np.argmax(jump))])
+    return int(np.flatnonzero(number >= day)[0])
 
 
 def known_factor(change: float) -> float | None:
@@ -185,5 +198,4 @@ def _shape(values: Array, places: Places, inside: Bools, per_day: int) -> Array:
     """(slots,) median by slot, of the positive values."""
     positive = inside & (values > 0)
     medians = pd.Series(values[positive]).groupby(places.slots[positive]).median()
-    shape: Array = medians.reindex(range(per_day)).to_numpy(dtype=float)
-    return shape
+    return np.asarray(medians.reindex(range(per_day)), dtype=np.float64)

@@ -18,8 +18,8 @@ import pandas as pd
 from forecasting.day_types import Bools, DayTable, Ints, LocalClock
 from forecasting.forecast import Array
 
-DAYS_AROUND = (31, 13)
-"""Workdays and days off in the rolling median: some six weeks each, so that a stretch of two weeks stands out."""
+DAYS_AROUND = (61, 25)
+"""Workdays and days off in the rolling median: twelve weeks each, so that two wrong weeks at the end stand out."""
 NEIGHBOUR_HOURS = 1.0
 """Neighbours of a value: so many hours on either side, two steps at least."""
 NATURAL_ZEROS = 0.01
