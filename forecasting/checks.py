@@ -13,7 +13,16 @@ import numpy as np
 from forecasting.day_types import Bools, LocalClock
 from forecasting.forecast import Array
 from forecasting.measured import values_at
-from forecasting.usual import LONG_ZEROS_HOURS, NOTHING, Places, Traits, next_to_nothing, runs_of, standing_out
+from forecasting.usual import (
+    LONG_ZEROS_HOURS,
+    NOTHING,
+    Places,
+    Traits,
+    neighbours,
+    next_to_nothing,
+    runs_of,
+    standing_out,
+)
 
 JUMPS = 8.0
 """A single value stands out when it is so many times as far from its neighbours as 99 % of all values are; on 25 clean
@@ -197,11 +206,10 @@ def _standing_out(view: View, sign: float) -> Bools:
     """Runs of at most `LONGEST_SPIKE_HOURS`; the last values, whose neighbours are still to come, by those before."""
     beyond = view.values > BEYOND * view.traits.top if sign > 0 else view.values < view.traits.bottom / BEYOND
     limit = np.where(beyond, JUMPS_BEYOND, JUMPS)
-    far = sign * standing_out(view.values, view.course, view.clock) > limit * view.traits.jump
-    reach = max(2, view.clock.steps_in(1.0))
-    tail = slice(max(0, len(far) - reach), len(far))
-    late = sign * standing_out(view.values, view.course, view.clock, late=True) > limit * view.traits.late_jump
-    far[tail] = late[tail]
+    both_sides, before = standing_out(view.values, view.course, view.clock)
+    far = sign * both_sides > limit * view.traits.jump
+    tail = slice(max(0, len(far) - neighbours(view.clock)), len(far))
+    far[tail] = (sign * before > limit * view.traits.late_jump)[tail]
     longest = max(1, view.clock.steps_in(LONGEST_SPIKE_HOURS))
     marked = np.zeros(len(far), dtype=bool)
     for start, end in _long_runs(far, 1):

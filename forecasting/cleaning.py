@@ -69,6 +69,8 @@ CHECKS: dict[Nature, tuple[tuple[FindingKind, Check], ...]] = {
     "price": (("limit", checks.limit),),
     "cars": (),
 }
+NIGHTLY: frozenset[FindingKind] = frozenset({"scale", "shifted_hours", "clock_offset"})
+"""Found in whole days only, and so by the fit, which sees all of them again every night."""
 FROZEN_HOURS: dict[Nature, float] = {"temperature": 12.0}
 """Air stands still at night for longer than a load does."""
 FEWEST_DAYS = 7
@@ -121,9 +123,10 @@ class Cleaner:
         """What came after a fit: steps from number `fresh` on, the clean ones before as their background."""
         if usual is None or self.nature == "cars" or seen.end <= fresh or not seen.known:
             return Cleaned(seen, (), usual)
+        chosen = tuple((kind, check) for kind, check in CHECKS[self.nature] if kind not in NIGHTLY)
         places = self._places(seen.steps)
         view = View(seen.values, usual.at(places), places, usual.traits, self.clock, *self.limits)
-        values, found = self._through(view, seen.first, CHECKS[self.nature], max(0, fresh - seen.first))
+        values, found = self._through(view, seen.first, chosen, max(0, fresh - seen.first))
         gaps = _gaps(self.series, seen.between(fresh, seen.end), self.clock)
         return Cleaned(Measured(seen.first, values), _joined([gaps, *found]), usual)
 

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
 
 from forecasting.day_types import Bools, DayTable, Ints, LocalClock
 from forecasting.forecast import Array
@@ -106,9 +107,10 @@ def usual_course(values: Array, places: Places, per_day: int) -> tuple[Array, Ar
 def learn_traits(values: Array, course: Array, places: Places, clock: LocalClock, frozen_hours: float) -> Traits:
     """Traits of a history; `frozen_hours` is the least time over which equal values are suspect."""
     bottom, top = _day_range(values, places)
+    both_sides, before = standing_out(values, course, clock)
     return Traits(
-        jump=_quantile(np.abs(standing_out(values, course, clock))),
-        late_jump=_quantile(np.abs(standing_out(values, course, clock, late=True))),
+        jump=_quantile(np.abs(both_sides)),
+        late_jump=_quantile(np.abs(before)),
         equal_steps=max(FEWEST_EQUAL, clock.steps_in(frozen_hours), _longest_by_chance(values, places, clock)),
         natural_zero=_natural_zero(values, course, places, clock),
         bottom=bottom,
@@ -116,17 +118,38 @@ def learn_traits(values: Array, course: Array, places: Places, clock: LocalClock
     )
 
 
-def standing_out(values: Array, course: Array, clock: LocalClock, *, late: bool = False) -> Array:
-    """(n,) value minus the median of its neighbours, the same of the usual course taken off; NaN where unknown."""
-    reach = max(2, clock.steps_in(NEIGHBOUR_HOURS))
+def standing_out(values: Array, course: Array, clock: LocalClock) -> tuple[Array, Array]:
+    """(n,) value minus the median of its neighbours on both sides, and minus that of those before it and itself.
+
+    The usual course is taken off first. NaN where less than half of the neighbours are known, and near the end of the
+    series on both sides.
+    """
+    reach = neighbours(clock)
     apart = values - course
-    around = pd.Series(apart).rolling(2 * reach + 1, center=not late, min_periods=reach + 1).median()
-    out: Array = apart - around.to_numpy()
-    return out
+    padded = np.concatenate([np.full(2 * reach, np.nan), apart, np.full(reach, np.nan)])
+    ending = _median_of_rows(sliding_window_view(padded, 2 * reach + 1), reach + 1)
+    centred = np.where(np.arange(len(apart)) < len(apart) - reach, ending[reach:], np.nan)
+    return apart - centred, apart - ending[: len(apart)]
+
+
+def neighbours(clock: LocalClock) -> int:
+    """How many steps on either side a value is compared with."""
+    return max(2, clock.steps_in(NEIGHBOUR_HOURS))
+
+
+def _median_of_rows(rows: Array, fewest: int) -> Array:
+    """(n,) median of the finite values of each row; NaN for rows with fewer than `fewest`."""
+    ordered = np.sort(rows, axis=1)
+    known = np.isfinite(rows).sum(axis=1)
+    at = np.arange(len(rows))
+    middle = (ordered[at, np.maximum(known - 1, 0) // 2] + ordered[at, np.minimum(known // 2, rows.shape[1] - 1)]) / 2
+    return np.where(known >= fewest, middle, np.nan)
 
 
 def runs_of(mask: Bools) -> tuple[Ints, Ints]:
     """Starts and ends (exclusive) of the runs of True."""
+    if not mask.any():
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     edges = np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8))
     return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
 
