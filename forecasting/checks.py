@@ -44,6 +44,8 @@ NEAR_FACTOR = 0.35
 COPY_DAYS = 14
 COPY_HOURS = 12.0
 COPY_DISTINCT = 8
+COPIED_MOST = 0.2
+"""Share of copied values from which on the series is made of standard days, and they are no dirt [-]."""
 SHIFT_EVIDENCE = 15.0
 """Logarithm of how much likelier a shift must be than none; on 25 clean recorded loads of a year or more the highest
 was 14 where the next conditions held, too."""
@@ -140,7 +142,8 @@ def copied(view: View) -> Remedy:
             part = values[start:end]
             if len(np.unique(part[part != 0])) >= COPY_DISTINCT:
                 marked[start:end] = True
-    return left_out(view, marked)
+    by_nature = marked.sum() > COPIED_MOST * np.isfinite(values).sum()
+    return left_out(view, marked & (not by_nature))
 
 
 def frozen(view: View) -> Remedy:

@@ -17,6 +17,7 @@ from forecasting import checks
 from forecasting.checks import Remedy, View
 from forecasting.day_types import Bools, DayTable, Ints, LocalClock
 from forecasting.findings import Finding, FindingKind
+from forecasting.forecast import Array
 from forecasting.levels import level_change, units_aligned
 from forecasting.measured import Measured
 from forecasting.usual import (
@@ -46,7 +47,6 @@ CHECKS: dict[Nature, tuple[tuple[FindingKind, Check], ...]] = {
         ("limit", checks.limit),
         ("spike", checks.spike),
         ("dip", checks.dip),
-        ("limit", checks.implausible),
         ("shifted_hours", checks.shifted_hours),
         ("clock_offset", checks.clock_offset),
     ),
@@ -69,10 +69,14 @@ CHECKS: dict[Nature, tuple[tuple[FindingKind, Check], ...]] = {
     "price": (("limit", checks.limit),),
     "cars": (),
 }
+LAST_RESORT: dict[Nature, tuple[tuple[FindingKind, Check], ...]] = {"demand": (("limit", checks.implausible),)}
+"""For what no other check has explained."""
 NIGHTLY: frozenset[FindingKind] = frozenset({"scale", "shifted_hours", "clock_offset"})
 """Found in whole days only, and so by the fit, which sees all of them again every night."""
 FROZEN_HOURS: dict[Nature, float] = {"temperature": 12.0}
 """Air stands still at night for longer than a load does."""
+ROUNDS = 3
+"""Dirt hides dirt: while something is found, all is learnt and checked again, at most so often."""
 FEWEST_DAYS = 7
 """With less history nothing is usual yet: only what needs no usual course is checked."""
 UNUSUAL: frozenset[FindingKind] = frozenset({"copied", "frozen", "limit", "negative"})
@@ -109,26 +113,34 @@ class Cleaner:
             aligned = units_aligned(values, places, self.clock)
             values = aligned.values
             found.append(self._finding("scale", aligned, past.first))
-        course, _ = usual_course(values, places, self.clock.steps_per_day)
-        hours = FROZEN_HOURS.get(self.nature, SHORTEST_FROZEN_HOURS)
-        traits = learn_traits(values, course, places, self.clock, hours)
-        view = View(values, course, places, traits, self.clock, *self.limits)
-        values, more = self._through(view, past.first, CHECKS[self.nature])
-        values, level = self._levelled(Measured(past.first, values), places)
+        for _ in range(ROUNDS):
+            view, more = self._through(self._view(values, places), past.first, CHECKS[self.nature])
+            values, found = view.values, [*found, *more]
+            if not more:
+                break
+        view, more = self._through(view, past.first, LAST_RESORT.get(self.nature, ()))
+        values, level = self._levelled(Measured(past.first, view.values), places)
         _, last = usual_course(values, places, self.clock.steps_per_day)
         findings = _joined([*found, *more, level])
-        return Cleaned(_from_first_known(Measured(past.first, values)), findings, Usual(last, traits))
+        return Cleaned(_from_first_known(Measured(past.first, values)), findings, Usual(last, view.traits))
 
     def recent(self, seen: Measured, fresh: int, usual: Usual | None) -> Cleaned:
         """What came after a fit: steps from number `fresh` on, the clean ones before as their background."""
         if usual is None or self.nature == "cars" or seen.end <= fresh or not seen.known:
             return Cleaned(seen, (), usual)
-        chosen = tuple((kind, check) for kind, check in CHECKS[self.nature] if kind not in NIGHTLY)
+        every = (*CHECKS[self.nature], *LAST_RESORT.get(self.nature, ()))
+        chosen = tuple((kind, check) for kind, check in every if kind not in NIGHTLY)
         places = self._places(seen.steps)
         view = View(seen.values, usual.at(places), places, usual.traits, self.clock, *self.limits)
-        values, found = self._through(view, seen.first, chosen, max(0, fresh - seen.first))
+        view, found = self._through(view, seen.first, chosen, max(0, fresh - seen.first))
         gaps = _gaps(self.series, seen.between(fresh, seen.end), self.clock)
-        return Cleaned(Measured(seen.first, values), _joined([gaps, *found]), usual)
+        return Cleaned(Measured(seen.first, view.values), _joined([gaps, *found]), usual)
+
+    def _view(self, values: Array, places: Places) -> View:
+        course, _ = usual_course(values, places, self.clock.steps_per_day)
+        hours = FROZEN_HOURS.get(self.nature, SHORTEST_FROZEN_HOURS)
+        traits = learn_traits(values, course, places, self.clock, hours)
+        return View(values, course, places, traits, self.clock, *self.limits)
 
     def _places(self, steps: Ints) -> Places:
         if self.nature in ("pv", "temperature"):
@@ -137,8 +149,8 @@ class Cleaner:
 
     def _through(
         self, view: View, first: int, chosen: tuple[tuple[FindingKind, Check], ...], fresh: int = 0
-    ) -> tuple[np.ndarray, list[Finding | None]]:
-        """The values after all checks, changed from place `fresh` on only."""
+    ) -> tuple[View, list[Finding | None]]:
+        """The view after all checks, its values changed from place `fresh` on only."""
         found: list[Finding | None] = []
         for kind, check in chosen:
             remedy = check(view)
@@ -149,7 +161,7 @@ class Cleaner:
             changed = np.concatenate([view.values[:fresh], remedy.values[fresh:]])
             found.append(self._finding(kind, remedy, first))
             view = replace(view, values=changed)
-        return view.values, found
+        return view, found
 
     def _young(self, past: Measured, places: Places) -> tuple[Measured, tuple[Finding, ...]]:
         known = past.values[np.isfinite(past.values)]
@@ -158,13 +170,11 @@ class Cleaner:
         nowhere = np.zeros((2, self.clock.steps_per_day), dtype=bool)
         traits = Traits(np.inf, np.inf, max(12, 2 * steps), nowhere, 0.0, float(np.quantile(known, 0.95)))
         chosen = tuple((kind, check) for kind, check in CHECKS[self.nature] if kind in UNUSUAL)
-        chosen = tuple((kind, check) for kind, check in chosen if check is not checks.implausible)
-        values, found = self._through(
-            View(past.values, course, places, traits, self.clock, *self.limits), past.first, chosen
-        )
-        return Measured(past.first, values), _joined([_gaps(self.series, past, self.clock), *found])
+        view = View(past.values, course, places, traits, self.clock, *self.limits)
+        view, found = self._through(view, past.first, chosen)
+        return Measured(past.first, view.values), _joined([_gaps(self.series, past, self.clock), *found])
 
-    def _levelled(self, past: Measured, places: Places) -> tuple[np.ndarray, Finding | None]:
+    def _levelled(self, past: Measured, places: Places) -> tuple[Array, Finding | None]:
         """After a lasting change of level the days before it are left out, once there are enough after it."""
         change = level_change(past.values, places, self.clock) if self.nature == "demand" else None
         if change is None:

@@ -22,8 +22,8 @@ UNIT_DAYS = 5
 UNIT_CHANGE = np.log(3.0)
 SHARP_DAYS = 2
 """A unit, a meter and a user change from one day to the next; seasons take longer."""
-SHARP = 0.75
-"""Share of the change that must have happened from the two days before to the two days after."""
+SHARP = 0.6
+"""Share of the change that must have happened from the two days before to the two days after; one may be half and half."""
 UNUSUAL = 8.0
 """Times the usual change from two days to the next two, so that loads that follow the weather need more."""
 LEVEL_DAYS = 21
@@ -164,13 +164,17 @@ def known_factor(change: float) -> float | None:
 
 
 def _daily_levels(values: Array, places: Places, per_day: int) -> DailyLevels:
-    """Median logarithm of a day's values over the median of their slot and type, of days with at least half of them."""
+    """Median logarithm of a day's values over the median of their slot, of days with at least half of them.
+
+    What days off differ by from the two weeks around them is taken off.
+    """
     logs = np.log(np.where(values > 0, values, np.nan))
-    key = places.off * per_day + places.slots
-    by_slot = pd.Series(logs).groupby(key).transform("median").to_numpy()
-    by_day = pd.Series(logs - by_slot).groupby(places.days - places.days[0])
-    enough = by_day.count() >= per_day / 2
-    levels = by_day.median()[enough]
+    by_slot = pd.Series(logs).groupby(places.slots).transform("median").to_numpy()
+    by_day = pd.DataFrame({"log": logs - by_slot, "off": places.off}).groupby(places.days - places.days[0])
+    enough = by_day["log"].count() >= per_day / 2
+    levels, off = by_day["log"].median()[enough], by_day["off"].first()[enough]
+    apart = levels - levels.rolling(15, center=True, min_periods=1).median()
+    levels -= apart.groupby(off).transform("median")
     return DailyLevels(levels.index.to_numpy(), levels.to_numpy())
 
 

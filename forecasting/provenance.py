@@ -62,7 +62,7 @@ def refusal(stored: str) -> str | None:
     """Why a fitted form with this stored provenance must not be used here; None when it may be."""
     try:
         document = json.loads(stored)
-        libraries, code = document["libraries"], document.get("code", "")
+        libraries, code = dict(document["libraries"]), document.get("code", "")
     except (ValueError, KeyError, TypeError):
         return "its provenance cannot be read"
     if code != code_version():

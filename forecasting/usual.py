@@ -26,7 +26,8 @@ NEIGHBOUR_HOURS = 1.0
 NATURAL_ZEROS = 0.01
 """Share of zeros in a slot from which on they belong to the series [-]."""
 LONG_ZEROS_HOURS = 36.0
-"""Zeros over a longer time say nothing on whether zero is usual."""
+RARE_EVERY_DAYS = 30.0
+"""Zeros over a longer time say nothing on whether zero is usual, if they are rarer than this."""
 NOTHING = 0.02
 """Up to this share of what is usual a value is next to nothing [-]."""
 CHANCE = 0.01
@@ -189,8 +190,9 @@ def _natural_zero(values: Array, course: Array, places: Places, clock: LocalCloc
     """(2, slots): zeros (or next to nothing) outside long runs are frequent in the slot or beside it."""
     per_day = clock.steps_per_day
     zero = (values == 0) | next_to_nothing(values, course)
-    for start, end in zip(*runs_of(zero), strict=True):
-        if end - start >= clock.steps_in(LONG_ZEROS_HOURS):
+    long = [(a, b) for a, b in zip(*runs_of(zero), strict=True) if b - a >= clock.steps_in(LONG_ZEROS_HOURS)]
+    if len(long) < len(values) / per_day / RARE_EVERY_DAYS:
+        for start, end in long:
             zero[start:end] = False
     key = places.off * per_day + places.slots
     seen = np.isfinite(values)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import chain
 from math import inf
-from typing import get_args
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -17,7 +18,8 @@ from forecasting.forecast import Forecast
 from forecasting.kinds import FitContext, FittedSeries, PastSession, SeriesKind
 from forecasting.measured import Measured
 from forecasting.pv import Pv
-from forecasting.site_forecaster import FittedSite, SiteForecaster
+from forecasting.site_forecaster import MODEL_LIFE, FittedSite, SiteForecaster
+from forecasting.standing import SCORE_DAYS, Issued
 from forecasting.weather import Temperature
 from optimizer.situation import Session
 from settlement.bill import market_columns
@@ -26,8 +28,8 @@ from site_configs.prices import grid_for
 from site_configs.site import Site
 from site_configs.tariff import billing_month, load_tariff
 
-REFIT_SLACK = timedelta(days=3)
-"""A fit reaches so much further than needed now, so that a late refit leaves nobody without a forecast."""
+SCORED_EVERY = 13
+"""Of the forecasts in the ledger every 13th interval's is judged: all hours of the day come in turn within a week."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,34 @@ def site_forecaster(site: Site) -> SiteForecaster:
     return SiteForecaster(series_kinds(site), day_type_of(site), site.zone, site.step_minutes)
 
 
-def fit_site(site: Site, history: pd.DataFrame, at: datetime, sessions: Sequence[Session] = ()) -> FittedSite:
-    """Models of all series as of `at`, good for every plan until `REFIT_SLACK` later; `sessions` are past stays."""
-    later = at + REFIT_SLACK
+def fit_site(
+    site: Site,
+    history: pd.DataFrame,
+    at: datetime,
+    sessions: Sequence[Session] = (),
+    issued: Mapping[str, Sequence[Issued]] | None = None,
+) -> FittedSite:
+    """Models of all series as of `at`, good for every plan of their life; `sessions` are past stays, `issued` what was
+    forecast over the last days."""
+    later = at + MODEL_LIFE
     horizon_end = max(billing_month(later, site.zone)[1], grid_for(site, later).end)
-    return site_forecaster(site).fit(_with_all(site, history), at, horizon_end, _past(sessions))
+    return site_forecaster(site).fit(_with_all(site, history), at, horizon_end, _past(sessions), issued)
+
+
+def scored(site: Site, at: datetime) -> tuple[datetime, Callable[[datetime], bool]]:
+    """From when on forecasts are judged at `at`, and which of them by their time of issue."""
+    step_s = site.step_minutes * 60
+    return at - timedelta(days=SCORE_DAYS), lambda issued_at: int(issued_at.timestamp()) // step_s % SCORED_EVERY == 0
+
+
+def issued_by_series(cycles: Iterable[Sequence[Mapping[str, Any]]]) -> dict[str, list[Issued]]:
+    """What was forecast, by series, from the forecast documents of several cycles."""
+    said: dict[str, list[Issued]] = {}
+    for document in chain.from_iterable(cycles):
+        one = Issued.from_document(document)
+        if one is not None:
+            said.setdefault(document["series"], []).append(one)
+    return said
 
 
 def yardstick_forecasts(site: Site, recent: pd.DataFrame, at: datetime, reason: str) -> Mapping[str, Forecast]:
