@@ -23,7 +23,10 @@ UNIT_CHANGE = np.log(3.0)
 SHARP_DAYS = 2
 """A unit, a meter and a user change from one day to the next; seasons take longer."""
 SHARP = 0.6
-"""Share of the change that must have happened from the two days before to the two days after; one may be half and half."""
+"""Share of the change between the two days before and after; the day of the change may be half and half."""
+AT_ONCE_HOURS = 6.0
+AT_ONCE = 0.75
+"""Share of a change of unit between the hours before and after one step."""
 UNUSUAL = 8.0
 """Times the usual change from two days to the next two, so that loads that follow the weather need more."""
 LEVEL_DAYS = 21
@@ -139,21 +142,27 @@ def _unit_changes(values: Array, places: Places, clock: LocalClock) -> list[tupl
     for day in _peaks(np.where(large, np.abs(change), 0.0), UNIT_DAYS):
         factor = known_factor(float(change[day]))
         number = int(daily.days[day])
-        if factor is not None and _same_shape(values, places, number, clock.steps_per_day):
-            changes.append((_step_of_change(values, places, number, factor), factor))
+        if factor is None or not _same_shape(values, places, number, clock.steps_per_day):
+            continue
+        place = _step_of_change(values, places, number, np.log(factor), clock.steps_in(AT_ONCE_HOURS))
+        if place is not None:
+            changes.append((place, factor))
     return changes
 
 
-def _step_of_change(values: Array, places: Places, day: int, factor: float) -> int:
-    """The step within a day of the given one at which the values jump most; the day's first without a clear jump."""
+def _step_of_change(values: Array, places: Places, day: int, change: float, hours: int) -> int | None:
+    """The step near a day's beginning at which the values jump most; None when they do not change there for good."""
     number = places.days - places.days[0]
-    near = np.flatnonzero((number >= day - 1) & (number <= day + 1))[1:]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        jump = np.sign(np.log(factor)) * np.log(values[near] / values[near - 1])
-    jump = np.where(np.isfinite(jump), jump, 0.0)
-    if jump.max(initial=0.0) > abs(np.log(factor)) / 2:
-        return int(near[int(np.argmax(jump))])
-    return int(np.flatnonzero(number >= day)[0])
+    relative = _relative_logs(values, places)
+    near = np.flatnonzero((number >= day - 1) & (number <= day + 1) & np.isfinite(relative))
+    before = np.flatnonzero((number < day - 1) & np.isfinite(relative))[-hours:]
+    at = np.concatenate([before, near])
+    logs = np.sign(change) * relative[at]
+    if len(logs) < 2 * hours:
+        return None
+    jump = int(np.argmax(np.diff(logs)[hours - 1 : len(logs) - hours])) + hours
+    gained = float(np.median(logs[jump : jump + hours]) - np.median(logs[jump - hours : jump]))
+    return int(at[jump]) if gained > AT_ONCE * abs(change) else None
 
 
 def known_factor(change: float) -> float | None:
@@ -163,14 +172,20 @@ def known_factor(change: float) -> float | None:
     return nearest if abs(np.log(nearest) - change) < FACTOR_TOLERANCE else None
 
 
+def _relative_logs(values: Array, places: Places) -> Array:
+    """(n,) logarithm of the values over the median of their slot; NaN where there is none."""
+    logs = pd.Series(np.log(np.where(values > 0, values, np.nan)))
+    relative: Array = (logs - logs.groupby(places.slots).transform("median")).to_numpy(dtype=float)
+    return relative
+
+
 def _daily_levels(values: Array, places: Places, per_day: int) -> DailyLevels:
     """Median logarithm of a day's values over the median of their slot, of days with at least half of them.
 
     What days off differ by from the two weeks around them is taken off.
     """
-    logs = np.log(np.where(values > 0, values, np.nan))
-    by_slot = pd.Series(logs).groupby(places.slots).transform("median").to_numpy()
-    by_day = pd.DataFrame({"log": logs - by_slot, "off": places.off}).groupby(places.days - places.days[0])
+    frame = pd.DataFrame({"log": _relative_logs(values, places), "off": places.off})
+    by_day = frame.groupby(places.days - places.days[0])
     enough = by_day["log"].count() >= per_day / 2
     levels, off = by_day["log"].median()[enough], by_day["off"].first()[enough]
     apart = levels - levels.rolling(15, center=True, min_periods=1).median()
