@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
 from forecasting.cleaning import Cleaned, Cleaner, of_stamps
+from forecasting.closures import ClosureSuggestion, suggested_closures
 from forecasting.day_types import DayTable, DayType, LocalClock
 from forecasting.findings import Finding
 from forecasting.forecast import Array, Forecast, Rival
@@ -75,6 +77,14 @@ class Watch:
         steps = np.arange(first, past.end, dtype=np.int64)
         seen = Measured(first, np.where(steps < kept.end, kept.at(steps), past.at(steps)))
         return self.cleaner.recent(seen, kept.end, self.usual)
+
+
+class SeriesCheck(NamedTuple):
+    """What the history of one series says about itself."""
+
+    findings: tuple[Finding, ...]
+    closures: tuple[ClosureSuggestion, ...]
+    """Of demands only."""
 
 
 @dataclass(frozen=True)
@@ -182,12 +192,9 @@ class SiteForecaster:
         if end <= closed:
             raise ValueError(f"horizon_end {horizon_end} is not after issued_at {issued_at}")
         raw = {name: _column(history, name, clock, closed) for name in self.specs}
-        days = self._day_table(clock, min([closed, *(past.first for past in raw.values())]), end)
+        days = self._day_table(clock, raw, closed, end)
         context = FitContext(clock, days, closed, end, sessions)
-        cleaners = {
-            name: Cleaner(name, kind.nature, (kind.lowest, kind.highest), clock, days)
-            for name, kind in self.specs.items()
-        }
+        cleaners = self._cleaners(clock, days)
         cleaned = {name: cleaner.history(raw[name]) for name, cleaner in cleaners.items()}
         stand_ins = {name: self._stand_in(name, found.past, context) for name, found in cleaned.items()}
         fitted = {
@@ -213,8 +220,28 @@ class SiteForecaster:
         watches = {name: Watch(cleaner, cleaned[name].usual) for name, cleaner in cleaners.items()}
         return FittedSite(clock, days, fitted, stand_ins, provenance, watches)
 
-    def _day_table(self, clock: LocalClock, first: int, end: int) -> DayTable:
+    def check(self, history: pd.DataFrame, at: datetime) -> dict[str, SeriesCheck]:
+        """By measured series: what is wrong in what was measured before `at`, and which workdays look like days off."""
+        clock = LocalClock(self.zone, self.step_minutes)
+        closed = clock.closed_steps(at)
+        raw = {name: _column(history, name, clock, closed) for name in self.specs}
+        checked = {}
+        for name, cleaner in self._cleaners(clock, self._day_table(clock, raw, closed, closed)).items():
+            cleaned = cleaner.history(raw[name])
+            findings = (*of_stamps(history, name, clock, None, closed), *cleaned.findings)
+            closures = suggested_closures(cleaned.past, cleaner) if cleaner.nature == "demand" else ()
+            checked[name] = SeriesCheck(findings, closures)
+        return checked
+
+    def _cleaners(self, clock: LocalClock, days: DayTable) -> dict[str, Cleaner]:
+        return {
+            name: Cleaner(name, kind.nature, (kind.lowest, kind.highest), clock, days)
+            for name, kind in self.specs.items()
+        }
+
+    def _day_table(self, clock: LocalClock, raw: Mapping[str, Measured], closed: int, end: int) -> DayTable:
         """Day types from two weeks before the first measurement, where lags point, to the last lead after the end."""
+        first = min([closed, *(past.first for past in raw.values())])
         local_days, _ = clock.days_and_slots(np.array([first, end - 1], dtype=np.int64))
         return DayTable.over(self.day_type, int(local_days[0]) - 14, int(local_days[1]) + 2)
 

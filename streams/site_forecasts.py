@@ -18,9 +18,11 @@ from forecasting.forecast import Forecast
 from forecasting.kinds import FitContext, FittedSeries, PastSession, SeriesKind
 from forecasting.measured import Measured
 from forecasting.pv import Pv
-from forecasting.site_forecaster import MODEL_LIFE, FittedSite, SiteForecaster
+from forecasting.site_forecaster import MODEL_LIFE, FittedSite, SeriesCheck, SiteForecaster
 from forecasting.standing import SCORE_DAYS, Issued
 from forecasting.weather import Temperature
+from optimizer.devices.flexible_load import FlexibleLoad
+from optimizer.devices.load import Load
 from optimizer.situation import Session
 from settlement.bill import market_columns
 from site_configs.calendar import Calendar
@@ -108,6 +110,20 @@ def issued_by_series(cycles: Iterable[Sequence[Mapping[str, Any]]]) -> dict[str,
         if one is not None:
             said.setdefault(document["series"], []).append(one)
     return said
+
+
+def check_history(site: Site, history: pd.DataFrame, at: datetime) -> dict[str, SeriesCheck]:
+    """By series: what is wrong in the history before `at`, and, of electric loads, which workdays look like days off.
+
+    Heat and cold follow the weather, and a mild workday looks like a day off.
+    """
+    loads = (device for device in site.devices if isinstance(device, Load | FlexibleLoad))
+    power = {device.id for device in loads if device.carrier == "power"}
+    checked = site_forecaster(site).check(_with_all(site, history), at)
+    return {
+        name: check if name.split(".", 1)[0] in power else check._replace(closures=())
+        for name, check in checked.items()
+    }
 
 
 def yardstick_forecasts(site: Site, recent: pd.DataFrame, at: datetime, reason: str) -> Mapping[str, Forecast]:
