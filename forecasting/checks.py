@@ -300,11 +300,15 @@ def _likeliest(misses: Array, lags: list[int], nearer: float) -> tuple[int, int,
     spread s; on shifted ones +m. The sum of 2·m·gain/s² over a stretch is the log-likelihood ratio of the two.
     """
     best: tuple[int, int, int] | None = None
+    as_they_are = misses[0][np.isfinite(misses[0])]
+    if len(as_they_are) < FEWEST_SHIFT_DAYS:
+        return None
+    least = SHIFT_SHARE * float(np.median(as_they_are))
     for lag, moved in zip(lags, misses[1:], strict=True):
         gain = misses[0] - moved
         known = gain[np.isfinite(gain)]
-        mean = -float(np.median(known)) if len(known) else 0.0
-        if mean <= SHIFT_SHARE * float(np.nanmedian(misses[0])) or len(known) < FEWEST_SHIFT_DAYS:
+        mean = -float(np.median(known))
+        if mean <= least:
             continue
         spread = 1.4826 * float(np.median(np.abs(known + mean))) + 1e-9
         evidence = np.nan_to_num(np.clip(2 * mean * gain / spread**2, -SHIFT_EVIDENCE_PER_DAY, SHIFT_EVIDENCE_PER_DAY))

@@ -102,7 +102,27 @@ class Cleaner:
     days: DayTable
 
     def history(self, past: Measured) -> Cleaned:
-        """Everything measured up to a fit."""
+        """Everything measured up to a fit; never raises."""
+        try:
+            return self._history(past)
+        except Exception as error:  # dirt that no check was made for must not cost the site its forecast
+            return self._unchecked(past, past.first, None, error)
+
+    def recent(self, seen: Measured, fresh: int, usual: Usual | None) -> Cleaned:
+        """What came after a fit: steps from number `fresh` on, the clean ones before as their background; never
+        raises."""
+        try:
+            return self._recent(seen, fresh, usual)
+        except Exception as error:  # as above
+            return self._unchecked(seen, fresh, usual, error)
+
+    def _unchecked(self, past: Measured, fresh: int, usual: Usual | None, error: Exception) -> Cleaned:
+        count = past.between(fresh, past.end).known
+        note = f"{type(error).__name__}: {error}"
+        found = Finding(self.series, "unchecked", count, self.clock.start_of(fresh), note)
+        return Cleaned(past, (found,), usual)
+
+    def _history(self, past: Measured) -> Cleaned:
         if self.nature == "cars" or not past.known:
             return Cleaned(past, (), None)
         places = self._places(past.steps)
@@ -124,8 +144,7 @@ class Cleaner:
         findings = _joined([*found, *more, level])
         return Cleaned(_from_first_known(Measured(past.first, values)), findings, Usual(last, view.traits))
 
-    def recent(self, seen: Measured, fresh: int, usual: Usual | None) -> Cleaned:
-        """What came after a fit: steps from number `fresh` on, the clean ones before as their background."""
+    def _recent(self, seen: Measured, fresh: int, usual: Usual | None) -> Cleaned:
         if usual is None or self.nature == "cars" or seen.end <= fresh or not seen.known:
             return Cleaned(seen, (), usual)
         every = (*CHECKS[self.nature], *LAST_RESORT.get(self.nature, ()))

@@ -23,6 +23,7 @@ FindingKind = Literal[
     "spike",
     "dip",
     "level",
+    "unchecked",
 ]
 
 SENTENCES: dict[FindingKind, str] = {
@@ -41,6 +42,7 @@ SENTENCES: dict[FindingKind, str] = {
     "spike": "single values far above their neighbours, left out",
     "dip": "single values far below their neighbours, left out",
     "level": "values on a lasting other level (new meter, new user), kept",
+    "unchecked": "values could not be checked, taken as they are",
 }
 
 

@@ -7,8 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from forecasting.cleaning import Cleaned, Cleaner, Nature
+from forecasting.cleaning import Cleaned, Cleaner, Nature, of_stamps
+from forecasting.closures import suggested_closures
 from forecasting.day_types import DayTable, LocalClock
 from forecasting.demand import Demand
 from forecasting.findings import Finding
@@ -81,8 +85,6 @@ def test_each_kind_of_dirt_is_named_with_count_and_place(sample: pd.DataFrame, n
 
 
 def _findings_of_a_fit(site: SiteForecaster, series: pd.Series) -> tuple[Finding, ...]:
-    from forecasting.cleaning import of_stamps
-
     stamps = of_stamps(series.to_frame(), LOAD, CLOCK, None, END)
     return (*stamps, *cleaned(series).findings)
 
@@ -158,8 +160,6 @@ def test_a_price_may_be_negative_and_leap() -> None:
 
 
 def test_a_repeated_time_is_named(sample: pd.DataFrame) -> None:
-    from forecasting.cleaning import of_stamps
-
     twice = pd.concat([sample[[LOAD]], sample[[LOAD]].iloc[5000:5004]]).sort_index()
     (found,) = of_stamps(twice, LOAD, CLOCK, None, END)
     assert (found.kind, found.count) == ("repeated_time", 4)
@@ -226,3 +226,59 @@ def test_a_history_full_of_dirt_gives_a_forecast_like_the_clean_one(sample: pd.D
         forecast = one.issue(sample[[LOAD]].loc[: AT - timedelta(minutes=15)], AT, AT + timedelta(days=3))[LOAD]
         errors.append(float((forecast.median - sample[LOAD].loc[forecast.index]).abs().mean()))
     assert errors[1] < 1.15 * errors[0]
+
+
+NATURES = st.sampled_from(("demand", "pv", "temperature", "price"))
+HOURLY = LocalClock(ZONE, 60)
+
+
+@given(
+    days=st.integers(1, 40),
+    seed=st.integers(0, 10_000),
+    nature=NATURES,
+    shape=st.sampled_from(("noise", "zeros", "constant", "integers", "huge", "negative", "steps")),
+    missing=st.floats(0.0, 0.999),
+)
+@settings(max_examples=150, deadline=None)
+def test_whatever_was_measured_is_checked_and_no_value_is_made_up(
+    days: int, seed: int, nature: Nature, shape: str, missing: float
+) -> None:
+    values = _odd_values(shape, days * 24, seed)
+    values[np.random.default_rng(seed + 1).random(len(values)) < missing] = np.nan
+    past = Measured(HOURLY.first_step(AT) - len(values), values)
+    one = Cleaner("x.y_kw", nature, (0.0, np.inf), HOURLY, DAYS)
+    found = one.history(past)
+    assert "unchecked" not in kinds(found.findings), found.findings
+    assert found.past.end == past.end
+    assert found.past.known <= past.known
+    assert all(finding.count > 0 for finding in found.findings)
+    later = one.recent(past, past.first + len(values) // 2, found.usual)
+    assert "unchecked" not in kinds(later.findings), later.findings
+    np.testing.assert_array_equal(later.past.values[: len(values) // 2], values[: len(values) // 2])
+    suggested_closures(found.past, one)
+
+
+def _odd_values(shape: str, length: int, seed: int) -> NDArray[np.float64]:
+    rng = np.random.default_rng(seed)
+    hour = np.arange(length) % 24
+    made: dict[str, NDArray[np.float64]] = {
+        "noise": rng.normal(100, 30, length),
+        "zeros": np.zeros(length),
+        "constant": np.full(length, 42.0),
+        "integers": rng.integers(0, 4, length).astype(float),
+        "huge": 10.0 ** rng.uniform(-12, 12, length),
+        "negative": -rng.random(length),
+        "steps": np.where(hour < 8, 0.0, 50.0) * rng.choice([1.0, 4.0, 0.0], length, p=[0.9, 0.05, 0.05]),
+    }
+    return made[shape]
+
+
+def test_a_check_that_breaks_costs_no_forecast(sample: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("a fault of the house")
+
+    monkeypatch.setattr("forecasting.cleaning.usual_course", broken)
+    found = cleaned(sample[LOAD])
+    (finding,) = found.findings
+    assert (finding.kind, finding.count) == ("unchecked", found.past.known)
+    assert finding.note == "RuntimeError: a fault of the house"
