@@ -32,8 +32,6 @@ from forecasting.yardsticks import stand_in
 KEPT_DAYS = 60
 SEEN_DAYS = 15
 """Background of the checks at an issue: a day more than the furthest day that may have been copied."""
-MODEL_LIFE = timedelta(days=7)
-"""A model that could not be fitted again for so long is no longer used."""
 DECIMALS = 3
 """Forecasts are rounded to this [W, mK]: far below their error, and a third of the bytes in the ledger."""
 
@@ -98,8 +96,11 @@ class FittedSite:
     provenance: Provenance
     watches: Mapping[str, Watch]
 
-    def issue(self, recent: pd.DataFrame, issued_at: datetime, until: datetime) -> dict[str, Forecast]:
-        """Forecasts of all series for the intervals from `issued_at` to `until`.
+    def issue(
+        self, recent: pd.DataFrame, issued_at: datetime, until: datetime, life: timedelta | None = None
+    ) -> dict[str, Forecast]:
+        """Forecasts of all series for the intervals from `issued_at` to `until`; the yardstick's, when the fit is older
+        than `life`.
 
         `recent` holds measurements by UTC interval start, best the last eight days or more; intervals not over at
         `issued_at` are dropped, missing columns and NaN are gaps. Up to the fit its own, cleaned, history counts.
@@ -115,11 +116,12 @@ class FittedSite:
                 f"forecast until {until} asked, the fit reaches to {self.provenance.horizon_end}: fit again"
             )
         closed = self.clock.closed_steps(issued_at)
+        old = "" if life is None or issued_at < self.provenance.fitted_at + life else self._too_old(life)
         index = self.clock.index(np.arange(origin, end, dtype=np.int64))
         forecasts = {}
         for name in self.fitted:
             past, found = self._cleaned(recent, name, closed)
-            outcome, rival = self._outcome(name, past, origin, end, issued_at)
+            outcome, rival = self._outcome(name, past, origin, end, old)
             paths = {level: np.round(values, DECIMALS) for level, values in outcome.quantiles.items()}
             forecasts[name] = Forecast(
                 name, issued_at, outcome.method, self.clock.step_minutes, index, paths, found, rival
@@ -132,16 +134,16 @@ class FittedSite:
         cleaned = self.watches[name].cleaned(past, kept)
         return cleaned.past, (*of_stamps(recent, name, self.clock, kept.end, closed), *cleaned.findings)
 
-    def _outcome(
-        self, name: str, past: Measured, origin: int, end: int, issued_at: datetime
-    ) -> tuple[Outcome, Rival | None]:
+    def _too_old(self, life: timedelta) -> str:
+        return f"fitted {self.provenance.fitted_at:%Y-%m-%d}, served for {life.days} days"
+
+    def _outcome(self, name: str, past: Measured, origin: int, end: int, old: str) -> tuple[Outcome, Rival | None]:
         """What is used, and beside it the first day of what is not."""
         spare, model = self.stand_ins[name], self.fitted[name]
         day = min(end, origin + self.clock.steps_in(SCORED_HOURS))
         if isinstance(model, StandIn):
             return model.issue(past, origin, end), None
-        if issued_at >= self.provenance.fitted_at + MODEL_LIFE:
-            old = f"fitted {self.provenance.fitted_at:%Y-%m-%d}, served for {MODEL_LIFE.days} days"
+        if old:
             return replace(spare, what="model too old", reason=old).issue(past, origin, end), None
         try:
             outcome = _checked(model.issue(past, origin, end))

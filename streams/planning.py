@@ -29,7 +29,14 @@ from site_configs.tariff import load_tariff, local_midnight
 from streams.control_cycle import control_cycle, fallback_cycle, planner_for
 from streams.decision import Decision, decide, safe_decision
 from streams.records import LedgerStore, StoredForecast, StoredModel
-from streams.site_forecasts import fit_site, issued_by_series, scored, series_kinds, yardstick_forecasts
+from streams.site_forecasts import (
+    MODEL_LIFE,
+    fit_site,
+    issued_by_series,
+    scored,
+    series_kinds,
+    yardstick_forecasts,
+)
 from streams.site_runtime import SiteRuntime
 from streams.site_state import SiteState, build_situation
 from streams.workers import Attachment, Emit, WorkerError, WorkerPool
@@ -101,7 +108,7 @@ def _issue(
     if fitted is None:
         return yardstick_forecasts(site, recent, at, unfitted)
     try:
-        return fitted.issue(recent, at, grid_for(site, at).end)
+        return fitted.issue(recent, at, grid_for(site, at).end, MODEL_LIFE)
     except ValueError as error:
         return yardstick_forecasts(site, recent, at, str(error))
 

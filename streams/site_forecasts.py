@@ -18,7 +18,7 @@ from forecasting.forecast import Forecast
 from forecasting.kinds import FitContext, FittedSeries, PastSession, SeriesKind
 from forecasting.measured import Measured
 from forecasting.pv import Pv
-from forecasting.site_forecaster import MODEL_LIFE, FittedSite, SeriesCheck, SiteForecaster
+from forecasting.site_forecaster import FittedSite, SeriesCheck, SiteForecaster
 from forecasting.standing import SCORE_DAYS, Issued
 from forecasting.weather import Temperature
 from optimizer.devices.flexible_load import FlexibleLoad
@@ -30,6 +30,8 @@ from site_configs.prices import grid_for
 from site_configs.site import Site
 from site_configs.tariff import billing_month, load_tariff
 
+MODEL_LIFE = timedelta(days=7)
+"""A model that could not be fitted again for so long is no longer used: the yardstick takes its place."""
 SCORED_EVERY = 13
 """Of the forecasts in the ledger every 13th interval's is judged: all hours of the day come in turn within a week."""
 

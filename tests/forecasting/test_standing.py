@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from forecasting.day_types import LocalClock
 from forecasting.forecast import Forecast
 from forecasting.measured import Measured
-from forecasting.site_forecaster import MODEL_LIFE, FittedSite, SiteForecaster
+from forecasting.site_forecaster import FittedSite, SiteForecaster
 from forecasting.standing import FEWEST_ISSUES, Issued, Side, Standing, standing
 from tests.forecasting.park import HORIZON, ISSUED, SPECS, ZONE, day_type
 
@@ -119,10 +119,11 @@ def _issued_of_park(park: pd.DataFrame, model_off: float, yardstick_off: float, 
 
 
 def test_a_model_too_old_is_not_used(fitted: FittedSite, park: pd.DataFrame) -> None:
-    last, until = ISSUED + MODEL_LIFE - timedelta(minutes=15), ISSUED + timedelta(days=15)
+    life = timedelta(days=7)
+    last, until = ISSUED + life - timedelta(minutes=15), ISSUED + timedelta(days=15)
     recent = park.loc[: ISSUED - timedelta(minutes=15)]
-    assert "prophet" in fitted.issue(recent, last, until)[LOAD].method
-    old = fitted.issue(recent, ISSUED + MODEL_LIFE, until)[LOAD]
+    assert "prophet" in fitted.issue(recent, last, until, life)[LOAD].method
+    old = fitted.issue(recent, ISSUED + life, until, life)[LOAD]
     assert old.method == "same-type-day mean (model too old: fitted 2026-08-25, served for 7 days)"
     assert old.rival is None
 

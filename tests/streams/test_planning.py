@@ -346,3 +346,20 @@ def test_without_any_past_there_is_a_plan(ledger):
     bare = SiteRuntime.restore(light_park(), ledger, EMPTY)
     decision = PlanningHandler().handle(job_of(bare), lambda part: None)
     assert decision.plan.status == "optimal"
+
+
+def test_a_model_that_could_not_be_fitted_again_for_a_week_gives_way(runtime):
+    fitted = FittingHandler().handle(FitJob(runtime.site, past(30), at(0), ()), lambda part: None)
+    handler = PlanningHandler()
+    handler.attach("light_park", fitted.blob)
+    methods = []
+    for quarters in (7 * DAY - 1, 7 * DAY):
+        later = replace(job_of(runtime), state=runtime.state_at(at(quarters)))
+        (load,) = (
+            forecast
+            for forecast in json.loads(handler.handle(later, lambda part: None).forecasts)
+            if forecast["series"] == "load.demand_kw"
+        )
+        methods.append(load["method"])
+    assert "too old" not in methods[0]
+    assert "(model too old: fitted 2026-08-25, served for 7 days)" in methods[1]
