@@ -15,6 +15,7 @@ from forecasting.peer import SETTINGS
 from optimizer.situation import Session
 from quartet.documents import ForecastBackTest
 from quartet.forecast_cli import _one_option_each, forecast
+from quartet.show_forecasts import number
 from site_configs.history import write_history
 from tests.forecasting.park import made_up_park
 
@@ -119,9 +120,17 @@ def test_days_of_leads_share_a_row_beyond_two_days(quartet, data):
 def test_table_for_people(quartet, data):
     ran = quartet("forecast", "backtest", "--data", data, "--series", "load.demand_kw", *WINDOW, *PLACE)
     assert ran.code == 0, ran.err
-    for part in ("load.demand_kw: 3 origins", "LightGBM", "in 80 %", "peak of 24 h", "made by: ", "repaired:", "24 h"):
+    for part in ("load.demand_kw: 3 origins", "LightGBM", "80 %", "peak of 24 h", "made by: ", "repaired:", "24 h"):
         assert part in ran.out
     assert "no energy_kwh_by_band: only a site has a tariff" in " ".join(ran.out.split())
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "-"), (0.0, "0"), (0.05234, "0.0523"), (13.819, "13.82"), (-105.47, "-105.5"), (12345.6, "12,346")],
+)
+def test_numbers_have_four_figures(value, shown):
+    assert number(value) == shown
 
 
 def test_site_gives_zone_calendar_tariff_and_kinds(quartet):
