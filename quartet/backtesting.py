@@ -117,7 +117,7 @@ def run_backtests(place: Place, folder: Path, series: Sequence[str], window: Win
         InputError: the history does not serve; every problem of every series at once.
         MissingPartError: a process ended by itself.
     """
-    history = read_history(folder, zone=place.zone.key)
+    history = read_history(folder, zone=place.zone.key, bridged=False)
     schedule, notes = _schedule(history, place.zone, window)
     record, kinds = _prepared(history, place, list(dict.fromkeys(series)), schedule.origins[0])
     days = day_table(record, place.day_type, place.zone, schedule)

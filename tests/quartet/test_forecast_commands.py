@@ -90,6 +90,21 @@ def test_scores_are_those_of_the_recorded_values(quartet, data, frame):
     assert [rows[lead - 1]["n"] for lead in (gap_lead - 1, gap_lead, gap_lead + 3)] == [3, 2, 3]
 
 
+def test_a_gap_at_the_origin_is_not_bridged_with_what_came_after_it(quartet, frame, tmp_path):
+    holed = frame.copy()
+    holed.loc[pd.Timestamp("2026-08-19 15:00", tz="UTC"), "pv1.available_kw"] = np.nan
+    write_history(tmp_path, holed)
+    window = ("--from", "2026-08-20", "--to", "2026-08-21", "--horizon", "2h")
+    ran = quartet(
+        "forecast", "backtest", "--data", str(tmp_path), "--series", "pv1.available_kw", *window, *PLACE, "--json"
+    )
+    assert ran.code == 0, ran.err
+    pv = ran.json["series"]["pv1.available_kw"]
+    assert [repair["kind"] for repair in pv["repairs"]] == ["short_gap"]
+    assert pv["by_lead"][0]["yardsticks"]["persistence"] is None
+    assert pv["by_lead"][0]["reasons"]["persistence"] == "no forecast meets a measured value"
+
+
 def test_several_series_in_one_option_or_in_many(quartet, data):
     together = ["--series", "load.demand_kw", "pv1.available_kw", "--data", data]
     assert _one_option_each(["--series", "a.b_kw", "c.d_kw", "my_park", "--json"]) == [
