@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -218,9 +218,13 @@ def _run_all(parts: list[Block]) -> list[BackTest]:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Fresh processes, as threads and locks of this one do not survive a fork; all end when the block is left."""
+    """Fresh processes, as threads and locks of this one do not survive a fork; none outlives the block.
+
+    An interrupt is this process's to answer: the others ignore it and are ended by it.
+    """
+    others = active_children()
     pool = ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)
+        workers, get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
     )
     try:
         yield pool
@@ -230,6 +234,9 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+        for child in active_children():
+            if child not in others:
+                child.terminate()
 
 
 def _shown(results: Iterable[BackTest], total: int) -> list[BackTest]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from datetime import UTC, date, datetime, timedelta
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,9 @@ import pandas as pd
 import pytest
 
 from forecasting.peer import SETTINGS
+from optimizer.errors import MissingPartError
 from optimizer.situation import Session
+from quartet.backtesting import _run_all
 from quartet.documents import ForecastBackTest
 from quartet.forecast_cli import _one_option_each, forecast
 from quartet.show_forecasts import number
@@ -196,6 +200,17 @@ def test_processes_change_nothing_but_the_time(quartet, data, monkeypatch):
     shared = quartet(*asked)
     assert (alone.code, shared.code) == (0, 0)
     assert _timeless(shared.json) == _timeless(alone.json)
+
+
+def test_a_process_that_dies_is_a_missing_part(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("quartet.backtesting.run_block", signal.raise_signal)
+    before = active_children()
+    with pytest.raises(MissingPartError, match="ask for fewer series at once"):
+        _run_all([signal.SIGKILL, signal.SIGKILL])
+    for child in set(active_children()) - set(before):
+        child.join(10)
+    assert active_children() == before
 
 
 def _timeless(document):
