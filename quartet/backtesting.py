@@ -50,6 +50,8 @@ SHORTEST_DAYS = 8
 """Measured history needed before the first origin [days]: a week to look back on, and a day."""
 LONGEST_HORIZON = timedelta(days=62)
 """Two months: no plan looks further than the end of the next billing period."""
+LONGEST_END_S = 5.0
+"""Time that a process has to end [s]."""
 CALENDARS: tuple[CalendarKind, ...] = ("CN", "US", "GB", "none")
 
 
@@ -234,9 +236,9 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in active_children():
-            if child not in others:
-                child.terminate()
+        for child in set(active_children()).difference(others):
+            child.terminate()
+            child.join(LONGEST_END_S)
 
 
 def _shown(results: Iterable[BackTest], total: int) -> list[BackTest]:

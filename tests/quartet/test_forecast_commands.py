@@ -208,9 +208,7 @@ def test_a_process_that_dies_is_a_missing_part(monkeypatch):
     before = active_children()
     with pytest.raises(MissingPartError, match="ask for fewer series at once"):
         _run_all([signal.SIGKILL, signal.SIGKILL])
-    for child in set(active_children()) - set(before):
-        child.join(10)
-    assert active_children() == before
+    assert set(active_children()) <= set(before)
 
 
 def _timeless(document):
