@@ -16,7 +16,6 @@ from forecasting.ev_expected import ExpectedCars, Quantity
 from forecasting.kinds import FitContext, PastSession
 from forecasting.measured import Measured, measured
 from forecasting.profile import TypeProfiles
-from forecasting.pv import Pv
 from forecasting.spread import around, error_quantiles
 from forecasting.weather import Temperature
 from forecasting.yardsticks import persistence, same_slot
@@ -95,26 +94,6 @@ def test_spread_keeps_the_median_and_the_limits() -> None:
     errors = np.linspace(-10, 10, 201)[:, None]
     paths = around(np.array([4.0]), error_quantiles(errors), 0.0, 10.0)
     assert [paths[level][0] for level in (0.1, 0.5, 0.9)] == pytest.approx([0.0, 4.0, 10.0])
-
-
-def test_pv_follows_the_sky_and_night_stays_zero() -> None:
-    origin = QUARTERS.first_step(ISSUED + timedelta(hours=12))  # local noon
-    slots = np.arange(origin - 14 * 96, origin) % 96
-    sun = np.where((slots >= 0) & (slots < 40), 100.0, 0.0)  # 08:00 to 18:00 local
-    sun[-2:] = 50.0  # clouds since half an hour
-    fitted = Pv(200.0).fit(Measured(origin - 14 * 96, sun), context())
-    path = fitted.issue(nothing_since(origin), origin, origin + 96).quantiles[0.5]
-    assert path[0] == pytest.approx(50.0)
-    assert path[12] == pytest.approx(75.0)  # half of the six hours of fading
-    assert np.all(path[24:80] == 0.0)
-    assert path[88] == pytest.approx(100.0)
-
-
-def test_pv_without_measurements_is_zero_and_says_so() -> None:
-    origin = QUARTERS.first_step(ISSUED)
-    outcome = Pv(200.0).fit(nothing_since(origin), context()).issue(nothing_since(origin), origin, origin + 5)
-    assert outcome.method == "zero (less than a day measured)"
-    assert np.all(outcome.quantiles[0.9] == 0.0)
 
 
 def test_temperature_is_yesterday_moved_by_a_fading_anomaly() -> None:
