@@ -23,8 +23,9 @@ from forecasting.forecast import LEVELS, Array
 from forecasting.kinds import FitContext, Outcome
 from forecasting.measured import Measured
 from forecasting.published import SECONDS_RANGE, Published
-from forecasting.pv_model import CLOUD, FEWEST_ROWS, IRRADIANCE, Plant, Sets, fit_sets, foreseen_index, training_pairs
+from forecasting.pv_model import CLOUD, IRRADIANCE, Plant, fit_pv, foreseen_index, index_quantiles, training_pairs
 from forecasting.sun import Position, clear_irradiance
+from forecasting.weight_sets import FEWEST_ROWS, WeightSets
 
 HISTORY_DAYS = 400
 KEPT_DAYS = 45
@@ -60,8 +61,8 @@ class Pv:
         weather = next((name for name in (IRRADIANCE, CLOUD) if name in context.published.series), None)
         pairs = training_pairs(past, plant, weather, context.published)
         kept = past.between(max(past.first, past.end - KEPT_DAYS * day), past.end)
-        plain = fit_sets(pairs.features, pairs)
-        informed = fit_sets(pairs.informed_features, pairs) if pairs.foreseen_count >= FEWEST_ROWS else None
+        plain = fit_pv(pairs.features, pairs)
+        informed = fit_pv(pairs.informed_features, pairs) if pairs.foreseen_count >= FEWEST_ROWS else None
         return FittedPv(plant, kept, self.capacity_kw, plain, informed, weather)
 
 
@@ -70,8 +71,8 @@ class FittedPv:
     plant: Plant
     kept: Measured
     capacity_kw: float
-    plain: Sets
-    informed: Sets | None
+    plain: WeightSets
+    informed: WeightSets | None
     """With the weather forecast; None where there was too little of it to learn from."""
     weather: str | None
     """The announced series that is believed."""
@@ -101,12 +102,13 @@ class FittedPv:
         origins = np.full(len(targets), origin)
         view = seen(sky, origins, targets, self.plant.irradiance(targets))
         shares = self.plant.shares(origins, targets, sky.first)
-        index = self.plain.index(view.features, shares)
+        index = index_quantiles(self.plain, view.features, shares)
         if self.informed is None:
             return index, view.clear_kw, np.zeros(len(targets), dtype=bool)
         foreseen = foreseen_index(self.plant, self.weather, self.published, targets, SECONDS_RANGE - 1)
         told = np.isfinite(foreseen)
-        index[:, told] = self.informed.index(np.column_stack([view.features, foreseen])[told], shares[told])
+        features = np.column_stack([view.features, foreseen])[told]
+        index[:, told] = index_quantiles(self.informed, features, shares[told])
         return index, view.clear_kw, told
 
     def _is_dark(self, sky: PlantSky, origin: int) -> bool:

@@ -12,6 +12,7 @@ from forecasting.day_types import Bools, Ints, LocalClock
 from forecasting.forecast import LEVELS, Array
 from forecasting.measured import Measured
 from forecasting.published import Published
+from forecasting.weight_sets import Rows, WeightSets, fit_sets, lead_shares
 
 NODE_HOURS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Leads within the day with weights of their own [h]."""
@@ -20,15 +21,8 @@ SETS = len(NODE_HOURS) + 2
 ORIGIN_EVERY_HOURS = 1.25
 """Spacing of training origins [h]: at 15 min, 5 steps, so that every slot of the day is an origin in turn."""
 FADE_HOURS = 4.0
-PRIOR_ROWS = 50.0
-"""Pairs of origin and target that weigh as much as the weights assumed beforehand."""
-FEWEST_ROWS = 400
-"""Below so many pairs the spread is assumed, and a weather forecast is not yet believed."""
 ASSUMED_ERRORS = 0.25
 """Standard deviation of r assumed then [-]."""
-REWEIGHTINGS = 8
-SMALL = 0.02
-"""Errors of r below this count quadratically when weights are fitted [-]."""
 BINS = 6
 LOW_IRRADIANCE = 50.0
 """Below this the quotient of foreseen and clear irradiance is mostly noise [W/m²]."""
@@ -56,38 +50,21 @@ class Plant:
         day = self.clock.steps_per_day
         nights = (targets - midnight) // day - (origins - midnight) // day
         hours = (targets - origins) * self.clock.step_minutes / 60
-        place = np.interp(hours, NODE_HOURS, np.arange(TOMORROW))
-        near = np.maximum(1 - np.abs(place[:, None] - np.arange(TOMORROW)), 0.0)
         shares = np.zeros((len(origins), SETS))
-        shares[:, :TOMORROW] = np.where(nights[:, None] == 0, near, 0.0)
+        shares[:, :TOMORROW] = np.where(nights[:, None] == 0, lead_shares(hours, NODE_HOURS), 0.0)
         shares[:, TOMORROW] = nights == 1
         shares[:, LATER] = nights > 1
         return shares
 
 
-@dataclass(frozen=True)
-class Sets:
-    """Weights and errors of (1) by set: the nodes within the day, tomorrow, later."""
-
-    weights: Array
-    """(sets, features)"""
-    clearness: Array
-    """(sets, BINS) r̂ at which the errors are known, rising."""
-    errors: Array
-    """(sets, BINS, levels) quantiles of r - r̂."""
-
-    def index(self, features: Array, shares: Array) -> Array:
-        """(levels, n) r̂ with its errors, for (n, features) and (n, sets) shares of the sets."""
-        expected = _bounded(np.einsum("nf,ns,sf->n", features, shares, self.weights))
-        errors = np.zeros((self.errors.shape[2], len(expected)))
-        for number, (at, known) in enumerate(zip(self.clearness, self.errors, strict=True)):
-            used = shares[:, number] > 0
-            errors[:, used] += shares[used, number] * np.stack([np.interp(expected[used], at, q) for q in known.T])
-        return np.sort(_bounded(expected + errors), axis=0)
-
-
-def _bounded(index: Array) -> Array:
+def bounded(index: Array) -> Array:
     return np.clip(index, 0.0, MOST_CLEAR)
+
+
+def index_quantiles(sets: WeightSets, features: Array, shares: Array) -> Array:
+    """(levels, n) r̂ with its errors."""
+    expected = bounded(sets.expected(features, shares))
+    return np.sort(bounded(expected + sets.errors_at(expected, shares)), axis=0)
 
 
 @dataclass(frozen=True)
@@ -151,26 +128,18 @@ def foreseen_index(
     return np.where(high, np.minimum(value / np.where(high, clear, 1.0), MOST_CLEAR), np.nan)
 
 
-def fit_sets(features: Array, pairs: Pairs) -> Sets:
+def fit_pv(features: Array, pairs: Pairs) -> WeightSets:
     """Weights and errors of each set from the pairs whose features are known."""
     known = np.isfinite(features).all(axis=1)
-    parts = [_fit_set(features, pairs, number, known & (pairs.shares[:, number] == 1.0)) for number in range(SETS)]
-    weights, clearness, errors = (np.stack(part) for part in zip(*parts, strict=True))
-    return Sets(weights, clearness, errors)
+    rows = [_rows(features, pairs, known & (pairs.shares[:, number] == 1.0)) for number in range(SETS)]
+    assumed = [_assumed_weights(number, features.shape[1]) for number in range(SETS)]
+    return fit_sets(rows, assumed, ASSUMED_ERRORS * np.asarray(norm.ppf(LEVELS)), BINS, bounded)
 
 
-def _fit_set(features: Array, pairs: Pairs, number: int, chosen: Bools) -> tuple[Array, Array, Array]:
-    x, r, clear = features[chosen], pairs.index[chosen], pairs.clear_kw[chosen]
-    weights = _assumed_weights(number, features.shape[1])
-    if len(r):
-        weights = weights + _least_absolute(x, r - x @ weights, clear / clear.mean())
-    if len(r) < FEWEST_ROWS:
-        return weights, np.linspace(0.0, 1.0, BINS), np.tile(ASSUMED_ERRORS * norm.ppf(LEVELS), (BINS, 1))
-    expected = _bounded(x @ weights)
-    parts = np.array_split(np.argsort(expected, kind="stable"), BINS)
-    clearness = np.array([np.median(expected[part]) for part in parts])
-    errors = np.stack([np.quantile(r[part] - expected[part], LEVELS) for part in parts])
-    return weights, clearness, errors
+def _rows(features: Array, pairs: Pairs, chosen: Bools) -> Rows:
+    """Errors count as in kW: an index matters as much as there is sun."""
+    clear = pairs.clear_kw[chosen]
+    return Rows(features[chosen], pairs.index[chosen], clear / clear.mean() if len(clear) else clear)
 
 
 def _assumed_weights(number: int, count: int) -> Array:
@@ -179,15 +148,4 @@ def _assumed_weights(number: int, count: int) -> Array:
     now = np.exp(-NODE_HOURS[number] / FADE_HOURS) if number < TOMORROW else 0.0
     weights[FEATURES.index("last half hour")] = now
     weights[FEATURES.index("slot in the last four weeks")] = 1 - now
-    return weights
-
-
-def _least_absolute(x: Array, y: Array, row_weights: Array) -> Array:
-    """Weights of least weighted absolute error by reweighted squares, drawn to zero as by `PRIOR_ROWS` rows."""
-    prior = PRIOR_ROWS * np.diag(np.maximum(np.mean(x * x, axis=0), 1e-3))
-    now, weights = row_weights, np.zeros(x.shape[1])
-    for _ in range(REWEIGHTINGS):
-        weighted = x * now[:, None]
-        weights = np.asarray(np.linalg.solve(weighted.T @ x + prior, weighted.T @ y), dtype=float)
-        now = row_weights / np.maximum(np.abs(y - x @ weights), SMALL)
     return weights

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting.clear_sky import plant_sky, quantile_of_known
+from forecasting.clear_sky import plant_sky
 from forecasting.day_types import DayTable, LocalClock
 from forecasting.forecast import LEVELS, Array
 from forecasting.kinds import FitContext
+from forecasting.known import quantile_of_known
 from forecasting.measured import Measured
 from forecasting.published import Published
 from forecasting.pv import Pv
