@@ -82,12 +82,15 @@ class DayTable:
     names: tuple[str, ...]
     off: Bools
     """(n,) True where people do not work."""
+    special: Bools
+    """(n,) True where a day is neither an ordinary workday nor an ordinary rest day."""
 
     @classmethod
     def over(cls, day_type: DayType, first: int, last: int) -> DayTable:
         """Day types of the days `first` to `last`, both included."""
         names = tuple(day_type(EPOCH + timedelta(days=day)) for day in range(first, last + 1))
-        return cls(first, names, np.array([name not in WORKING_TYPES for name in names]))
+        off = np.array([name not in WORKING_TYPES for name in names])
+        return cls(first, names, off, np.array([name not in ORDINARY_TYPES for name in names]))
 
     @property
     def last(self) -> int:
@@ -99,13 +102,20 @@ class DayTable:
         Raises:
             ValueError: a day lies outside the table.
         """
+        return self.off[self._places(days)]
+
+    def is_special(self, days: Ints) -> Bools:
+        """(n,) whether each day is a holiday, a make-up day or a closure; raises as `is_off`."""
+        return self.special[self._places(days)]
+
+    def _places(self, days: Ints) -> Ints:
         places = np.asarray(days) - self.first
         if places.size and (places.min() < 0 or places.max() >= len(self.names)):
             span = [EPOCH + timedelta(days=day) for day in (self.first, self.last)]
             raise ValueError(
                 f"day types are known from {span[0]} to {span[1]} only: fit again with a later horizon_end"
             )
-        return self.off[places]
+        return places
 
     def special_days(self) -> list[tuple[date, str]]:
         """Days that are neither ordinary workdays nor ordinary rest days, with their type."""
