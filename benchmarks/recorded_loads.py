@@ -154,10 +154,10 @@ def _on_wall_clock(times: pd.Series, values: pd.Series, zone: str) -> pd.Series:
 
 
 def public_days(country: str) -> DayType:
-    """Weekends and public holidays of a country."""
+    """Weekends and public holidays of a country; `none` knows weekends only."""
 
     def day_type(day: date) -> str:
-        if day in _holidays(country, day.year):
+        if country != "none" and day in _holidays(country, day.year):
             return "holiday"
         return "rest_day" if day.weekday() >= SATURDAY else "workday"
 

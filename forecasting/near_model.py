@@ -44,7 +44,8 @@ class NearModel:
 
     def anomalies_ahead(self, view: NearView) -> Array:
         """(n, leads) expected anomalies."""
-        ahead: Array = np.einsum("nhf,nhb,hbf->nh", view.features, view.basis, self.weights, optimize=True)
+        here = np.matmul(view.basis.swapaxes(0, 1), self.weights).swapaxes(0, 1)
+        ahead: Array = np.einsum("nhf,nhf->nh", view.features, here)
         return ahead
 
 
@@ -133,7 +134,7 @@ def _anomalies_seen(odd: Array, at: Ints, leads: Ints, clock: LocalClock) -> lis
     present = [
         values_at(now, at - 1),
         values_at(now, at - 2),
-        *(_window_mean(odd, at, clock.steps_in(h) or 1) for h in WINDOW_HOURS),
+        *(window_mean(odd, at, clock.steps_in(h) or 1) for h in WINDOW_HOURS),
     ]
     targets = at[:, None] + leads
     day = clock.steps_per_day
@@ -145,14 +146,14 @@ def _anomalies_seen(odd: Array, at: Ints, leads: Ints, clock: LocalClock) -> lis
 def _same_weekday(past: Measured, targets: Ints, clock: LocalClock, days: DayTable) -> Array:
     """(n, leads) mean of the same weekday and slot of the last four weeks, as far as they are of the target's type."""
     week = 7 * clock.steps_per_day
-    steps = np.arange(targets.min() - WEEKS * week, targets.max() + 1, dtype=np.int64)
-    off = days.is_off(clock.days_and_slots(steps)[0])
-    off_at = off[targets - steps[0]]
+    first = max(past.first, int(targets.min()) - WEEKS * week)
+    off = days.is_off(clock.days_and_slots(np.arange(first, targets.max() + 1, dtype=np.int64))[0])
+    off_at = off[targets - first]
     sums, counts = np.zeros(targets.shape), np.zeros(targets.shape)
     for back in range(1, WEEKS + 1):
         then = targets - back * week
         values = past.at(then)
-        alike = np.isfinite(values) & (off[then - steps[0]] == off_at)
+        alike = np.isfinite(values) & (off[np.maximum(then - first, 0)] == off_at)
         sums += np.where(alike, values, 0.0)
         counts += alike
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
@@ -165,7 +166,7 @@ def _hold(values: Array, longest: int) -> Array:
     return np.where((last >= 0) & (places - last < longest), values[np.maximum(last, 0)], np.nan)
 
 
-def _window_mean(values: Array, ends: Ints, length: int) -> Array:
+def window_mean(values: Array, ends: Ints, length: int) -> Array:
     """(n,) mean of the finite values in the `length` places before each end; NaN where there is none."""
     finite = np.isfinite(values)
     sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])

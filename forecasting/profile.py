@@ -46,6 +46,12 @@ class TypeProfiles:
         latest = np.where(np.isfinite(back[:, :, 0]), back[:, :, 0], table)
         return cls(known_on, table, latest, _mean_of_known(back))
 
+    @classmethod
+    def known_at(cls, past: Measured, origin: int, clock: LocalClock, days: DayTable) -> TypeProfiles:
+        """Profiles as known on the local day of one origin."""
+        known_on, _ = clock.days_and_slots(np.array([origin], dtype=np.int64))
+        return cls.of(past.between(past.first, origin), clock, days, known_on)
+
     def at_steps(self, table: Array, origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Array:
         """(n origins, m leads) values of one table for each target as known on its origin's day."""
         origin_days, _ = clock.days_and_slots(origins)
