@@ -156,9 +156,9 @@ class SiteForecaster:
         return FittedSite(clock, days, fitted, stand_ins, provenance)
 
     def _day_table(self, clock: LocalClock, first: int, end: int) -> DayTable:
-        """Day types from two weeks before the first measurement, where lags point, to the last lead after the end."""
+        """Day types from two weeks before the first measurement, where lags point, to the day after the last lead."""
         local_days, _ = clock.days_and_slots(np.array([first, end - 1], dtype=np.int64))
-        return DayTable.over(self.day_type, int(local_days[0]) - 14, int(local_days[1]) + 2)
+        return DayTable.over(self.day_type, int(local_days[0]) - 14, int(local_days[1]) + 3)
 
     def _stand_in(self, name: str, past: Measured, context: FitContext) -> StandIn:
         kind = self.specs[name]

@@ -194,8 +194,8 @@ class Site(BaseModel):
     """IANA zone of the site, used for tariffs, calendars and people."""
     latitude: Annotated[float, Field(ge=-90, le=90)]
     longitude: Annotated[float, Field(ge=-180, le=180)]
-    holidays: Literal["CN", "none"] = "CN"
-    """Public calendar that decides workdays and rest days."""
+    holidays: Literal["CN", "US", "GB", "none"] = "CN"
+    """Public calendar that decides workdays and rest days; `GB` is that of England and Wales."""
     closures: tuple[date, ...] = ()
     """The site's own days off, local dates."""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "CNY"

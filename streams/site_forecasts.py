@@ -64,7 +64,11 @@ def series_kinds(site: Site) -> dict[str, SeriesKind]:
 
 def day_type_of(site: Site) -> Callable[[date], str]:
     """The kind of a local date at the site; its own days off are `closure`."""
-    calendar = Calendar(site.holidays, site.closures)
+    return day_type_on(Calendar(site.holidays, site.closures))
+
+
+def day_type_on(calendar: Calendar) -> Callable[[date], str]:
+    """The kind of a local date on a calendar; the site's own days off are `closure`."""
 
     def day_type(local_date: date) -> str:
         day = calendar.day(local_date)
