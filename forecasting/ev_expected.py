@@ -129,11 +129,14 @@ def _mean_from_arrival_on(values: Array) -> Array:
 
 
 def _energy_range(energy: Array, off: np.ndarray) -> Array:
-    """(3, 2) quantiles of a day's energy over its mean, by type; the middle one is 1: the path is the mean itself."""
+    """(levels, 2) quantiles of a day's energy over its mean, by type; the middle one is 1: the path is the mean itself."""
     columns = []
     for kind in (False, True):
         days = energy[off == kind]
         ratio = days / days.mean() if days.size and days.mean() > 0 else np.ones(1)
-        low, high = np.quantile(ratio, [LEVELS[0], LEVELS[-1]])
-        columns.append([min(float(low), 1.0), 1.0, max(float(high), 1.0)])
+        quantiles = np.quantile(ratio, LEVELS)
+        sides = np.sign(np.asarray(LEVELS) - 0.5)
+        columns.append(
+            np.where(sides < 0, np.minimum(quantiles, 1.0), np.where(sides > 0, np.maximum(quantiles, 1.0), 1.0))
+        )
     return np.array(columns).T
