@@ -84,7 +84,9 @@ def _hong_kong(folder: Path) -> Load:
     times = pd.to_datetime(frame["record_timestamp"], format="%d/%m/%Y %H:%M")
     chillers = [f"CHR-0{k}" for k in (1, 2, 3)]
     warming = [frame[f"{name}-CHWRWT"] - frame[f"{name}-CHWSWT"] for name in chillers]
-    cold = sum(WATER_KJ_PER_KG_K * frame[f"{name}-CHWFWR"] * rise for name, rise in zip(chillers, warming, strict=True))
+    cold = sum(
+        WATER_KJ_PER_KG_K * frame[f"{name}-CHWFWR"] * rise for name, rise in zip(chillers, warming, strict=True)
+    )
     dead = (frame[[f"{name}-CHWRWT" for name in chillers]] == 0).all(axis=1)
     series = _on_wall_clock(times, pd.Series(cold).mask(dead).clip(lower=0.0), "Asia/Hong_Kong")
     return _load("chillers", "cold", LocalClock(ZoneInfo("Asia/Hong_Kong"), 15), series, public_days("HK"))
@@ -93,10 +95,7 @@ def _hong_kong(folder: Path) -> Load:
 def _cambridge(folder: Path) -> list[Load]:
     """UTC; a missing reading was recorded as zero. Scored to the end of 2019: in 2020 the estate was closed down."""
     clock, loads = LocalClock(ZoneInfo("Europe/London"), 60), []
-    for building, columns in {
-        "b105": ("electricity_kwh", "gas_heating"),
-        "b35": ("electricity_kwh", "gas_heating"),
-    }.items():
+    for building, columns in {"b105": ("electricity_kwh", "gas_heating"), "b35": ("electricity_kwh", "gas_heating")}.items():
         path = folder / "cambridge" / f"building_{building}_hourly.csv.gz"
         frame = pd.read_csv(path, parse_dates=["timestamp_utc"], index_col="timestamp_utc").tz_localize("UTC")
         for column in columns:
@@ -135,13 +134,7 @@ def _heating(folder: Path) -> list[Load]:
     days = public_days("US")
     return [
         _load("hot-water plant", "heat", LocalClock(ZoneInfo("America/Los_Angeles"), 60), heat, days),
-        _load(
-            "office RSF heating",
-            "heat",
-            mountain,
-            pd.Series(office["Total Heating (kW)"].to_numpy(), index=index),
-            days,
-        ),
+        _load("office RSF heating", "heat", mountain, pd.Series(office["Total Heating (kW)"].to_numpy(), index=index), days),
         _load("office RSF electricity", "electric", mountain, pd.Series(np.asarray(electric), index=index), days),
     ]
 
