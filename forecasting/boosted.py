@@ -125,7 +125,9 @@ def plain_forest(learner: Any) -> Forest:
     )
 
 
-def _rows(view: NearView, linear: Array, unit: float, seasonal: bool, clock: LocalClock, days: DayTable) -> Array:
+def _rows(
+    view: NearView, linear: Array, unit: float, seasonal: bool, clock: LocalClock, days: DayTable
+) -> Array:
     """(n, leads, features) of (1)."""
     leads = near_leads(clock)
     targets = view.origins[:, None] + leads

@@ -146,9 +146,7 @@ def _judge_tail(past: Measured, trial: Members, cut: int, clock: LocalClock, day
     day = clock.steps_per_day
     origins = range(cut, past.end - day, day)
     ahead = [np.arange(origin + day, past.end, dtype=np.int64) for origin in origins]
-    found = [
-        past.at(steps) - trial.tail_paths(past, origin, steps) for origin, steps in zip(origins, ahead, strict=True)
-    ]
+    found = [past.at(steps) - trial.tail_paths(past, origin, steps) for origin, steps in zip(origins, ahead, strict=True)]
     weights = blend_weights(np.concatenate(found, axis=1), TAIL_WEIGHTS, TAIL_PULL)
     errors = [Measured(int(steps[0]), weights @ missed) for steps, missed in zip(ahead[::7], found[::7], strict=True)]
     errors += _profile_errors(past, clock, days)

@@ -109,9 +109,7 @@ def fit_near(view: NearView, targets: Array) -> NearModel:
     if keep.sum() < MIN_ORIGINS:
         raise ValueError(f"only {keep.sum()} of {len(keep)} origins have measurements around them")
     kept, odd = view.of(keep), targets[keep] - view.profile[keep]
-    return NearModel(
-        np.stack([_weights(kept.features[:, h], kept.basis[:, h], odd[:, h]) for h in range(odd.shape[1])])
-    )
+    return NearModel(np.stack([_weights(kept.features[:, h], kept.basis[:, h], odd[:, h]) for h in range(odd.shape[1])]))
 
 
 def _basis(origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Array:
