@@ -118,7 +118,9 @@ def cars(quantity: Quantity, sessions: list[PastSession], first: int, end: int) 
 
 def test_cars_not_yet_here_count_only_from_now_on() -> None:
     sessions = past_sessions()
-    seen = len(sessions) / (len(sessions) + 2)  # two empty days of caution
+    ages = np.array([(ISSUED.astimezone(ZONE).date() - s.arrive.astimezone(ZONE).date()).days for s in sessions])
+    weights = 0.5 ** (ages / 14)
+    seen = weights.sum() / (weights.sum() + 2 * 0.5 ** (ages.max() / 14))  # two empty days of caution
     came, left, taken = (cars(quantity, sessions, 0, 96) for quantity in get_args(Quantity))
     assert np.flatnonzero(came).tolist() == [32]  # 8:00
     assert np.flatnonzero(left).tolist() == [47]  # ready at 12:00
@@ -158,7 +160,8 @@ def test_a_stay_over_midnight_reaches_the_next_day() -> None:
     arrive = ISSUED - timedelta(days=1, hours=2)  # 22:00 local, Monday
     sessions = [PastSession(arrive, arrive + timedelta(hours=4), 30.0, "ev01")]
     came, left, taken = (cars(quantity, sessions, 0, 2 * 96) for quantity in get_args(Quantity))
-    day = 30.0 / (2 + 2)  # Monday and Tuesday in the past, two of caution
+    monday, tuesday = 0.5 ** (2 / 14), 0.5 ** (1 / 14)
+    day = 30.0 * monday / (monday + tuesday + 2 * monday)  # two days of caution before the first
     assert came[88] / 4 == pytest.approx(day)
     assert left[103] / 4 == pytest.approx(day)
     assert np.flatnonzero(taken[:120]).tolist() == list(range(88, 104))
