@@ -58,11 +58,15 @@ def tracked(results: Iterable[T], total: int, what: str) -> list[T]:
 
 def main(name: str, doc: str, measure: Callable[[], Sequence[Figure]]) -> None:
     """Runs a benchmark as a program."""
-    parser = argparse.ArgumentParser(description=doc)
+    run(name, argparse.ArgumentParser(description=doc), lambda _: measure())
+
+
+def run(name: str, parser: argparse.ArgumentParser, measure: Callable[[argparse.Namespace], Sequence[Figure]]) -> None:
+    """Runs a benchmark that has options of its own."""
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
-    as_json = parser.parse_args().json
-    figures = [replace(figure, value=float(figure.value)) for figure in measure()]
-    if as_json:
+    options = parser.parse_args()
+    figures = [replace(figure, value=float(figure.value)) for figure in measure(options)]
+    if options.json:
         document = {"benchmark": name, "machine": machine(), "figures": [asdict(figure) for figure in figures]}
         json.dump(document, sys.stdout, allow_nan=False)
         return

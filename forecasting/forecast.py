@@ -16,8 +16,9 @@ from forecasting.findings import Finding
 
 Array = NDArray[np.float64]
 
-LEVELS = (0.1, 0.5, 0.9)
-"""Quantile levels that every forecast has."""
+LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
+"""Quantile levels that every forecast has: the median, and the edges of the 80 % and the 95 % band."""
+MIDDLE = LEVELS.index(0.5)
 SCHEMA = "forecast/1"
 
 

@@ -21,9 +21,10 @@ from forecasting.closures import ClosureSuggestion, suggested_closures
 from forecasting.day_types import DayTable, DayType, LocalClock
 from forecasting.findings import Finding
 from forecasting.forecast import Array, Forecast, Rival
-from forecasting.kinds import FitContext, FittedSeries, Outcome, PastSession, SeriesKind
+from forecasting.kinds import FitContext, FittedSeries, Outcome, PastSession, SeriesKind, Told
 from forecasting.measured import Measured, measured
 from forecasting.provenance import Provenance, code_version, library_versions
+from forecasting.published import Published
 from forecasting.spread import around, yardstick_errors
 from forecasting.standing import SCORED_HOURS, Issued, standing
 from forecasting.usual import Usual
@@ -97,13 +98,20 @@ class FittedSite:
     watches: Mapping[str, Watch]
 
     def issue(
-        self, recent: pd.DataFrame, issued_at: datetime, until: datetime, life: timedelta | None = None
+        self,
+        recent: pd.DataFrame,
+        issued_at: datetime,
+        until: datetime,
+        published: pd.DataFrame | None = None,
+        life: timedelta | None = None,
     ) -> dict[str, Forecast]:
         """Forecasts of all series for the intervals from `issued_at` to `until`; the yardstick's, when the fit is older
         than `life`.
 
         `recent` holds measurements by UTC interval start, best the last eight days or more; intervals not over at
         `issued_at` are dropped, missing columns and NaN are gaps. Up to the fit its own, cleaned, history counts.
+        `published` holds what others announced, in columns `issued_at`, `time` and values; rows issued at `issued_at`
+        or later are dropped.
 
         Raises:
             ValueError: `until` is not after `issued_at`, or beyond the fit's `horizon_end`.
@@ -118,10 +126,11 @@ class FittedSite:
         closed = self.clock.closed_steps(issued_at)
         old = "" if life is None or issued_at < self.provenance.fitted_at + life else self._too_old(life)
         index = self.clock.index(np.arange(origin, end, dtype=np.int64))
+        announced = Published.of(published, self.clock, issued_at)
         forecasts = {}
         for name in self.fitted:
             past, found = self._cleaned(recent, name, closed)
-            outcome, rival = self._outcome(name, past, origin, end, old)
+            outcome, rival = self._outcome(name, past, announced, origin, end, old)
             paths = {level: np.round(values, DECIMALS) for level, values in outcome.quantiles.items()}
             forecasts[name] = Forecast(
                 name, issued_at, outcome.method, self.clock.step_minutes, index, paths, found, rival
@@ -137,7 +146,9 @@ class FittedSite:
     def _too_old(self, life: timedelta) -> str:
         return f"fitted {self.provenance.fitted_at:%Y-%m-%d}, served for {life.days} days"
 
-    def _outcome(self, name: str, past: Measured, origin: int, end: int, old: str) -> tuple[Outcome, Rival | None]:
+    def _outcome(
+        self, name: str, past: Measured, announced: Published, origin: int, end: int, old: str
+    ) -> tuple[Outcome, Rival | None]:
         """What is used, and beside it the first day of what is not."""
         spare, model = self.stand_ins[name], self.fitted[name]
         day = min(end, origin + self.clock.steps_in(SCORED_HOURS))
@@ -146,7 +157,8 @@ class FittedSite:
         if old:
             return replace(spare, what="model too old", reason=old).issue(past, origin, end), None
         try:
-            outcome = _checked(model.issue(past, origin, end))
+            told = model.told(announced) if isinstance(model, Told) else model
+            outcome = _checked(told.issue(past, origin, end))
         except Exception as error:  # whatever a model may do wrong, the site needs a forecast
             return replace(spare, reason=_reason(error)).issue(past, origin, end), None
         if not spare.kept.known:
@@ -174,6 +186,7 @@ class SiteForecaster:
         issued_at: datetime,
         horizon_end: datetime,
         sessions: Sequence[PastSession] = (),
+        published: pd.DataFrame | None = None,
         issued: Mapping[str, Sequence[Issued]] | None = None,
     ) -> FittedSite:
         """Models of all series from what was measured before `issued_at`.
@@ -195,7 +208,7 @@ class SiteForecaster:
             raise ValueError(f"horizon_end {horizon_end} is not after issued_at {issued_at}")
         raw = {name: _column(history, name, clock, closed) for name in self.specs}
         days = self._day_table(clock, raw, closed, end)
-        context = FitContext(clock, days, closed, end, sessions)
+        context = FitContext(clock, days, closed, end, sessions, Published.of(published, clock, issued_at))
         cleaners = self._cleaners(clock, days)
         cleaned = {name: cleaner.history(raw[name]) for name, cleaner in cleaners.items()}
         stand_ins = {name: self._stand_in(name, found.past, context) for name, found in cleaned.items()}
@@ -242,10 +255,10 @@ class SiteForecaster:
         }
 
     def _day_table(self, clock: LocalClock, raw: Mapping[str, Measured], closed: int, end: int) -> DayTable:
-        """Day types from two weeks before the first measurement, where lags point, to the last lead after the end."""
+        """Day types from two weeks before the first measurement, where lags point, to the day after the last lead."""
         first = min([closed, *(past.first for past in raw.values())])
         local_days, _ = clock.days_and_slots(np.array([first, end - 1], dtype=np.int64))
-        return DayTable.over(self.day_type, int(local_days[0]) - 14, int(local_days[1]) + 2)
+        return DayTable.over(self.day_type, int(local_days[0]) - 14, int(local_days[1]) + 3)
 
     def _stand_in(self, name: str, past: Measured, context: FitContext) -> StandIn:
         kind = self.specs[name]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import chain
-from math import inf
 from typing import Any, get_args
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 
@@ -16,17 +16,19 @@ from forecasting.demand import Demand
 from forecasting.ev_expected import ExpectedCars, Quantity
 from forecasting.forecast import Forecast
 from forecasting.kinds import FitContext, FittedSeries, PastSession, SeriesKind
+from forecasting.market import Market
 from forecasting.measured import Measured
 from forecasting.pv import Pv
 from forecasting.site_forecaster import FittedSite, SeriesCheck, SiteForecaster
 from forecasting.standing import SCORE_DAYS, Issued
+from forecasting.sun import Position
 from forecasting.weather import Temperature
 from optimizer.devices.flexible_load import FlexibleLoad
 from optimizer.devices.load import Load
 from optimizer.situation import Session
 from settlement.bill import market_columns
 from site_configs.calendar import Calendar
-from site_configs.prices import grid_for
+from site_configs.prices import GRID_CARBON, grid_for
 from site_configs.site import Site
 from site_configs.tariff import billing_month, load_tariff
 
@@ -50,19 +52,19 @@ class YardstickOnly:
         raise ValueError(self.reason)
 
 
-MARKET_PRICE = YardstickOnly(-inf, inf, "market prices have no model of their own", "price", measured=True)
-
-
 def series_kinds(site: Site) -> dict[str, SeriesKind]:
     """By series name: how each series is forecast that the site's devices use, or its prices where they come from
     the data."""
-    kinds: dict[str, SeriesKind] = dict.fromkeys(market_columns(site, load_tariff(site)), MARKET_PRICE)
+    kinds: dict[str, SeriesKind] = {name: Market(name) for name in market_columns(site, load_tariff(site))}
+    if site.carbon.from_data:
+        kinds[GRID_CARBON] = Market(GRID_CARBON, lowest=0.0)
+    position = Position(site.latitude, site.longitude)
     for device in site.devices:
         if device.kind == "expected_cars":
             kinds |= {f"{device.id}.{name}": ExpectedCars(name, device.chargers) for name in get_args(Quantity)}
         for name in device.required_series():
             if device.kind == "pv":
-                kinds[name] = Pv(device.capacity_kw)
+                kinds[name] = Pv(device.capacity_kw, position)
             else:
                 kinds[name] = Temperature() if name.startswith("weather.") else Demand()
     return kinds
@@ -70,7 +72,11 @@ def series_kinds(site: Site) -> dict[str, SeriesKind]:
 
 def day_type_of(site: Site) -> Callable[[date], str]:
     """The kind of a local date at the site; its own days off are `closure`."""
-    calendar = Calendar(site.holidays, site.closures)
+    return day_type_on(Calendar(site.holidays, site.closures))
+
+
+def day_type_on(calendar: Calendar) -> Callable[[date], str]:
+    """The kind of a local date on a calendar; the site's own days off are `closure`."""
 
     def day_type(local_date: date) -> str:
         day = calendar.day(local_date)
@@ -89,13 +95,17 @@ def fit_site(
     history: pd.DataFrame,
     at: datetime,
     sessions: Sequence[Session] = (),
+    published: pd.DataFrame | None = None,
     issued: Mapping[str, Sequence[Issued]] | None = None,
 ) -> FittedSite:
-    """Models of all series as of `at`, good for every plan of their life; `sessions` are past stays, `issued` what was
-    forecast over the last days."""
+    """Models of all series as of `at`, good for every plan of their life.
+
+    `sessions` are past stays, `published` is what was announced (`published_rows`), `issued` what was forecast over the
+    last days.
+    """
     later = at + MODEL_LIFE
     horizon_end = max(billing_month(later, site.zone)[1], grid_for(site, later).end)
-    return site_forecaster(site).fit(_with_all(site, history), at, horizon_end, _past(sessions), issued)
+    return site_forecaster(site).fit(_with_all(site, history), at, horizon_end, _past(sessions), published, issued)
 
 
 def scored(site: Site, at: datetime) -> tuple[datetime, Callable[[datetime], bool]]:
@@ -128,14 +138,43 @@ def check_history(site: Site, history: pd.DataFrame, at: datetime) -> dict[str, 
     }
 
 
-def yardstick_forecasts(site: Site, recent: pd.DataFrame, at: datetime, reason: str) -> Mapping[str, Forecast]:
-    """Forecasts for a plan at `at` without any fitted model; their method names the reason."""
+def yardstick_forecasts(
+    site: Site, recent: pd.DataFrame, at: datetime, reason: str, published: pd.DataFrame | None = None
+) -> Mapping[str, Forecast]:
+    """Forecasts for a plan at `at` without any fitted model; their method names the reason.
+
+    Prices are forecast as ever: their model is quick to fit, and what is announced must not be lost.
+    """
     kinds: dict[str, SeriesKind] = {
-        name: YardstickOnly(kind.lowest, kind.highest, reason, kind.nature) for name, kind in series_kinds(site).items()
+        name: kind if isinstance(kind, Market) else YardstickOnly(kind.lowest, kind.highest, reason, kind.nature)
+        for name, kind in series_kinds(site).items()
     }
     until = grid_for(site, at).end
     forecaster = SiteForecaster(kinds, day_type_of(site), site.zone, site.step_minutes)
-    return forecaster.fit(recent, at, until).issue(recent, at, until)
+    fitted = forecaster.fit(recent, at, until, published=published)
+    return fitted.issue(recent, at, until, published)
+
+
+def published_rows(site: Site, frame: pd.DataFrame, foretold: pd.DataFrame | None) -> pd.DataFrame | None:
+    """All that was announced, with the moment it was: forecasts as issued, and recorded columns that the site's
+    `day_ahead` says were out the day before. Columns `issued_at`, `time` and values; None without any.
+    """
+    parts = [] if foretold is None else [foretold]
+    rule = site.day_ahead
+    if rule is not None:
+        columns = [name for name in rule.series if name in frame]
+        issued = _published_at(frame.index, rule.at, ZoneInfo(rule.timezone) if rule.timezone else site.zone)
+        parts += [frame[columns].assign(issued_at=issued, time=frame.index)] if columns else []
+    if not parts:
+        return None
+    return pd.concat(parts, ignore_index=True).sort_values(["issued_at", "time"], kind="stable", ignore_index=True)
+
+
+def _published_at(index: pd.Index, at: time, zone: ZoneInfo) -> pd.DatetimeIndex:
+    """When each interval's price was out: at a local time on the day before its own local day."""
+    dates = pd.DatetimeIndex(index).tz_convert(zone).date
+    by_date = {day: datetime.combine(day - timedelta(days=1), at, zone).astimezone(UTC) for day in set(dates)}
+    return pd.DatetimeIndex([by_date[day] for day in dates])
 
 
 def _with_all(site: Site, history: pd.DataFrame) -> pd.DataFrame:
