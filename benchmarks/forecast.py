@@ -1,9 +1,10 @@
 """How good the forecasts of demand are on recorded loads of many kinds, against the simple ways and another library.
 
-Rolling origins: for each load an origin every 7 h over the last ten weeks of its record, a fit every week. Errors are divided by
-those of the best of persistence, same slot yesterday, same slot last week and the mean of the last four same-type days,
-best in hindsight per load and lead; figures are geometric means over the loads. Then whole days ahead over a year, and the days
-to the end of the month. All forecasts see only what was measured before they are issued; weather is not used.
+Rolling origins: for each load an origin every 7 h over the last ten weeks of its record, fitted every two weeks. Errors
+are divided by those of the best of persistence, same slot yesterday, same slot last week and the mean of the last four
+same-type days, best in hindsight per load and lead; figures are geometric means over the loads. Then whole days ahead
+over a year, and the days to the end of the month. All forecasts see only what was measured before they are issued;
+weather is not used.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -92,7 +93,9 @@ def _task(
 def _midnights(load: Load, days: int, every: timedelta) -> tuple[datetime, ...]:
     """Local midnights over the last days of the record, each with a day at least to score."""
     last = load.scored_until.tz_convert(load.clock.zone).normalize()
-    return rolling_origins((last - pd.Timedelta(days=days)).to_pydatetime(), last.to_pydatetime(), every, load.clock.zone)
+    return rolling_origins(
+        (last - pd.Timedelta(days=days)).to_pydatetime(), last.to_pydatetime(), every, load.clock.zone
+    )
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,9 @@ def near_figures(found: dict[str, BackTest]) -> list[Figure]:
             Figure(f"worst_ratio_{lead}", max(values), "ratio", how + ", worst load"),
         ]
         if peers:
-            figures.append(Figure(f"peer_ratio_{lead}", geometric([p[lead] for p in peers]), "ratio", "LightGBM, direct"))
+            figures.append(
+                Figure(f"peer_ratio_{lead}", geometric([p[lead] for p in peers]), "ratio", "LightGBM, direct")
+            )
     return figures
 
 
@@ -233,7 +238,9 @@ def tail_figures(found: dict[str, BackTest]) -> list[Figure]:
     for name, test in found.items():
         energy[name], peak[name] = tail_ratios(test)
     figures = [
-        Figure("tail_daily_energy_ratio", geometric(list(energy.values())), "ratio", "2 to 31 days ahead, same-type mean"),
+        Figure(
+            "tail_daily_energy_ratio", geometric(list(energy.values())), "ratio", "2 to 31 days ahead, same-type mean"
+        ),
         Figure("tail_month_peak_ratio", geometric(list(peak.values())), "ratio", "highest step to the month's end"),
     ]
     figures += [Figure(f"{name} tail_daily_energy", value, "ratio", "") for name, value in energy.items()]
@@ -252,7 +259,7 @@ def tail_ratios(test: BackTest) -> tuple[float, float]:
 
 
 def _peaks_missed(test: BackTest, i: int) -> tuple[float, float]:
-    """Error of the highest value to the end of the month, ours (mean over courses) and the profile's; NaN near its end."""
+    """Errors of the highest value to the month's end: ours (mean over courses), the profile's; NaN near that end."""
     clock = test.clock
     steps = test.origins[i] + np.arange(test.actual.shape[1])
     months = clock.local_times(steps).month
@@ -270,11 +277,18 @@ def _peaks_missed(test: BackTest, i: int) -> tuple[float, float]:
 
 def time_figures(near: Sequence[Done], tail: dict[str, BackTest]) -> list[Figure]:
     fit_s = [done.result.fit_ms[0] / 1000 for done in near]
-    shares = [(whole - done.prophet_s) / done.prophet_s for whole, done in zip(fit_s, near, strict=True) if done.prophet_s]
+    shares = [
+        (whole - done.prophet_s) / done.prophet_s for whole, done in zip(fit_s, near, strict=True) if done.prophet_s
+    ]
     update = [ms for test in tail.values() for ms in test.update_ms]
     return [
         Figure("fit_s", float(np.median(fit_s)), "s", "one series, trial and whole, median"),
-        Figure("fit_overhead", float(np.median(shares)), "ratio", "all but Prophet's own fits over Prophet's own fits, median"),
+        Figure(
+            "fit_overhead",
+            float(np.median(shares)),
+            "ratio",
+            "all but Prophet's own fits over Prophet's own fits, median",
+        ),
         Figure("update_ms", float(np.median(update)), "ms", "one series, all leads to 31 days, median"),
     ]
 
@@ -282,7 +296,9 @@ def time_figures(near: Sequence[Done], tail: dict[str, BackTest]) -> list[Figure
 def by_load(found: dict[str, BackTest]) -> list[Figure]:
     figures = []
     for name, test in found.items():
-        figures += [Figure(f"{name} ratio_{lead}", value, "ratio", "") for lead, value in ratios(test, test.median).items()]
+        figures += [
+            Figure(f"{name} ratio_{lead}", value, "ratio", "") for lead, value in ratios(test, test.median).items()
+        ]
         if PEER in test.yardsticks:
             peer = ratios(test, test.yardsticks[PEER])
             figures += [Figure(f"{name} peer_ratio_{lead}", value, "ratio", "") for lead, value in peer.items()]
@@ -300,7 +316,9 @@ def geometric(values: Sequence[float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=RECORDED, help="folder with the recorded loads (benchmarks/recorded_loads.py)")
+    parser.add_argument(
+        "--data", type=Path, default=RECORDED, help="folder with the recorded loads (benchmarks/recorded_loads.py)"
+    )
     run("forecast", parser, _measured)
 
 

@@ -2,9 +2,9 @@
 
     ŷ[o+h] = linear[o, h] + s[h]·F(x[o, h]/s, linear, slot, weekday, day types around, lead, time of year)      (1)
 
-s[h] is the median absolute residual of the linear model at lead h, so that every lead counts alike; x are the features of
-the linear model in units of the series' own anomalies. Trees see what weights cannot: this hour on this kind of day after
-that kind of day. Loss is absolute: the median is wanted, and odd days must not lead.
+s[h] is the median absolute residual of the linear model at lead h, so that every lead counts alike; x are the features
+of the linear model in units of the series' own anomalies. Trees see what weights cannot: this hour on this kind of day
+after that kind of day. Loss is absolute: the median is wanted, and odd days must not lead.
 """
 
 from __future__ import annotations
@@ -125,9 +125,7 @@ def plain_forest(learner: Any) -> Forest:
     )
 
 
-def _rows(
-    view: NearView, linear: Array, unit: float, seasonal: bool, clock: LocalClock, days: DayTable
-) -> Array:
+def _rows(view: NearView, linear: Array, unit: float, seasonal: bool, clock: LocalClock, days: DayTable) -> Array:
     """(n, leads, features) of (1)."""
     leads = near_leads(clock)
     targets = view.origins[:, None] + leads

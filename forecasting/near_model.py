@@ -6,9 +6,9 @@
          mean of the same weekday of four weeks, profile change, profile)                       (2)
     b = (1, cos and sin of the time of day, day off, other type than the origin's day)          (3)
 
-P is the profile known on the origin's day, o the first step not yet measured; all of x is a difference from P or from the
-profile of its own day. How much of an anomaly stays depends on the hour and on the kind of day, hence (3). Each lead h has
-its own weights, fitted directly (no recursion) by ridge with Huber's reweighting, so that odd days do not bend them.
+P is the profile known on the origin's day, o the first step not yet measured; all of x is a difference from P or from
+the profile of its own day. How much of an anomaly stays depends on the hour and on the kind of day, hence (3). Each lead
+h has its own weights, fitted directly (no recursion) by ridge with Huber's reweighting, so that odd days do not bend them.
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ def fit_near(view: NearView, targets: Array) -> NearModel:
     if keep.sum() < MIN_ORIGINS:
         raise ValueError(f"only {keep.sum()} of {len(keep)} origins have measurements around them")
     kept, odd = view.of(keep), targets[keep] - view.profile[keep]
-    return NearModel(np.stack([_weights(kept.features[:, h], kept.basis[:, h], odd[:, h]) for h in range(odd.shape[1])]))
+    return NearModel(
+        np.stack([_weights(kept.features[:, h], kept.basis[:, h], odd[:, h]) for h in range(odd.shape[1])])
+    )
 
 
 def _basis(origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Array:
