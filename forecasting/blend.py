@@ -3,8 +3,8 @@
     min over w  Σ_i r_i·(Σ_m w_m·e[m, i])² / S + λ·|w - w0|²,   r_i = 1/|blended error of the last round|      (1)
 
 S is the sum as it stands, so that λ is relative to the error reached. The reweighting r turns squares into absolute
-errors, so that one odd day does not choose the members. The pull λ towards usual weights w0 is for what four weeks cannot
-tell: members that are nearly alike share instead of taking turns.
+errors, so that one odd day does not choose the members. The pull λ towards usual weights w0 is for what four weeks
+cannot tell: members that are nearly alike share instead of taking turns.
 """
 
 from __future__ import annotations

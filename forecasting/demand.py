@@ -34,7 +34,7 @@ BRIDGE_HOURS = 1.0
 """Longest gap that is bridged by a straight line [h]."""
 KEPT_DAYS = 60
 """Measurements kept with the fit [days]: four days of either type lie within them, also around the longest holidays."""
-NEAR_WEIGHTS = np.array([0.5, 0.5, 0.0, 0.0, 0.0])
+NEAR_WEIGHTS = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 3
 """Usual weights near by, in the order of `Members.near_paths`: the learners; the others must show that they help."""
 TAIL_WEIGHTS = np.array([0.25, 0.25, 0.5])
 TAIL_PULL = 0.5
@@ -120,7 +120,7 @@ class FittedDemand:
         errors[:, :count] = cover * self.near_errors[:, :count] + (1 - cover) * errors[:, :count]
 
     def _method(self, near: bool) -> str:
-        parts = [*self.members.tail_names, *(("linear", *self.members.near_names) if near else ())]
+        parts = [*self.members.tail_names, *(self.members.near_names if near else ())]
         reasons = [*self.members.failures, *([] if near else ["no measurement in the last hour"])]
         return "+".join(parts) + (f" ({'; '.join(reasons)})" if reasons else "")
 

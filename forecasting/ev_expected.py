@@ -129,11 +129,12 @@ def _mean_from_arrival_on(values: Array) -> Array:
 
 
 def _energy_range(energy: Array, off: np.ndarray) -> Array:
-    """(3, 2) quantiles of a day's energy over its mean, by type; the middle one is 1: the path is the mean itself."""
+    """(levels, 2) quantiles of a day's energy over its mean, by type; the middle one is 1: the path is the mean."""
+    levels = np.asarray(LEVELS)
     columns = []
     for kind in (False, True):
         days = energy[off == kind]
-        ratio = days / days.mean() if days.size and days.mean() > 0 else np.ones(1)
-        low, high = np.quantile(ratio, [LEVELS[0], LEVELS[-1]])
-        columns.append([min(float(low), 1.0), 1.0, max(float(high), 1.0)])
+        ratio = np.quantile(days / days.mean(), levels) if days.size and days.mean() > 0 else np.ones(len(levels))
+        columns.append(np.where(levels < 0.5, np.minimum(ratio, 1.0), np.maximum(ratio, 1.0)))
+        columns[-1][levels == 0.5] = 1.0
     return np.array(columns).T

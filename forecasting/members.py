@@ -1,7 +1,7 @@
 """The members of the blend: each a way of its own to say what comes, all from measurements before the origin.
 
-Near by (to 30 h): linear model, trees on its residual, Prophet moved to the level of the last weeks, last value, profile.
-Beyond: profile, mean of eight days of the type, Prophet as near by.
+Near by (to 30 h): linear model, few trees on its residual, many trees, Prophet moved to the level of the last weeks,
+last value, profile. Beyond: profile, mean of eight days of the type, Prophet as near by.
 
 A member that could not be fitted, or has no value at a lead, speaks with the voice of the first of its line.
 """
@@ -44,24 +44,30 @@ class Members:
 
     @property
     def near_names(self) -> tuple[str, ...]:
-        return ("boosted",) if self.boosted else ()
+        return ("linear", "trees") if self.boosted else ("linear",)
 
     @property
     def tail_names(self) -> tuple[str, ...]:
         return ("prophet", "profile") if len(self.path.values) else ("same-type-day mean",)
 
     def near_paths(self, past: Measured, view: NearView) -> Array:
-        """(5, n, near leads) members in the order above; all origins of the view must be usable."""
+        """(6, n, near leads) members in the order above; all origins of the view must be usable."""
         leads = near_leads(self.clock)
         linear = view.forecast(self.near)
-        residual = self.boosted.residual(view, linear, self.clock, self.days) if self.boosted else 0.0
+        residual = self.boosted.residual(view, linear, self.clock, self.days) if self.boosted else np.zeros(2)
         targets = view.origins[:, None] + leads
         others = [
             self.path.at(targets) + self._level(past, view.origins)[:, None],
             persistence(past, view.origins, leads),
             view.profile,
         ]
-        return np.stack([linear, linear + residual, *(np.where(np.isfinite(path), path, linear) for path in others)])
+        return np.stack(
+            [
+                linear,
+                *(linear + trees for trees in residual),
+                *(np.where(np.isfinite(path), path, linear) for path in others),
+            ]
+        )
 
     def tail_paths(self, past: Measured, origin: int, steps: Ints) -> Array:
         """(3, n) members for `steps`, as known at `origin`."""
