@@ -75,7 +75,7 @@ class FittedPv:
 
 
 def _quantiles_by_slot(by_slot: Array, night_kw: float) -> tuple[Array, Array]:
-    """(levels, slots) quantiles over the days, neighbouring slots taken in, and (slots,) the most each slot has given."""
+    """(3, slots) quantiles over the days, neighbouring slots taken in, and (slots,) the most each slot has given."""
     most = np.max(np.nan_to_num(by_slot), axis=0)
     night = most <= night_kw
     pooled = np.concatenate([np.roll(by_slot, shift, axis=1) for shift in (-1, 0, 1)])
