@@ -13,7 +13,8 @@ import numpy as np
 
 from forecasting.forecast import Array
 
-PULL = 0.1
+PULL, PULL_PER_HOUR = 0.1, 0.05
+"""λ at the first step, and more for each hour of lead: errors a day ahead last a day, so four weeks hold few of them."""
 ROUNDS = 4
 SUM_WEIGHT = 1e3
 """Of the row that makes the weights sum to 1, against rows of size 1."""
@@ -29,12 +30,15 @@ def weights_by_lead(errors: Array, usual: Array, step_hours: float) -> Array:
     names = np.unique(groups)
     middles = np.array([np.log(hours[groups == name]).mean() for name in names])
     of_groups = [errors[:, :, groups == name].reshape(len(errors), -1) for name in names]
-    weights = np.stack([blend_weights(group, usual) for group in of_groups], axis=1)
+    pulls = PULL + PULL_PER_HOUR * np.exp(middles)
+    weights = np.stack(
+        [blend_weights(group, usual, float(pull)) for group, pull in zip(of_groups, pulls, strict=True)], axis=1
+    )
     by_lead = np.stack([np.interp(np.log(hours), middles, of_member) for of_member in weights])
     return np.asarray(by_lead / by_lead.sum(axis=0), dtype=float)
 
 
-def blend_weights(errors: Array, usual: Array, pull: float = PULL) -> Array:
+def blend_weights(errors: Array, usual: Array, pull: float) -> Array:
     """(members,) weights of (1) from (members, n) errors; the usual ones where nothing is known."""
     from scipy.optimize import nnls
 
