@@ -43,7 +43,7 @@ class Record:
     step_minutes: int
     sessions: tuple[PastSession, ...] = ()
     weather_forecast: pd.DataFrame | None = None
-    """Columns `issued_at`, `time` and values, in order of issue; None where there is none."""
+    """What was announced: columns `issued_at`, `time` and values, in order of issue; None where there is none."""
 
     def known_at(self, at: datetime) -> Record:
         """What was known at `at`: intervals that were over, stays that were over, forecasts issued before."""
@@ -254,7 +254,8 @@ def _fit(block: Block) -> FittedSite:
     forecaster = SiteForecaster(
         {block.series: block.kind}, partial(_name_of, block.days), block.zone, block.record.step_minutes
     )
-    return forecaster.fit(known.frame, at, block.origins[-1] + block.horizon, known.sessions)
+    horizon_end = block.origins[-1] + block.horizon
+    return forecaster.fit(known.frame, at, horizon_end, known.sessions, published=known.weather_forecast)
 
 
 def _name_of(days: DayTable, local_date: date) -> str:
@@ -266,9 +267,10 @@ def _issue_all(site: FittedSite, block: Block) -> tuple[list[Forecast], list[flo
     forecasts, times = [], []
     for at in block.origins:
         since = min(block.origins[0], at - timedelta(days=RECENT_DAYS))
-        recent = block.record.known_at(at).frame.loc[since:]
+        known = block.record.known_at(at)
         began = block.timer()
-        forecasts.append(site.issue(recent, at, at + block.horizon)[block.series])
+        issued = site.issue(known.frame.loc[since:], at, at + block.horizon, known.weather_forecast)
+        forecasts.append(issued[block.series])
         times.append(1000 * (block.timer() - began))
     return forecasts, times
 

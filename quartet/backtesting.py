@@ -36,6 +36,7 @@ from forecasting.day_types import DayType
 from forecasting.demand import Demand
 from forecasting.ev_expected import ExpectedCars
 from forecasting.kinds import PastSession, SeriesKind
+from forecasting.market import Market
 from forecasting.pv import Pv
 from forecasting.weather import Temperature
 from optimizer.errors import InputError, MissingPartError, Problem
@@ -44,7 +45,7 @@ from site_configs.calendar import Calendar, CalendarKind
 from site_configs.history import History, read_history
 from site_configs.recorded.columns import limits_of
 from site_configs.site import Site
-from streams.site_forecasts import day_type_on, series_kinds
+from streams.site_forecasts import day_type_on, published_rows, series_kinds
 
 SHORTEST_DAYS = 8
 """Measured history needed before the first origin [days]: a week to look back on, and a day."""
@@ -162,7 +163,9 @@ def _prepared(
     past = frame.loc[: first - timedelta(minutes=history.step_minutes)]
     kinds = {name: known.get(name) or _kind_by_name(name, past[name]) for name in series}
     sessions = tuple(PastSession(s.arrive, s.depart, s.energy_needed_kwh, s.charger) for s in history.sessions)
-    return Record(frame, history.step_minutes, sessions, history.weather_forecast), kinds
+    foretold = history.weather_forecast
+    published = published_rows(place.site, frame, foretold) if place.site else foretold
+    return Record(frame, history.step_minutes, sessions, published), kinds
 
 
 def _unfit(source: str, frame: pd.DataFrame, series: list[str], first: datetime, step: int) -> Iterator[Problem]:
@@ -186,6 +189,8 @@ def _kind_by_name(name: str, past: pd.Series[float]) -> SeriesKind:
         return Pv(float(past.max()))
     if name == "weather.temperature_c":
         return Temperature()
+    if quantity.endswith("_per_kwh"):
+        return Market(name, *limits_of(name))
     return Demand(*limits_of(name))
 
 
