@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import get_args
 from zoneinfo import ZoneInfo
@@ -16,6 +17,7 @@ from forecasting.ev_expected import ExpectedCars, Quantity
 from forecasting.kinds import FitContext, PastSession
 from forecasting.measured import Measured, measured
 from forecasting.profile import TypeProfiles
+from forecasting.published import Published
 from forecasting.spread import around, error_quantiles
 from forecasting.weather import Temperature
 from forecasting.yardsticks import persistence, same_slot
@@ -104,6 +106,30 @@ def test_temperature_is_yesterday_moved_by_a_fading_anomaly() -> None:
     path = fitted.issue(nothing_since(origin), origin, origin + 24).quantiles[0.5]
     assert path[0] == pytest.approx(20 + 3.0)
     assert path[6] == pytest.approx(25 + 3.0 * np.exp(-1))
+
+
+@pytest.mark.parametrize(("noise", "believed"), [(0.5, True), (15.0, False)])
+def test_a_weather_forecast_is_believed_where_it_was_better(noise: float, believed: bool) -> None:
+    """Days differ by more than the forecast misses, or by less."""
+    rng = np.random.default_rng(2)
+    origin = HOURLY.first_step(ISSUED)
+    steps = np.arange(origin - 40 * 24, origin + 48)
+    truth = 20 + 5 * np.sin(steps / 24 * 2 * np.pi) + np.repeat(rng.normal(0, 3, 42), 24)
+    issues = [HOURLY.start_of(int(step)) for step in steps[::12]]
+    rows = [
+        pd.DataFrame(
+            {"issued_at": at, "time": HOURLY.index(steps[k : k + 49]), "weather.temperature_c": truth[k : k + 49]}
+        )
+        for at, k in zip(issues, range(0, len(steps), 12), strict=True)
+    ]
+    foretold = pd.concat(rows, ignore_index=True)
+    foretold["weather.temperature_c"] += rng.normal(0, noise, len(foretold))
+    published = Published.of(foretold, HOURLY, ISSUED + timedelta(minutes=1))
+    asked = replace(context(HOURLY), published=Published.of(foretold, HOURLY, ISSUED))
+    fitted = Temperature().fit(Measured(int(steps[0]), truth[:-48]), asked).told(published)
+    outcome = fitted.issue(nothing_since(origin), origin, origin + 36)
+    assert outcome.method.startswith("weather forecast" if believed else "yesterday")
+    assert (np.abs(outcome.quantiles[0.5] - truth[-48:-12]).mean() < 0.8) == believed
 
 
 GROUP = ("ev01", "ev02")
