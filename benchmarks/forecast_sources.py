@@ -1,8 +1,8 @@
 """How good the forecasts of PV, prices, carbon and cars to come are on recorded ones, against the simple ways.
 
 PV and carbon: an origin every 7 h. Prices: every day at 13:00 of the market, when the next day's are out (as recorded:
-known) and the days after it are not. Cars: every local midnight. A fit every four weeks on all that was before, errors
-over those of the best simple way, best in hindsight for each series and lead. `--data` is a folder of recorded data.
+known) and the days after it are not. Cars: every local midnight. A fit every four weeks (cars: every week) on all that
+was before; errors over those of the best simple way, best in hindsight for each series and lead.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from streams.site_forecasts import announced_daily
 
 RECORDED = Path(__file__).parents[2] / "shared" / "data"
 UTC_ZONE = ZoneInfo("UTC")
-DAYS = 180
+DAYS = 120
 REFIT = timedelta(days=28)
 LEAD_HOURS = {"1step": 0.0, "1h": 1.0, "4h": 4.0, "24h": 24.0}
 OUT_AT = time(12, 57)
@@ -201,7 +201,8 @@ def fleet_scores(fleet: Fleet) -> list[Figure]:
     rows = []
     for day in range(first + 35, last + 1):
         origin = _midnight(clock, day)
-        fitted = kind.fit(Measured(origin, np.empty(0)), FitContext(clock, days, origin, origin + 48, fleet.stays))
+        if (day - first) % 7 == 0:
+            fitted = kind.fit(Measured(origin, np.empty(0)), FitContext(clock, days, origin, origin + 200, fleet.stays))
         issued = fitted.issue(Measured(origin, np.empty(0)), origin, origin + 24).quantiles
         before = actual[: day - first]
         alike = before[days.is_off(np.arange(first, day)) == days.is_off(np.array([day]))[0]]

@@ -145,8 +145,8 @@ def cars(quantity: Quantity, sessions: list[PastSession], first: int, end: int) 
 def test_cars_not_yet_here_count_only_from_now_on() -> None:
     sessions = past_sessions()
     ages = np.array([(ISSUED.astimezone(ZONE).date() - s.arrive.astimezone(ZONE).date()).days for s in sessions])
-    weights = 0.5 ** (ages / 14)
-    seen = weights.sum() / (weights.sum() + 2 * 0.5 ** (ages.max() / 14))  # two empty days of caution
+    weights = 0.5 ** (ages / 10)
+    seen = weights.sum() / (weights.sum() + 2 * 0.5 ** (ages.max() / 10))  # two empty days of caution
     came, left, taken = (cars(quantity, sessions, 0, 96) for quantity in get_args(Quantity))
     assert np.flatnonzero(came).tolist() == [32]  # 8:00
     assert np.flatnonzero(left).tolist() == [47]  # ready at 12:00
@@ -186,7 +186,7 @@ def test_a_stay_over_midnight_reaches_the_next_day() -> None:
     arrive = ISSUED - timedelta(days=1, hours=2)  # 22:00 local, Monday
     sessions = [PastSession(arrive, arrive + timedelta(hours=4), 30.0, "ev01")]
     came, left, taken = (cars(quantity, sessions, 0, 2 * 96) for quantity in get_args(Quantity))
-    monday, tuesday = 0.5 ** (2 / 14), 0.5 ** (1 / 14)
+    monday, tuesday = 0.5 ** (2 / 10), 0.5 ** (1 / 10)
     day = 30.0 * monday / (monday + tuesday + 2 * monday)  # two days of caution before the first
     assert came[88] / 4 == pytest.approx(day)
     assert left[103] / 4 == pytest.approx(day)
