@@ -71,7 +71,7 @@ class FittedTemperature:
     clock: LocalClock
     kept: Measured
     errors: Array
-    """(3, leads up to 72 h) error quantiles; later leads have those of the last one."""
+    """(levels, leads up to 72 h) error quantiles; later leads have those of the last one."""
     foretold_errors: Array | None
     """The same of the weather forecast; None where it is not better, or too little of it is known."""
     limits: tuple[float, float]
