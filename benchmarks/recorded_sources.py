@@ -1,4 +1,4 @@
-"""Recorded PV, prices and carbon of a folder of recorded data (`--data`), each on UTC as its own notes say.
+"""Recorded PV, prices, carbon and cars of a folder of recorded data (`--data`), each on UTC as its own notes say.
 
 Stamps that come twice or not at all when clocks change are left out. PV below zero is the stand-by draw of inverters.
 """
@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
+from forecasting.kinds import PastSession
 from forecasting.sun import Position
 
 
@@ -109,6 +112,52 @@ def _caiso(folder: Path) -> pd.Series[float]:
     return pd.Series(
         values, pd.date_range("2019-01-01", periods=len(values), freq="1h", tz="Etc/GMT+8").tz_convert("UTC")
     )
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The stays at a group of chargers."""
+
+    name: str
+    stays: tuple[PastSession, ...]
+    zone: ZoneInfo
+
+    @property
+    def span(self) -> tuple[datetime, datetime]:
+        """First and last arrival."""
+        arrivals = [stay.arrive for stay in self.stays]
+        return min(arrivals), max(arrivals)
+
+
+PACIFIC = ZoneInfo("America/Los_Angeles")
+
+
+def fleets(folder: Path) -> list[Fleet]:
+    """Three workplaces. Of the third every year is written 2000 too small; its clock is taken as that of the others."""
+    sessions = folder / "ev_sessions"
+    jpl = pd.read_csv(sessions / "jpl_sessions_2018_2019.csv.gz")
+    caltech = pd.read_csv(sessions / "caltech_sessions_user_inputs_2020_2021.csv.gz")
+    third = pd.read_csv(sessions / "workplace_sessions_2014_2015.csv.gz")
+    years = third[["created", "ended"]].replace("^00", "20", regex=True)
+    return [
+        _fleet("jpl", jpl["ConnectionStartDateTime"], jpl["ConnectionEndDateTime"], jpl["Energy"], "UTC"),
+        _fleet("caltech", caltech["connectionTime_utc"], caltech["disconnectTime_utc"], caltech["kWhDelivered"], "UTC"),
+        _fleet("workplace", years["created"], years["ended"], third["kwhTotal"], PACIFIC.key),
+    ]
+
+
+def _fleet(name: str, arrive: pd.Series, depart: pd.Series, kwh: pd.Series[float], zone: str) -> Fleet:
+    """All stays at one place together."""
+    times = [pd.to_datetime(column, format="mixed") for column in (arrive, depart)]
+    utc = [
+        t.dt.tz_convert("UTC") if t.dt.tz else t.dt.tz_localize(zone, ambiguous="NaT").dt.tz_convert("UTC")
+        for t in times
+    ]
+    rows = pd.DataFrame({"arrive": utc[0], "depart": utc[1], "kwh": kwh}).dropna()
+    stays = [
+        PastSession(a.to_pydatetime(), d.to_pydatetime(), float(e), name) for a, d, e in rows.itertuples(index=False)
+    ]
+    return Fleet(name, tuple(stay for stay in stays if stay.arrive < stay.depart and stay.energy_kwh > 0), PACIFIC)
 
 
 def wall_clock(stamps: pd.Series, values: pd.Series[float], zone: str) -> pd.Series[float]:

@@ -22,7 +22,7 @@ from forecasting.known import mean_of_known, quantile_of_known
 from forecasting.measured import Measured
 
 CLEAR_DAYS = 14
-"""Window of ρ: 28 days lag behind the season, 1 to 4 % more error on recorded plants."""
+"""Window of ρ: 28 days lag behind the season, 0.3 to 8 % more error on six recorded plants."""
 CLEAR_LEVEL = 0.9
 """Quantile of P/G that counts as a clear sky [-]."""
 LOW_SUN = 0.05

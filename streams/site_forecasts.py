@@ -161,20 +161,20 @@ def published_rows(site: Site, frame: pd.DataFrame, foretold: pd.DataFrame | Non
     """
     parts = [] if foretold is None else [foretold]
     rule = site.day_ahead
-    if rule is not None:
-        columns = [name for name in rule.series if name in frame]
-        issued = _published_at(frame.index, rule.at, ZoneInfo(rule.timezone) if rule.timezone else site.zone)
-        parts += [frame[columns].assign(issued_at=issued, time=frame.index)] if columns else []
+    columns = [name for name in rule.series if name in frame] if rule else []
+    if rule and columns:
+        parts.append(announced_daily(frame[columns], rule.at, ZoneInfo(rule.timezone) if rule.timezone else site.zone))
     if not parts:
         return None
     return pd.concat(parts, ignore_index=True).sort_values(["issued_at", "time"], kind="stable", ignore_index=True)
 
 
-def _published_at(index: pd.Index, at: time, zone: ZoneInfo) -> pd.DatetimeIndex:
-    """When each interval's price was out: at a local time on the day before its own local day."""
-    dates = pd.DatetimeIndex(index).tz_convert(zone).date
-    by_date = {day: datetime.combine(day - timedelta(days=1), at, zone).astimezone(UTC) for day in set(dates)}
-    return pd.DatetimeIndex([by_date[day] for day in dates])
+def announced_daily(frame: pd.DataFrame, at: time, zone: ZoneInfo) -> pd.DataFrame:
+    """Recorded columns as they were announced: each local day's at a local time of the day before."""
+    dates = pd.DatetimeIndex(frame.index).tz_convert(zone).date
+    out = {day: datetime.combine(day - timedelta(days=1), at, zone).astimezone(UTC) for day in set(dates)}
+    rows = frame.assign(issued_at=pd.DatetimeIndex([out[day] for day in dates]), time=frame.index)
+    return rows.reset_index(drop=True)
 
 
 def _with_all(site: Site, history: pd.DataFrame) -> pd.DataFrame:

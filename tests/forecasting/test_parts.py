@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import get_args
 from zoneinfo import ZoneInfo
@@ -16,6 +17,7 @@ from forecasting.ev_expected import ExpectedCars, Quantity
 from forecasting.kinds import FitContext, PastSession
 from forecasting.measured import Measured, measured
 from forecasting.profile import TypeProfiles
+from forecasting.published import Published
 from forecasting.spread import around, error_quantiles
 from forecasting.weather import Temperature
 from forecasting.yardsticks import persistence, same_slot
@@ -116,6 +118,30 @@ def test_temperature_is_yesterday_moved_by_a_fading_anomaly() -> None:
     assert path[6] == pytest.approx(25 + 3.0 * np.exp(-1))
 
 
+@pytest.mark.parametrize(("noise", "believed"), [(0.5, True), (15.0, False)])
+def test_a_weather_forecast_is_believed_where_it_was_better(noise: float, believed: bool) -> None:
+    """Days differ by more than the forecast misses, or by less."""
+    rng = np.random.default_rng(2)
+    origin = HOURLY.first_step(ISSUED)
+    steps = np.arange(origin - 40 * 24, origin + 48)
+    truth = 20 + 5 * np.sin(steps / 24 * 2 * np.pi) + np.repeat(rng.normal(0, 3, 42), 24)
+    issues = [HOURLY.start_of(int(step)) for step in steps[::12]]
+    rows = [
+        pd.DataFrame(
+            {"issued_at": at, "time": HOURLY.index(steps[k : k + 49]), "weather.temperature_c": truth[k : k + 49]}
+        )
+        for at, k in zip(issues, range(0, len(steps), 12), strict=True)
+    ]
+    foretold = pd.concat(rows, ignore_index=True)
+    foretold["weather.temperature_c"] += rng.normal(0, noise, len(foretold))
+    published = Published.of(foretold, HOURLY, ISSUED + timedelta(minutes=1))
+    asked = replace(context(HOURLY), published=Published.of(foretold, HOURLY, ISSUED))
+    fitted = Temperature().fit(Measured(int(steps[0]), truth[:-48]), asked).told(published)
+    outcome = fitted.issue(nothing_since(origin), origin, origin + 36)
+    assert outcome.method.startswith("weather forecast" if believed else "yesterday")
+    assert (np.abs(outcome.quantiles[0.5] - truth[-48:-12]).mean() < 0.8) == believed
+
+
 GROUP = ("ev01", "ev02")
 
 
@@ -129,8 +155,8 @@ def cars(quantity: Quantity, sessions: list[PastSession], first: int, end: int) 
 def test_cars_not_yet_here_count_only_from_now_on() -> None:
     sessions = past_sessions()
     ages = np.array([(ISSUED.astimezone(ZONE).date() - s.arrive.astimezone(ZONE).date()).days for s in sessions])
-    weights = 0.5 ** (ages / 14)
-    seen = weights.sum() / (weights.sum() + 2 * 0.5 ** (ages.max() / 14))  # two empty days of caution
+    weights = 0.5 ** (ages / 10)
+    seen = weights.sum() / (weights.sum() + 2 * 0.5 ** (ages.max() / 10))  # two empty days of caution
     came, left, taken = (cars(quantity, sessions, 0, 96) for quantity in get_args(Quantity))
     assert np.flatnonzero(came).tolist() == [32]  # 8:00
     assert np.flatnonzero(left).tolist() == [47]  # ready at 12:00
@@ -170,7 +196,7 @@ def test_a_stay_over_midnight_reaches_the_next_day() -> None:
     arrive = ISSUED - timedelta(days=1, hours=2)  # 22:00 local, Monday
     sessions = [PastSession(arrive, arrive + timedelta(hours=4), 30.0, "ev01")]
     came, left, taken = (cars(quantity, sessions, 0, 2 * 96) for quantity in get_args(Quantity))
-    monday, tuesday = 0.5 ** (2 / 14), 0.5 ** (1 / 14)
+    monday, tuesday = 0.5 ** (2 / 10), 0.5 ** (1 / 10)
     day = 30.0 * monday / (monday + tuesday + 2 * monday)  # two days of caution before the first
     assert came[88] / 4 == pytest.approx(day)
     assert left[103] / 4 == pytest.approx(day)
