@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecasting.blend import blend_weights, weights_by_lead
+from forecasting.cleaning import Nature
 from forecasting.day_types import DayTable, LocalClock
 from forecasting.forecast import Array
 from forecasting.kinds import FitContext, Outcome
@@ -50,6 +51,7 @@ class Demand:
     lowest: float = 0.0
     highest: float = np.inf
     measured: bool = True
+    nature: Nature = "demand"
 
     def fit(self, past: Measured, context: FitContext) -> FittedDemand:
         """Fits the trial and the whole.

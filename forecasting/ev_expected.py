@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from forecasting.cleaning import Nature
 from forecasting.day_types import DayTable, LocalClock
 from forecasting.forecast import LEVELS, Array
 from forecasting.kinds import FitContext, Outcome, PastSession
@@ -43,6 +44,7 @@ class ExpectedCars:
     lowest: float = 0.0
     highest: float = np.inf
     measured: bool = False
+    nature: Nature = "cars"
 
     def fit(self, past: Measured, context: FitContext) -> FittedCars:
         """The series by day type, arrival and slot over the last eight weeks; zero without sessions."""

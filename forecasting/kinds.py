@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from forecasting.cleaning import Nature
 from forecasting.day_types import DayTable, LocalClock
 from forecasting.forecast import Array
 from forecasting.measured import Measured
@@ -70,6 +71,11 @@ class SeriesKind(Protocol):
 
     @property
     def highest(self) -> float: ...
+
+    @property
+    def nature(self) -> Nature:
+        """What the series is by its nature, and so what is dirt in it."""
+        ...
 
     @property
     def measured(self) -> bool:

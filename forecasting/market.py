@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.stats import norm
 
+from forecasting.cleaning import Nature
 from forecasting.day_types import Bools, DayTable, Ints, LocalClock
 from forecasting.forecast import LEVELS, Array
 from forecasting.kinds import FitContext, Outcome
@@ -51,6 +52,7 @@ class Market:
     lowest: float = -np.inf
     highest: float = np.inf
     measured: bool = True
+    nature: Nature = "price"
 
     def fit(self, past: Measured, context: FitContext) -> FittedMarket:
         """Weights and errors from the last 400 days.

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from forecasting.cleaning import Nature
 from forecasting.clear_sky import PlantSky, seen
 from forecasting.day_types import Bools, Ints
 from forecasting.forecast import LEVELS, Array
@@ -45,6 +46,7 @@ class Pv:
     """Where it stands; without it the sun's course is read from the last two weeks."""
     measured: bool = True
     lowest: float = 0.0
+    nature: Nature = "pv"
 
     @property
     def highest(self) -> float:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from forecasting.cleaning import Nature
 from forecasting.day_types import Ints, LocalClock
 from forecasting.forecast import Array
 from forecasting.kinds import FitContext, Outcome
@@ -37,6 +38,7 @@ class Temperature:
     lowest: float = -60.0
     highest: float = 60.0
     measured: bool = True
+    nature: Nature = "temperature"
 
     def fit(self, past: Measured, context: FitContext) -> FittedTemperature:
         """Measures the errors of the recipe over the last four weeks.

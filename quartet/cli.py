@@ -140,17 +140,25 @@ def plan(
 
 
 @app.command()
-def check(site: SiteArgument, as_json: JsonOption = False) -> None:
+def check(
+    site: SiteArgument,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="History folder to look through, too: dirt, days that look off."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Check a site file: all its errors at once, each with field, value and what to do.
 
     Ends with 2 when there are errors.
 
-    Example: [bold]quartet check parks/my_park.yaml[/bold]
+    Example: [bold]quartet check parks/my_park.yaml --data history[/bold]
     """
+    from quartet.checking import check_with_data
     from quartet.show import show_check
     from site_configs.loader import check_site
 
-    document = check_site(site)
+    document = check_site(site) if data is None else check_with_data(site, data)
     if as_json:
         print(document.model_dump_json(indent=2))
     else:

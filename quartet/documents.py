@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from forecasting.findings import FindingKind
 from optimizer.plan import PlanDocument
 from site_configs.loader import CheckDocument
 from site_configs.site import Site
@@ -18,6 +19,43 @@ class Document(BaseModel):
     model_config = ConfigDict(
         frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, serialize_by_alias=True, populate_by_name=True
     )
+
+
+class ClosureSuggestionDocument(Document):
+    """A workday that looked like a day off; it is not applied."""
+
+    series: str
+    date: date
+    """Local date."""
+    sure: float
+    """Share of the working hours in which it did, 0 to 1."""
+    text: str
+
+
+class SeriesFindingDocument(Document):
+    """One kind of dirt in one series, and what forecasts do about it."""
+
+    series: str
+    kind: FindingKind
+    count: int
+    first_time: str
+    text: str
+
+
+class DataCheck(Document):
+    """What a history folder says about itself."""
+
+    repairs: tuple[str, ...]
+    """What had to be repaired in the files."""
+    findings: tuple[SeriesFindingDocument, ...]
+    closure_suggestions: tuple[ClosureSuggestionDocument, ...]
+
+
+class SiteCheck(CheckDocument):
+    """What `quartet check SITE --json` prints."""
+
+    data: DataCheck | None = None
+    """With --data only."""
 
 
 class CycleCounts(Document):
@@ -240,7 +278,7 @@ class ForecastBackTest(Document):
 
 DOCUMENTS: dict[str, type[BaseModel]] = {
     "plan": PlanDocument,
-    "check": CheckDocument,
+    "check": SiteCheck,
     "demo-summary": DemoSummary,
     "forecast-backtest": ForecastBackTest,
     "reading": Reading,

@@ -28,7 +28,7 @@ from site_configs.site import Site
 from site_configs.tariff import load_tariff
 from streams.control_cycle import control_cycle, planner_for
 from streams.interval import is_state
-from streams.site_forecasts import fit_site, published_rows, series_kinds
+from streams.site_forecasts import check_history, fit_site, published_rows, series_kinds
 from streams.site_state import SiteState, build_situation
 
 STEPS = (5, 15, 30, 60)
@@ -57,7 +57,19 @@ def plan_once(
     forecasts = _fitted(site, known, at, published).issue(known.frame, at, end, published)
     situation = build_situation(site, tariff, state, forecasts, horizon_hours=horizon_hours, step_minutes=step)
     plan = control_cycle(site, planner_for(site), situation, last_plan=None).plan
-    return plan.document(repairs=(*map(str, history.repairs), *assumptions(site, known, state, forecasts)))
+    repairs = (
+        *(repair.as_text() for repair in history.repairs),
+        *assumptions(site, known, state, forecasts),
+        *about(site, known, at),
+    )
+    return plan.document(repairs=repairs)
+
+
+def about(site: Site, known: History, at: datetime) -> Iterator[str]:
+    """What the measured series say about themselves: dirt with what was done about it, days that may have been off."""
+    for name, check in check_history(site, known.frame, at).items():
+        yield from (finding.as_text() for finding in check.findings)
+        yield from (f"{name}: {suggestion.as_text()}" for suggestion in check.closures)
 
 
 def _fitted(site: Site, known: History, at: datetime, published: pd.DataFrame | None) -> FittedSite:
@@ -70,7 +82,7 @@ def _fitted(site: Site, known: History, at: datetime, published: pd.DataFrame | 
                 for name in missing
             ]
         )
-    return fit_site(site, known.frame, at, known.sessions, published)
+    return fit_site(site, known.frame, at, known.sessions, published=published)
 
 
 def assumptions(site: Site, known: History, state: SiteState, forecasts: Mapping[str, Forecast]) -> Iterator[str]:

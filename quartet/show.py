@@ -15,7 +15,7 @@ from rich.text import Text
 
 from optimizer.plan import PlanDocument, ScenariosDocument
 from quartet.comparison import bill_rows, measure_rows, money
-from quartet.documents import DemoSummary
+from quartet.documents import DataCheck, DemoSummary, SiteCheck
 from site_configs.loader import CheckDocument
 from site_configs.site import Site
 
@@ -142,6 +142,17 @@ def show_check(document: CheckDocument) -> None:
         console.print(f"[red]{error.file}[/red]: [bold]{error.path}[/bold]: {error.message}, got {error.value}")
     if not document.ok:
         console.print(f"{len(document.errors)} error(s): mend them and run the check again")
+    if isinstance(document, SiteCheck) and document.data is not None:
+        _show_data(console, document.data)
+
+
+def _show_data(console: Console, data: DataCheck) -> None:
+    odd = [*data.repairs, *(finding.text for finding in data.findings)]
+    odd += [f"{day.series}: {day.text}" for day in data.closure_suggestions]
+    for text in odd:
+        console.print(f"[yellow]{text}[/yellow]")
+    if not odd:
+        console.print("[green]nothing odd in the history[/green]")
 
 
 def show_sites(sites: Sequence[Site]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -75,6 +77,21 @@ class StoredModel:
 
 
 @dataclass(frozen=True)
+class StoredForecast:
+    """The forecasts of one cycle as the ledger holds them."""
+
+    forecast_id: str
+    issued_at: datetime
+    packed: bytes
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        """The forecast documents of all series."""
+        documents: list[dict[str, Any]] = json.loads(zlib.decompress(self.packed))
+        return documents
+
+
+@dataclass(frozen=True)
 class AckRow:
     state: str
     at: datetime
@@ -134,3 +151,4 @@ class LedgerStore(Protocol):
     def add_acks(self, acks: Sequence[Acknowledgement]) -> None: ...
     def add_model(self, model: StoredModel) -> None: ...
     def latest_model(self, site: str) -> StoredModel | None: ...
+    def forecasts_between(self, site: str, since: datetime, until: datetime) -> list[StoredForecast]: ...

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import get_args
+from itertools import chain
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 
+from forecasting.cleaning import Nature
 from forecasting.demand import Demand
 from forecasting.ev_expected import ExpectedCars, Quantity
 from forecasting.forecast import Forecast
@@ -17,9 +19,12 @@ from forecasting.kinds import FitContext, FittedSeries, PastSession, SeriesKind
 from forecasting.market import Market
 from forecasting.measured import Measured
 from forecasting.pv import Pv
-from forecasting.site_forecaster import FittedSite, SiteForecaster
+from forecasting.site_forecaster import FittedSite, SeriesCheck, SiteForecaster
+from forecasting.standing import SCORE_DAYS, Issued
 from forecasting.sun import Position
 from forecasting.weather import Temperature
+from optimizer.devices.flexible_load import FlexibleLoad
+from optimizer.devices.load import Load
 from optimizer.situation import Session
 from settlement.bill import market_columns
 from site_configs.calendar import Calendar
@@ -27,8 +32,10 @@ from site_configs.prices import GRID_CARBON, grid_for
 from site_configs.site import Site
 from site_configs.tariff import billing_month, load_tariff
 
-REFIT_SLACK = timedelta(days=3)
-"""A fit reaches so much further than needed now, so that a late refit leaves nobody without a forecast."""
+MODEL_LIFE = timedelta(days=7)
+"""A model that could not be fitted again for so long is no longer used: the yardstick takes its place."""
+SCORED_EVERY = 13
+"""Of the forecasts in the ledger every 13th interval's is judged: all hours of the day come in turn within a week."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class YardstickOnly:
     lowest: float
     highest: float
     reason: str
+    nature: Nature
     measured: bool = False
 
     def fit(self, past: Measured, context: FitContext) -> FittedSeries:
@@ -87,15 +95,47 @@ def fit_site(
     history: pd.DataFrame,
     at: datetime,
     sessions: Sequence[Session] = (),
+    issued: Mapping[str, Sequence[Issued]] | None = None,
     published: pd.DataFrame | None = None,
 ) -> FittedSite:
-    """Models of all series as of `at`, good for every plan until `REFIT_SLACK` later.
+    """Models of all series as of `at`, good for every plan of their life.
 
-    `sessions` are past stays, `published` is what was announced (`published_rows`).
+    `sessions` are past stays, `issued` is what was forecast over the last days, `published` what was announced
+    (`published_rows`).
     """
-    later = at + REFIT_SLACK
+    later = at + MODEL_LIFE
     horizon_end = max(billing_month(later, site.zone)[1], grid_for(site, later).end)
-    return site_forecaster(site).fit(_with_all(site, history), at, horizon_end, _past(sessions), published)
+    return site_forecaster(site).fit(_with_all(site, history), at, horizon_end, _past(sessions), issued, published)
+
+
+def scored(site: Site, at: datetime) -> tuple[datetime, Callable[[datetime], bool]]:
+    """From when on forecasts are judged at `at`, and which of them by their time of issue."""
+    step_s = site.step_minutes * 60
+    return at - timedelta(days=SCORE_DAYS), lambda issued_at: int(issued_at.timestamp()) // step_s % SCORED_EVERY == 0
+
+
+def issued_by_series(cycles: Iterable[Sequence[Mapping[str, Any]]]) -> dict[str, list[Issued]]:
+    """What was forecast, by series, from the forecast documents of several cycles."""
+    said: dict[str, list[Issued]] = {}
+    for document in chain.from_iterable(cycles):
+        one = Issued.from_document(document)
+        if one is not None:
+            said.setdefault(document["series"], []).append(one)
+    return said
+
+
+def check_history(site: Site, history: pd.DataFrame, at: datetime) -> dict[str, SeriesCheck]:
+    """By series: what is wrong in the history before `at`, and, of electric loads, which workdays look like days off.
+
+    Heat and cold follow the weather, and a mild workday looks like a day off.
+    """
+    loads = (device for device in site.devices if isinstance(device, Load | FlexibleLoad))
+    power = {device.id for device in loads if device.carrier == "power"}
+    checked = site_forecaster(site).check(_with_all(site, history), at)
+    return {
+        name: check if name.split(".", 1)[0] in power else check._replace(closures=())
+        for name, check in checked.items()
+    }
 
 
 def yardstick_forecasts(
@@ -106,7 +146,7 @@ def yardstick_forecasts(
     Prices are forecast as ever: their model is quick to fit, and what is announced must not be lost.
     """
     kinds: dict[str, SeriesKind] = {
-        name: kind if isinstance(kind, Market) else YardstickOnly(kind.lowest, kind.highest, reason)
+        name: kind if isinstance(kind, Market) else YardstickOnly(kind.lowest, kind.highest, reason, kind.nature)
         for name, kind in series_kinds(site).items()
     }
     until = grid_for(site, at).end

@@ -77,7 +77,7 @@ def test_fit_survives_pickling_with_its_provenance(fitted: FittedSite, park: pd.
     assert fitted.provenance.fitted_at == ISSUED
     assert fitted.provenance.data_first == ISSUED - timedelta(days=45)
     assert fitted.provenance.data_last == ISSUED - timedelta(minutes=15)
-    assert set(fitted.provenance.libraries) == {"prophet", "cmdstanpy", "numpy", "pandas"}
+    assert set(fitted.provenance.libraries) == {"prophet", "cmdstanpy", "numpy", "pandas", "scikit-learn", "scipy"}
     assert not fitted.provenance.failures
 
 
