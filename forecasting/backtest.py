@@ -269,7 +269,7 @@ def _issue_all(site: FittedSite, block: Block) -> tuple[list[Forecast], list[flo
         since = min(block.origins[0], at - timedelta(days=RECENT_DAYS))
         known = block.record.known_at(at)
         began = block.timer()
-        issued = site.issue(known.frame.loc[since:], at, at + block.horizon, known.weather_forecast)
+        issued = site.issue(known.frame.loc[since:], at, at + block.horizon, published=known.weather_forecast)
         forecasts.append(issued[block.series])
         times.append(1000 * (block.timer() - began))
     return forecasts, times

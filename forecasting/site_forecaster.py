@@ -102,8 +102,8 @@ class FittedSite:
         recent: pd.DataFrame,
         issued_at: datetime,
         until: datetime,
-        published: pd.DataFrame | None = None,
         life: timedelta | None = None,
+        published: pd.DataFrame | None = None,
     ) -> dict[str, Forecast]:
         """Forecasts of all series for the intervals from `issued_at` to `until`; the yardstick's, when the fit is older
         than `life`.

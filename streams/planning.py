@@ -123,7 +123,7 @@ def _issue(
     if fitted is None:
         return yardstick_forecasts(site, recent, at, unfitted, published)
     try:
-        return fitted.issue(recent, at, grid_for(site, at).end, published, MODEL_LIFE)
+        return fitted.issue(recent, at, grid_for(site, at).end, MODEL_LIFE, published)
     except ValueError as error:
         return yardstick_forecasts(site, recent, at, str(error), published)
 

@@ -152,7 +152,7 @@ def yardstick_forecasts(
     until = grid_for(site, at).end
     forecaster = SiteForecaster(kinds, day_type_of(site), site.zone, site.step_minutes)
     fitted = forecaster.fit(recent, at, until, published=published)
-    return fitted.issue(recent, at, until, published)
+    return fitted.issue(recent, at, until, published=published)
 
 
 def published_rows(site: Site, frame: pd.DataFrame, foretold: pd.DataFrame | None) -> pd.DataFrame | None:
