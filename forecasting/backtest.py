@@ -274,7 +274,8 @@ def _issue_all(site: FittedSite, block: Block) -> tuple[list[Forecast], list[flo
         known = block.record.known_at(at)
         recent = known.frame.loc[since:]
         began = block.timer()
-        forecasts.append(site.issue(recent, at, at + block.horizon, known.published)[block.series])
+        issued = site.issue(known.frame.loc[since:], at, at + block.horizon, published=known.weather_forecast)
+        forecasts.append(issued[block.series])
         times.append(1000 * (block.timer() - began))
     return forecasts, times
 

@@ -54,7 +54,7 @@ def plan_once(
     state = state_at(site, known, at, tariff.billing_month(at)[0])
     end = grid_for(site, at, horizon_hours, step).end
     published = published_rows(site, history.frame, history.weather_forecast)
-    forecasts = _fitted(site, known, at, published).issue(known.frame, at, end, published)
+    forecasts = _fitted(site, known, at, published).issue(known.frame, at, end, published=published)
     situation = build_situation(site, tariff, state, forecasts, horizon_hours=horizon_hours, step_minutes=step)
     plan = control_cycle(site, planner_for(site), situation, last_plan=None).plan
     repairs = (
@@ -82,7 +82,7 @@ def _fitted(site: Site, known: History, at: datetime, published: pd.DataFrame | 
                 for name in missing
             ]
         )
-    return fit_site(site, known.frame, at, known.sessions, published)
+    return fit_site(site, known.frame, at, known.sessions, published=published)
 
 
 def assumptions(site: Site, known: History, state: SiteState, forecasts: Mapping[str, Forecast]) -> Iterator[str]:

@@ -121,7 +121,7 @@ def test_announced_prices_are_known_from_their_hour_on(minutes: int, known: int)
     site = SiteForecaster({PRICE: Market(PRICE)}, weekdays, CLOCK.zone, 60)
     rows = rows_published(12)
     until = at + timedelta(days=3)
-    (found,) = site.fit(FRAME, moment, until, published=rows).issue(FRAME, moment, until, rows).values()
+    (found,) = site.fit(FRAME, moment, until, published=rows).issue(FRAME, moment, until, published=rows).values()
     truth = FRAME[PRICE].loc[found.index[0] :].to_numpy()
     first_unknown = known - (1 if minutes else 0)  # the interval that runs at the issue is not forecast
     for level in LEVELS:
@@ -137,6 +137,6 @@ def test_nothing_out_later_is_seen() -> None:
     poisoned = rows.assign(**{PRICE: rows[PRICE].where(rows["issued_at"] < at, 99.0)})
     frame = FRAME.copy()
     frame.loc[at:] = 99.0
-    clean = site.fit(FRAME, at, until, published=rows).issue(FRAME, at, until, rows)
+    clean = site.fit(FRAME, at, until, published=rows).issue(FRAME, at, until, published=rows)
     assert (rows["issued_at"] >= at).sum() >= 24
-    assert site.fit(frame, at, until, published=poisoned).issue(frame, at, until, poisoned) == clean
+    assert site.fit(frame, at, until, published=poisoned).issue(frame, at, until, published=poisoned) == clean

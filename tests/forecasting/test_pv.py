@@ -171,7 +171,9 @@ END = AT + timedelta(days=7)
 
 
 def issued(site: SiteForecaster, frame: pd.DataFrame, rows: pd.DataFrame | None) -> tuple[Array, str]:
-    (found,) = site.fit(frame, AT, END, published=rows).issue(frame, AT, AT + timedelta(hours=30), rows).values()
+    (found,) = (
+        site.fit(frame, AT, END, published=rows).issue(frame, AT, AT + timedelta(hours=30), published=rows).values()
+    )
     return found.median.to_numpy(), found.method
 
 

@@ -57,7 +57,7 @@ def test_the_plan_is_made_with_what_is_out(tmp_path: Path, published_at: str, kn
         runtime = SiteRuntime.restore(site, ledger, frame, (), rows)
         recent = runtime.recent(NOON).reindex(columns=list(series_kinds(site)))
         state = SiteState(site.id, NOON, {"battery1": {"energy_kwh": 200.0}}, {"month_max": 160.0})
-        prepared = prepare(site, state, recent, None, runtime.announced(NOON))
+        prepared = prepare(site, state, recent, None, published=runtime.announced(NOON))
     truth = frame[IMPORT_PRICE].loc[NOON:].to_numpy()
     forecast = prepared.forecasts[IMPORT_PRICE]
     steps = 4 * known_hours
