@@ -106,7 +106,6 @@ def prepare(
     fitted: FittedSite | None,
     unfitted: str = NOT_FITTED,
     published: pd.DataFrame | None = None,
-    unfitted: str = NOT_FITTED,
 ) -> Prepared:
     """Forecasts from what is known, and the situation they make."""
     forecasts = _issue(site, state.at, recent, fitted, unfitted, published)
