@@ -1,9 +1,10 @@
 """How good the forecasts of demand are on recorded loads of many kinds, against the simple ways and another library.
 
-Rolling origins: for each load an origin every 7 h over the last ten weeks of its record, a fit every week. Errors are divided by
-those of the best of persistence, same slot yesterday, same slot last week and the mean of the last four same-type days,
-best in hindsight per load and lead; figures are geometric means over the loads. Then whole days ahead over a year, and the days
-to the end of the month. All forecasts see only what was measured before they are issued; weather is not used.
+Rolling origins: for each load an origin every 7 h over the last ten weeks of its record, fitted every two weeks. Errors
+are divided by those of the best of persistence, same slot yesterday, same slot last week and the mean of the last four
+same-type days, best in hindsight per load and lead; figures are geometric means over the loads. Then whole days ahead
+over a year, and the days to the end of the month. All forecasts see only what was measured before they are issued;
+weather is not used.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -40,8 +41,10 @@ DAY, WEEK = timedelta(days=1), timedelta(days=7)
 WEEKS = 10
 NEAR = DAY
 MONTH = timedelta(days=31)
-YEAR_REFIT = timedelta(days=28)
+NEAR_REFIT, TAIL_REFIT, YEAR_REFIT = timedelta(days=14), timedelta(days=35), timedelta(days=61)
+"""In operation every night; here as often as half an hour on two cores allows."""
 LEAD_HOURS = {"1step": 0.0, "1h": 1.0, "4h": 4.0, "24h": 24.0}
+PARTS = ("near", "year", "tail", "sample")
 SIMPLE = ("persistence", "same_slot_yesterday", "same_slot_last_week", "same_type_days")
 PEAK_PAIRS = 20
 PEAK_MEMORY_HOURS = 6.0
@@ -57,12 +60,19 @@ class Task:
     blocks: tuple[Block, ...]
 
 
-def tasks_of(folder: Path) -> list[Task]:
-    near = [_near("near", load) for load in recorded_loads(folder)]
-    sample = [_near("sample", load) for load in sample_loads()]
-    year = [_task("year", load, _midnights(load, 365, DAY), DAY, YEAR_REFIT) for load in year_long_loads(folder)]
-    tail = [_task("tail", load, _midnights(load, 120, WEEK), MONTH, YEAR_REFIT) for load in recorded_loads(folder)]
-    return [*year, *near, *tail, *sample]
+def tasks_of(folder: Path, parts: Sequence[str], refit: timedelta | None) -> list[Task]:
+    found = []
+    if "year" in parts:
+        days = [(load, _midnights(load, 365, DAY)) for load in year_long_loads(folder)]
+        found += [_task("year", load, origins, DAY, refit or YEAR_REFIT) for load, origins in days]
+    if "near" in parts:
+        found += [_near("near", load, refit or NEAR_REFIT) for load in recorded_loads(folder)]
+    if "tail" in parts:
+        weeks = [(load, _midnights(load, 70, WEEK)) for load in recorded_loads(folder)]
+        found += [_task("tail", load, origins, MONTH, refit or TAIL_REFIT) for load, origins in weeks]
+    if "sample" in parts:
+        found += [_near("sample", load, refit or NEAR_REFIT) for load in sample_loads()]
+    return found
 
 
 def sample_loads() -> list[Load]:
@@ -74,10 +84,10 @@ def sample_loads() -> list[Load]:
     return [Load(f"sample {name}", of, clock, frame[name], public_days("none"), end) for name, of in carriers.items()]
 
 
-def _near(purpose: str, load: Load) -> Task:
+def _near(purpose: str, load: Load, refit: timedelta) -> Task:
     end = load.scored_until.to_pydatetime()
     origins = rolling_origins(end - WEEKS * WEEK, end - NEAR, timedelta(hours=7), load.clock.zone)
-    return _task(purpose, load, origins, NEAR, WEEK, peer=True)
+    return _task(purpose, load, origins, NEAR, refit, peer=True)
 
 
 def _task(
@@ -92,7 +102,9 @@ def _task(
 def _midnights(load: Load, days: int, every: timedelta) -> tuple[datetime, ...]:
     """Local midnights over the last days of the record, each with a day at least to score."""
     last = load.scored_until.tz_convert(load.clock.zone).normalize()
-    return rolling_origins((last - pd.Timedelta(days=days)).to_pydatetime(), last.to_pydatetime(), every, load.clock.zone)
+    return rolling_origins(
+        (last - pd.Timedelta(days=days)).to_pydatetime(), last.to_pydatetime(), every, load.clock.zone
+    )
 
 
 @dataclass(frozen=True)
@@ -144,20 +156,17 @@ def run_all(tasks: Sequence[Task]) -> dict[tuple[int, int], Done]:
     return {done.place: done for done in found}
 
 
-def measure(folder: Path) -> list[Figure]:
-    tasks = tasks_of(folder)
+def measure(tasks: Sequence[Task]) -> list[Figure]:
     done = run_all(tasks)
-    found: dict[str, dict[str, BackTest]] = {"near": {}, "year": {}, "tail": {}, "sample": {}}
+    found: dict[str, dict[str, BackTest]] = {part: {} for part in PARTS}
     for i, task in enumerate(tasks):
-        parts = [done[i, k].result for k in range(len(task.blocks))]
-        found[task.purpose][task.load.name] = joined(parts)
-    near = [done[i, k] for i, task in enumerate(tasks) if task.purpose == "near" for k in range(len(task.blocks))]
+        found[task.purpose][task.load.name] = joined([done[i, k].result for k in range(len(task.blocks))])
     return [
-        *near_figures(found["near"]),
-        *band_figures(found["near"]),
-        *year_figures(found["year"]),
-        *tail_figures(found["tail"]),
-        *time_figures(near, found["tail"]),
+        *(near_figures(found["near"]) if found["near"] else []),
+        *(band_figures(found["near"]) if found["near"] else []),
+        *(year_figures(found["year"]) if found["year"] else []),
+        *(tail_figures(found["tail"]) if found["tail"] else []),
+        *time_figures(list(done.values())),
         *by_load({**found["near"], **found["sample"]}),
     ]
 
@@ -188,7 +197,9 @@ def near_figures(found: dict[str, BackTest]) -> list[Figure]:
             Figure(f"worst_ratio_{lead}", max(values), "ratio", how + ", worst load"),
         ]
         if peers:
-            figures.append(Figure(f"peer_ratio_{lead}", geometric([p[lead] for p in peers]), "ratio", "LightGBM, direct"))
+            figures.append(
+                Figure(f"peer_ratio_{lead}", geometric([p[lead] for p in peers]), "ratio", "LightGBM, direct")
+            )
     return figures
 
 
@@ -233,7 +244,9 @@ def tail_figures(found: dict[str, BackTest]) -> list[Figure]:
     for name, test in found.items():
         energy[name], peak[name] = tail_ratios(test)
     figures = [
-        Figure("tail_daily_energy_ratio", geometric(list(energy.values())), "ratio", "2 to 31 days ahead, same-type mean"),
+        Figure(
+            "tail_daily_energy_ratio", geometric(list(energy.values())), "ratio", "2 to 31 days ahead, same-type mean"
+        ),
         Figure("tail_month_peak_ratio", geometric(list(peak.values())), "ratio", "highest step to the month's end"),
     ]
     figures += [Figure(f"{name} tail_daily_energy", value, "ratio", "") for name, value in energy.items()]
@@ -252,7 +265,7 @@ def tail_ratios(test: BackTest) -> tuple[float, float]:
 
 
 def _peaks_missed(test: BackTest, i: int) -> tuple[float, float]:
-    """Error of the highest value to the end of the month, ours (mean over courses) and the profile's; NaN near its end."""
+    """Errors of the highest value to the month's end: ours (mean over courses), the profile's; NaN near that end."""
     clock = test.clock
     steps = test.origins[i] + np.arange(test.actual.shape[1])
     months = clock.local_times(steps).month
@@ -268,21 +281,24 @@ def _peaks_missed(test: BackTest, i: int) -> tuple[float, float]:
     return float(abs(expected - highest)), float(abs(test.yardsticks["same_type_days"][i, used].max() - highest))
 
 
-def time_figures(near: Sequence[Done], tail: dict[str, BackTest]) -> list[Figure]:
-    fit_s = [done.result.fit_ms[0] / 1000 for done in near]
-    shares = [(whole - done.prophet_s) / done.prophet_s for whole, done in zip(fit_s, near, strict=True) if done.prophet_s]
-    update = [ms for test in tail.values() for ms in test.update_ms]
+def time_figures(done: Sequence[Done]) -> list[Figure]:
+    fit_s = [part.result.fit_ms[0] / 1000 for part in done]
+    shares = [whole / part.prophet_s - 1 for whole, part in zip(fit_s, done, strict=True) if part.prophet_s]
+    update = [ms for part in done for ms in part.result.update_ms]
+    ahead = max(part.result.actual.shape[1] * part.result.clock.step_minutes for part in done) // 1440
     return [
         Figure("fit_s", float(np.median(fit_s)), "s", "one series, trial and whole, median"),
-        Figure("fit_overhead", float(np.median(shares)), "ratio", "all but Prophet's own fits over Prophet's own fits, median"),
-        Figure("update_ms", float(np.median(update)), "ms", "one series, all leads to 31 days, median"),
+        Figure("fit_overhead", float(np.median(shares)), "ratio", "all beside Prophet's own fits over those, median"),
+        Figure("update_ms", float(np.median(update)), "ms", f"one series, up to {ahead} days ahead, median"),
     ]
 
 
 def by_load(found: dict[str, BackTest]) -> list[Figure]:
     figures = []
     for name, test in found.items():
-        figures += [Figure(f"{name} ratio_{lead}", value, "ratio", "") for lead, value in ratios(test, test.median).items()]
+        figures += [
+            Figure(f"{name} ratio_{lead}", value, "ratio", "") for lead, value in ratios(test, test.median).items()
+        ]
         if PEER in test.yardsticks:
             peer = ratios(test, test.yardsticks[PEER])
             figures += [Figure(f"{name} peer_ratio_{lead}", value, "ratio", "") for lead, value in peer.items()]
@@ -300,7 +316,9 @@ def geometric(values: Sequence[float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=RECORDED, help="folder with the recorded loads (benchmarks/recorded_loads.py)")
+    parser.add_argument("--data", type=Path, default=RECORDED, help="folder of the recorded loads: recorded_loads.py")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure; all by default")
+    parser.add_argument("--refit", type=int, metavar="DAYS", help="days between fits: more is quicker, and a bit worse")
     run("forecast", parser, _measured)
 
 
@@ -308,7 +326,7 @@ def _measured(options: argparse.Namespace) -> list[Figure]:
     if not options.data.is_dir():
         print(f"no recorded loads in {options.data}: give their folder with --data DIR", file=sys.stderr)
         raise SystemExit(3)
-    return measure(options.data)
+    return measure(tasks_of(options.data, options.parts, timedelta(days=options.refit) if options.refit else None))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """Recorded loads of many kinds, read from a folder of public data sets: electric, heat and cold, 15 min and 1 h.
 
-Each set keeps its own clock and its own way of saying "not measured"; here all become kW by UTC interval start, with NaN
-for what was not measured. The folder is not part of the product: `--data DIR` says where it is.
+Each set keeps its own clock and its own way of saying "not measured"; here all become kW by UTC interval start, with
+NaN for what was not measured. The folder is not part of the product: `--data DIR` says where it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
@@ -84,9 +83,7 @@ def _hong_kong(folder: Path) -> Load:
     times = pd.to_datetime(frame["record_timestamp"], format="%d/%m/%Y %H:%M")
     chillers = [f"CHR-0{k}" for k in (1, 2, 3)]
     warming = [frame[f"{name}-CHWRWT"] - frame[f"{name}-CHWSWT"] for name in chillers]
-    cold = sum(
-        WATER_KJ_PER_KG_K * frame[f"{name}-CHWFWR"] * rise for name, rise in zip(chillers, warming, strict=True)
-    )
+    cold = sum(WATER_KJ_PER_KG_K * frame[f"{name}-CHWFWR"] * rise for name, rise in zip(chillers, warming, strict=True))
     dead = (frame[[f"{name}-CHWRWT" for name in chillers]] == 0).all(axis=1)
     series = _on_wall_clock(times, pd.Series(cold).mask(dead).clip(lower=0.0), "Asia/Hong_Kong")
     return _load("chillers", "cold", LocalClock(ZoneInfo("Asia/Hong_Kong"), 15), series, public_days("HK"))
@@ -95,7 +92,10 @@ def _hong_kong(folder: Path) -> Load:
 def _cambridge(folder: Path) -> list[Load]:
     """UTC; a missing reading was recorded as zero. Scored to the end of 2019: in 2020 the estate was closed down."""
     clock, loads = LocalClock(ZoneInfo("Europe/London"), 60), []
-    for building, columns in {"b105": ("electricity_kwh", "gas_heating"), "b35": ("electricity_kwh", "gas_heating")}.items():
+    for building, columns in {
+        "b105": ("electricity_kwh", "gas_heating"),
+        "b35": ("electricity_kwh", "gas_heating"),
+    }.items():
         path = folder / "cambridge" / f"building_{building}_hourly.csv.gz"
         frame = pd.read_csv(path, parse_dates=["timestamp_utc"], index_col="timestamp_utc").tz_localize("UTC")
         for column in columns:
@@ -134,7 +134,13 @@ def _heating(folder: Path) -> list[Load]:
     days = public_days("US")
     return [
         _load("hot-water plant", "heat", LocalClock(ZoneInfo("America/Los_Angeles"), 60), heat, days),
-        _load("office RSF heating", "heat", mountain, pd.Series(office["Total Heating (kW)"].to_numpy(), index=index), days),
+        _load(
+            "office RSF heating",
+            "heat",
+            mountain,
+            pd.Series(office["Total Heating (kW)"].to_numpy(), index=index),
+            days,
+        ),
         _load("office RSF electricity", "electric", mountain, pd.Series(np.asarray(electric), index=index), days),
     ]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecasting.blend import blend_weights, weights_by_lead
-from forecasting.day_types import DayTable, Ints, LocalClock
+from forecasting.day_types import DayTable, LocalClock
 from forecasting.forecast import Array
 from forecasting.kinds import FitContext, Outcome
 from forecasting.measured import Measured
@@ -34,6 +34,8 @@ BRIDGE_HOURS = 1.0
 """Longest gap that is bridged by a straight line [h]."""
 KEPT_DAYS = 60
 """Measurements kept with the fit [days]: four days of either type lie within them, also around the longest holidays."""
+NEAR_WEIGHTS = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 3
+"""Usual weights near by, in the order of `Members.near_paths`: the learners; the others must show that they help."""
 TAIL_WEIGHTS = np.array([0.25, 0.25, 0.5])
 TAIL_PULL = 0.5
 """Usual weights beyond the next day, and how strongly they hold: four weeks are one sample of a month's weather."""
@@ -118,7 +120,7 @@ class FittedDemand:
         errors[:, :count] = cover * self.near_errors[:, :count] + (1 - cover) * errors[:, :count]
 
     def _method(self, near: bool) -> str:
-        parts = [*self.members.tail_names, *(("linear", *self.members.near_names) if near else ())]
+        parts = [*self.members.tail_names, *(self.members.near_names if near else ())]
         reasons = [*self.members.failures, *([] if near else ["no measurement in the last hour"])]
         return "+".join(parts) + (f" ({'; '.join(reasons)})" if reasons else "")
 
@@ -137,7 +139,7 @@ def _judge_near(past: Measured, trial: Members, cut: int, clock: LocalClock, day
     view = view.of(view.usable)
     paths = trial.near_paths(past, view)
     errors = past.at(view.origins[:, None] + near_leads(clock)) - paths
-    weights = weights_by_lead(errors, clock.step_minutes / 60)
+    weights = weights_by_lead(errors, NEAR_WEIGHTS, clock.step_minutes / 60)
     return weights, error_quantiles(np.einsum("mh,mnh->nh", weights, errors))
 
 
@@ -146,7 +148,9 @@ def _judge_tail(past: Measured, trial: Members, cut: int, clock: LocalClock, day
     day = clock.steps_per_day
     origins = range(cut, past.end - day, day)
     ahead = [np.arange(origin + day, past.end, dtype=np.int64) for origin in origins]
-    found = [past.at(steps) - trial.tail_paths(past, origin, steps) for origin, steps in zip(origins, ahead, strict=True)]
+    found = [
+        past.at(steps) - trial.tail_paths(past, origin, steps) for origin, steps in zip(origins, ahead, strict=True)
+    ]
     weights = blend_weights(np.concatenate(found, axis=1), TAIL_WEIGHTS, TAIL_PULL)
     errors = [Measured(int(steps[0]), weights @ missed) for steps, missed in zip(ahead[::7], found[::7], strict=True)]
     errors += _profile_errors(past, clock, days)

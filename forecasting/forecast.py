@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
-"""Quantile levels that every forecast has: the median, and the edges of the 80 % and the 95 % band."""
+"""Quantile levels of the room's own forecasts: the median, and the edges of the 80 % and the 95 % band."""
+NEEDED = (0.1, 0.5, 0.9)
+"""Levels that every forecast has, those of older records, too."""
 MIDDLE = LEVELS.index(0.5)
 SCHEMA = "forecast/1"
 
@@ -33,7 +35,7 @@ class Forecast:
     issued_at: datetime
     """UTC. Nothing measured at or after it was used."""
     method: str
-    """What made it, e.g. `prophet+profile+residual`, or the yardstick that stands in and why."""
+    """What made it, e.g. `prophet+profile+linear+trees`, or the yardstick that stands in and why."""
     step_minutes: int
     index: pd.DatetimeIndex
     """(n,) starts of the intervals, UTC, regular, the first not before `issued_at`."""
@@ -128,7 +130,7 @@ def _check_index(forecast: Forecast) -> None:
 
 def _check_quantiles(forecast: Forecast) -> None:
     name, paths = forecast.series, forecast.quantiles
-    missing = [level for level in LEVELS if level not in paths]
+    missing = [level for level in NEEDED if level not in paths]
     if missing:
         raise ValueError(f"forecast of {name} lacks the levels {missing}")
     for level, values in paths.items():

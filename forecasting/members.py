@@ -1,10 +1,9 @@
 """The members of the blend: each a way of its own to say what comes, all from measurements before the origin.
 
-| near by (to 30 h) | beyond |
-|---|---|
-| linear model, trees on its residual, Prophet moved to the last weeks' level, last value, yesterday, last week, profile | profile, mean of eight days of the type, Prophet moved to the last weeks' level |
+Near by (to 30 h): linear model, few trees on its residual, many trees, Prophet moved to the level of the last weeks,
+last value, profile. Beyond: profile, mean of eight days of the type, Prophet as near by.
 
-A member that could not be fitted, or has no value at a lead, speaks with the voice of the first of its column.
+A member that could not be fitted, or has no value at a lead, speaks with the voice of the first of its line.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from forecasting.measured import Measured
 from forecasting.near_model import MIN_ORIGINS, NearModel, NearView, fit_near, near_leads, near_view, window_mean
 from forecasting.profile import TypeProfiles
 from forecasting.prophet_demand import prophet_path
-from forecasting.yardsticks import persistence, same_slot
+from forecasting.yardsticks import persistence
 
 FIRST_ORIGIN_DAYS = 9
 """Days before the first training origin: a week of anomalies, each with a profile."""
@@ -45,26 +44,30 @@ class Members:
 
     @property
     def near_names(self) -> tuple[str, ...]:
-        return ("boosted",) if self.boosted else ()
+        return ("linear", "trees") if self.boosted else ("linear",)
 
     @property
     def tail_names(self) -> tuple[str, ...]:
         return ("prophet", "profile") if len(self.path.values) else ("same-type-day mean",)
 
     def near_paths(self, past: Measured, view: NearView) -> Array:
-        """(7, n, near leads) members in the order of the table above; all origins of the view must be usable."""
-        leads, day = near_leads(self.clock), self.clock.steps_per_day
+        """(6, n, near leads) members in the order above; all origins of the view must be usable."""
+        leads = near_leads(self.clock)
         linear = view.forecast(self.near)
-        residual = self.boosted.residual(view, linear, self.clock, self.days) if self.boosted else 0.0
+        residual = self.boosted.residual(view, linear, self.clock, self.days) if self.boosted else np.zeros(2)
         targets = view.origins[:, None] + leads
         others = [
             self.path.at(targets) + self._level(past, view.origins)[:, None],
             persistence(past, view.origins, leads),
-            same_slot(past, view.origins, leads, day),
-            same_slot(past, view.origins, leads, 7 * day),
             view.profile,
         ]
-        return np.stack([linear, linear + residual, *(np.where(np.isfinite(path), path, linear) for path in others)])
+        return np.stack(
+            [
+                linear,
+                *(linear + trees for trees in residual),
+                *(np.where(np.isfinite(path), path, linear) for path in others),
+            ]
+        )
 
     def tail_paths(self, past: Measured, origin: int, steps: Ints) -> Array:
         """(3, n) members for `steps`, as known at `origin`."""

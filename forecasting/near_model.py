@@ -6,9 +6,10 @@
          mean of the same weekday of four weeks, profile change, profile)                       (2)
     b = (1, cos and sin of the time of day, day off, other type than the origin's day)          (3)
 
-P is the profile known on the origin's day, o the first step not yet measured; all of x is a difference from P or from the
-profile of its own day. How much of an anomaly stays depends on the hour and on the kind of day, hence (3). Each lead h has
-its own weights, fitted directly (no recursion) by ridge with Huber's reweighting, so that odd days do not bend them.
+P is the profile known on the origin's day, o the first step not yet measured; all of x is a difference from P or from
+the profile of its own day. How much of an anomaly stays depends on the hour and on the kind of day, hence (3). Each
+lead h has its own weights, fitted directly (no recursion) by ridge with Huber's reweighting, so that odd days do not
+bend them.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ WINDOW_HOURS = (1.0, 4.0, 24.0, 168.0)
 WEEKS = 4
 LOOK_BACK_DAYS = 8
 """Days before an origin whose anomalies count; a profile needs more, see `demand.KEPT_DAYS`."""
-RIDGE = 1e-2
-"""Penalty relative to the mean square of each feature."""
+RIDGE_ROWS = 30.0
+"""Penalty: as if so many more rows with the mean square of each feature had shown no effect."""
 HUBER_SCALES = 0.5
 """Residuals above this many robust standard deviations count linearly."""
 REWEIGHTINGS = 3
@@ -109,7 +110,9 @@ def fit_near(view: NearView, targets: Array) -> NearModel:
     if keep.sum() < MIN_ORIGINS:
         raise ValueError(f"only {keep.sum()} of {len(keep)} origins have measurements around them")
     kept, odd = view.of(keep), targets[keep] - view.profile[keep]
-    return NearModel(np.stack([_weights(kept.features[:, h], kept.basis[:, h], odd[:, h]) for h in range(odd.shape[1])]))
+    return NearModel(
+        np.stack([_weights(kept.features[:, h], kept.basis[:, h], odd[:, h]) for h in range(odd.shape[1])])
+    )
 
 
 def _basis(origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Array:
@@ -180,7 +183,7 @@ def _robust_ridge(features: Array, target: Array) -> Array:
     """Weights that make |target - features·w| small in Huber's sense; rows with an unknown target are left out."""
     known = np.isfinite(target)
     x, y = features[known], target[known]
-    penalty = np.diag(RIDGE * np.einsum("nf,nf->f", x, x) + 1e-9)
+    penalty = np.diag(RIDGE_ROWS * np.einsum("nf,nf->f", x, x) / max(1, len(x)) + 1e-9)
     row_weights = np.ones(len(y))
     weights: Array = np.zeros(x.shape[1])
     for _ in range(REWEIGHTINGS):

@@ -57,7 +57,7 @@ class FittedTemperature:
     clock: LocalClock
     kept: Measured
     errors: Array
-    """(3, leads up to 72 h) error quantiles; later leads have those of the last one."""
+    """(levels, leads up to 72 h) error quantiles; later leads have those of the last one."""
     limits: tuple[float, float]
 
     def issue(self, recent: Measured, origin: int, end: int) -> Outcome:
