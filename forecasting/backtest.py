@@ -42,17 +42,17 @@ class Record:
     """UTC index of interval starts in order, a column for each series; NaN where nothing was measured."""
     step_minutes: int
     sessions: tuple[PastSession, ...] = ()
-    weather_forecast: pd.DataFrame | None = None
-    """Columns `issued_at`, `time` and values, in order of issue; None where there is none."""
+    published: pd.DataFrame | None = None
+    """What others announced, such as weather forecasts: columns `issued_at`, `time` and values, in order of issue."""
 
     def known_at(self, at: datetime) -> Record:
-        """What was known at `at`: intervals that were over, stays that were over, forecasts issued before."""
+        """What was known at `at`: intervals that were over, stays that were over, what was announced before."""
         over = self.frame.index.searchsorted(pd.Timestamp(at) - pd.Timedelta(minutes=self.step_minutes), side="right")
-        weather = self.weather_forecast
-        if weather is not None:
-            weather = weather.iloc[: weather["issued_at"].searchsorted(pd.Timestamp(at))]
+        published = self.published
+        if published is not None:
+            published = published.iloc[: published["issued_at"].searchsorted(pd.Timestamp(at))]
         sessions = tuple(session for session in self.sessions if session.depart <= at)
-        return replace(self, frame=self.frame.iloc[:over], sessions=sessions, weather_forecast=weather)
+        return replace(self, frame=self.frame.iloc[:over], sessions=sessions, published=published)
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def _fit(block: Block) -> FittedSite:
     forecaster = SiteForecaster(
         {block.series: block.kind}, partial(_name_of, block.days), block.zone, block.record.step_minutes
     )
-    return forecaster.fit(known.frame, at, block.origins[-1] + block.horizon, known.sessions)
+    return forecaster.fit(known.frame, at, block.origins[-1] + block.horizon, known.sessions, known.published)
 
 
 def _name_of(days: DayTable, local_date: date) -> str:
@@ -266,9 +266,10 @@ def _issue_all(site: FittedSite, block: Block) -> tuple[list[Forecast], list[flo
     forecasts, times = [], []
     for at in block.origins:
         since = min(block.origins[0], at - timedelta(days=RECENT_DAYS))
-        recent = block.record.known_at(at).frame.loc[since:]
+        known = block.record.known_at(at)
+        recent = known.frame.loc[since:]
         began = block.timer()
-        forecasts.append(site.issue(recent, at, at + block.horizon)[block.series])
+        forecasts.append(site.issue(recent, at, at + block.horizon, known.published)[block.series])
         times.append(1000 * (block.timer() - began))
     return forecasts, times
 

@@ -1,9 +1,10 @@
 """Cars that have not come yet: what they will need, when they come, when they leave, how many chargers they take.
 
-Per day type the mean over past days, by slot of arrival. A forecast counts only stays that begin in the slot of its
-origin or later. A car that came before stands at its charger and the site reports it with what it still needs, or it
-has left, or it did not come: in all three cases nothing of it may be expected again, so nothing needs to be subtracted
-and nothing is counted twice. All series of a group are sums over the same stays, so need never leaves before it came.
+Per day type the mean over past days, the newer the more, by slot of arrival. A forecast counts only stays that begin in
+the slot of its origin or later. A car that came before stands at its charger and the site reports it with what it still
+needs, or it has left, or it did not come: in all three cases nothing of it may be expected again, so nothing needs to
+be subtracted and nothing is counted twice. All series of a group are sums over the same stays, so need never leaves
+before it came.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from forecasting.kinds import FitContext, Outcome, PastSession
 from forecasting.measured import Measured
 
 WINDOW_DAYS = 56
+HALF_LIFE_DAYS = 14
+"""A day so much older counts half: fleets grow, and drivers change their ways (docs/forecasting-sources.md)."""
 CAUTION_DAYS = 2
-"""Empty days added to each type's past: an unknown fleet is started low and trusted as its days add up."""
+"""Empty days of each type before the first one: an unknown fleet is started low and trusted as its days add up."""
 
 Quantity = Literal["arriving_kw", "leaving_kw", "occupied_pct"]
 
@@ -53,7 +56,11 @@ class ExpectedCars:
                 self._add(session, values[row], clock)
                 energy[row] += session.energy_kwh
         off = days.is_off(span)
-        tables = np.stack([_mean_from_arrival_on(values[off == kind]) for kind in (False, True)])
+        weights = 0.5 ** ((today - span) / HALF_LIFE_DAYS)
+        caution = CAUTION_DAYS * 0.5 ** ((today - first) / HALF_LIFE_DAYS)
+        tables = np.stack(
+            [_from_arrival_on(values[off == kind], weights[off == kind], caution) for kind in (False, True)]
+        )
         return FittedCars(clock, days, tables, _energy_range(energy, off), len(sessions))
 
     def _add(self, session: PastSession, by_arrival: Array, clock: LocalClock) -> None:
@@ -122,9 +129,12 @@ def _shares(session: PastSession, slots: int, clock: LocalClock) -> Array:
     return np.asarray(np.diff(np.clip(edges, session.arrive.timestamp(), session.depart.timestamp())) / seconds)
 
 
-def _mean_from_arrival_on(values: Array) -> Array:
-    """(slots, 2 days' slots) mean over (n days, ...) of cars arriving in each slot or later."""
-    mean = values.sum(axis=0) / (len(values) + CAUTION_DAYS)
+def _from_arrival_on(values: Array, weights: Array, caution: float) -> Array:
+    """(slots, 2 days' slots) weighted mean over (n days, ...) of cars arriving in each slot or later.
+
+    `caution` is the weight of empty days.
+    """
+    mean = np.tensordot(weights, values, axes=1) / (weights.sum() + caution)
     return np.flip(np.cumsum(np.flip(mean, axis=0), axis=0), axis=0)
 
 

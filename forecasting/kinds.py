@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from forecasting.day_types import DayTable, LocalClock
 from forecasting.forecast import Array
 from forecasting.measured import Measured
+from forecasting.published import Published
 
 
 class PastSession(NamedTuple):
@@ -33,6 +34,8 @@ class FitContext:
     end: int
     """Step after the last one that may ever be forecast with this fit."""
     sessions: Sequence[PastSession] = ()
+    published: Published = field(default_factory=Published)
+    """What was announced before the fit was asked for."""
 
 
 class Outcome(NamedTuple):
@@ -47,6 +50,15 @@ class FittedSeries(Protocol):
 
     def issue(self, recent: Measured, origin: int, end: int) -> Outcome:
         """The forecast for steps `origin` to `end - 1`, from what was measured before `origin`."""
+        ...
+
+
+@runtime_checkable
+class Told(Protocol):
+    """A fitted series that also listens to what others announce."""
+
+    def told(self, published: Published) -> FittedSeries:
+        """The same model, knowing what was announced before the issue time."""
         ...
 
 

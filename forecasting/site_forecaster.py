@@ -17,8 +17,9 @@ import pandas as pd
 
 from forecasting.day_types import DayTable, DayType, LocalClock
 from forecasting.forecast import Forecast
-from forecasting.kinds import FitContext, FittedSeries, Outcome, PastSession, SeriesKind
+from forecasting.kinds import FitContext, FittedSeries, Outcome, PastSession, SeriesKind, Told
 from forecasting.measured import Measured, measured
+from forecasting.published import Published
 from forecasting.spread import around, yardstick_errors
 from forecasting.yardsticks import stand_in
 
@@ -70,11 +71,14 @@ class FittedSite:
     stand_ins: Mapping[str, StandIn]
     provenance: Provenance
 
-    def issue(self, recent: pd.DataFrame, issued_at: datetime, until: datetime) -> dict[str, Forecast]:
+    def issue(
+        self, recent: pd.DataFrame, issued_at: datetime, until: datetime, published: pd.DataFrame | None = None
+    ) -> dict[str, Forecast]:
         """Forecasts of all series for the intervals from `issued_at` to `until`.
 
         `recent` holds measurements by UTC interval start, best the last eight days or more; intervals not over at
-        `issued_at` are dropped, missing columns and NaN are gaps.
+        `issued_at` are dropped, missing columns and NaN are gaps. `published` holds what others announced, in columns
+        `issued_at`, `time` and values; rows issued at `issued_at` or later are dropped.
 
         Raises:
             ValueError: `until` is not after `issued_at`, or beyond the fit's `horizon_end`.
@@ -88,17 +92,19 @@ class FittedSite:
             )
         closed = self.clock.closed_steps(issued_at)
         index = self.clock.index(np.arange(origin, end, dtype=np.int64))
+        announced = Published.of(published, self.clock, issued_at)
         forecasts = {}
         for name in self.fitted:
             past = _column(recent, name, self.clock, closed)
-            outcome = self._outcome(name, past, origin, end)
+            outcome = self._outcome(name, past, announced, origin, end)
             paths = {level: np.round(values, DECIMALS) for level, values in outcome.quantiles.items()}
             forecasts[name] = Forecast(name, issued_at, outcome.method, self.clock.step_minutes, index, paths)
         return forecasts
 
-    def _outcome(self, name: str, past: Measured, origin: int, end: int) -> Outcome:
+    def _outcome(self, name: str, past: Measured, announced: Published, origin: int, end: int) -> Outcome:
         try:
-            outcome = self.fitted[name].issue(past, origin, end)
+            model = self.fitted[name]
+            outcome = (model.told(announced) if isinstance(model, Told) else model).issue(past, origin, end)
             if all(np.all(np.isfinite(values)) for values in outcome.quantiles.values()):
                 return outcome
             reason = "values are not finite"
@@ -123,6 +129,7 @@ class SiteForecaster:
         issued_at: datetime,
         horizon_end: datetime,
         sessions: Sequence[PastSession] = (),
+        published: pd.DataFrame | None = None,
     ) -> FittedSite:
         """Models of all series from what was measured before `issued_at`.
 
@@ -142,7 +149,7 @@ class SiteForecaster:
             raise ValueError(f"horizon_end {horizon_end} is not after issued_at {issued_at}")
         pasts = {name: _column(history, name, clock, closed) for name in self.specs}
         days = self._day_table(clock, min([closed, *(past.first for past in pasts.values())]), end)
-        context = FitContext(clock, days, closed, end, sessions)
+        context = FitContext(clock, days, closed, end, sessions, Published.of(published, clock, issued_at))
         stand_ins = {name: self._stand_in(name, pasts[name], context) for name in self.specs}
         fitted = {name: _fit_one(kind, pasts[name], context, stand_ins[name]) for name, kind in self.specs.items()}
         provenance = _provenance(pasts, fitted, clock, issued_at, horizon_end)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import date
+from datetime import date, time
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -81,6 +81,29 @@ class ExportSettlement(BaseModel):
     """Where the price comes from."""
 
 
+def _clock_time(text: str) -> str:
+    try:
+        return time.fromisoformat(text).isoformat("minutes")
+    except ValueError as error:
+        raise ValueError('is no time of day: write it as "13:00"') from error
+
+
+class DayAhead(BaseModel):
+    """When the prices and carbon factors of a day are out, where they are: from then on plans take them as known."""
+
+    model_config = STRICT
+    published_at: Annotated[str, AfterValidator(_clock_time)]
+    """Local time on the day before, e.g. "12:57"; give the latest one that the market keeps to."""
+    timezone: ZoneName | None = None
+    """Zone of that time and of the market's days; the site's when absent."""
+    series: tuple[str, ...] = ("market.import_price_per_kwh", "market.export_price_per_kwh")
+    """Columns of the history that are published so."""
+
+    @property
+    def at(self) -> time:
+        return time.fromisoformat(self.published_at)
+
+
 class CarbonChoice(BaseModel):
     """Which grid factor the site reports by."""
 
@@ -93,6 +116,8 @@ class CarbonChoice(BaseModel):
     """Where that factor was read."""
     data_year: int | None = None
     """Year of the data behind the factor; the latest announced when absent."""
+    from_data: bool = False
+    """Plans count emissions by the series `grid.carbon_kg_per_kwh` instead; statements keep to the factor."""
     price_per_kg: NotNegative = 0.0
     """Price at which the plan counts emissions of import and fuel [money/kgCO2]; in no bill and no statement."""
 
@@ -182,6 +207,8 @@ class Site(BaseModel):
     """Length of the coarse steps from there to the end of the billing period [h]."""
     tariff: AnyTariff
     export: ExportSettlement = ExportSettlement()
+    day_ahead: DayAhead | None = None
+    """When tomorrow's prices are known; absent: prices from the data are forecast from now on."""
     carbon: CarbonChoice
     devices: tuple[AnyDevice, ...] = Field(min_length=1)
     feeders: tuple[Feeder, ...] = ()

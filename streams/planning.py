@@ -12,7 +12,7 @@ import logging
 import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import pandas as pd
 
@@ -40,6 +40,8 @@ SOLVER_SHARE = 0.7
 """Share of the deadline that the solver may use before it gives the best it has."""
 FIT_LIMIT_S = 600.0
 FIT_NICENESS = 10
+ANNOUNCED_BEFORE = timedelta(days=10)
+"""An update looks at nothing announced earlier."""
 NOT_FITTED = "no fitted model yet"
 
 
@@ -52,6 +54,8 @@ class PlanJob:
     recent: pd.DataFrame
     last_plan: Plan | None
     solver_s: float
+    published: pd.DataFrame | None = None
+    """What was announced of the days ahead."""
 
 
 @dataclass(frozen=True)
@@ -74,26 +78,34 @@ class PlanningHandler:
 
     def handle(self, job: PlanJob, emit: Emit) -> Decision:
         site = job.site
-        prepared = prepare(site, job.state, job.recent, self._fitted.get(site.id))
+        prepared = prepare(site, job.state, job.recent, self._fitted.get(site.id), job.published)
         emit(prepared)
         planner = self._planners.setdefault(site.id, planner_for(site))
         result = control_cycle(site, planner, prepared.situation, job.last_plan, deadline_s=job.solver_s)
         return decide(prepared.situation, prepared.forecasts, result.plan)
 
 
-def prepare(site: Site, state: SiteState, recent: pd.DataFrame, fitted: FittedSite | None) -> Prepared:
+def prepare(
+    site: Site,
+    state: SiteState,
+    recent: pd.DataFrame,
+    fitted: FittedSite | None,
+    published: pd.DataFrame | None = None,
+) -> Prepared:
     """Forecasts from what is known, and the situation they make."""
-    forecasts = _issue(site, state.at, recent, fitted)
+    forecasts = _issue(site, state.at, recent, fitted, published)
     return Prepared(build_situation(site, load_tariff(site), state, forecasts), forecasts)
 
 
-def _issue(site: Site, at: datetime, recent: pd.DataFrame, fitted: FittedSite | None) -> Mapping[str, Forecast]:
+def _issue(
+    site: Site, at: datetime, recent: pd.DataFrame, fitted: FittedSite | None, published: pd.DataFrame | None
+) -> Mapping[str, Forecast]:
     if fitted is None:
-        return yardstick_forecasts(site, recent, at, NOT_FITTED)
+        return yardstick_forecasts(site, recent, at, NOT_FITTED, published)
     try:
-        return fitted.issue(recent, at, grid_for(site, at).end)
+        return fitted.issue(recent, at, grid_for(site, at).end, published)
     except ValueError as error:
-        return yardstick_forecasts(site, recent, at, str(error))
+        return yardstick_forecasts(site, recent, at, str(error), published)
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,7 @@ class FitJob:
     history: pd.DataFrame
     at: datetime
     sessions: tuple[Session, ...]
+    published: pd.DataFrame | None = None
 
 
 class FittingHandler:
@@ -111,7 +124,7 @@ class FittingHandler:
         raise NotImplementedError("fits need no attachment")
 
     def handle(self, job: FitJob, emit: Emit) -> StoredModel:
-        fitted = fit_site(job.site, job.history, job.at, job.sessions)
+        fitted = fit_site(job.site, job.history, job.at, job.sessions, job.published)
         return StoredModel(
             model_id=f"{job.site.id}:{job.at:%Y%m%dT%H%MZ}:model",
             site=job.site.id,
@@ -160,7 +173,7 @@ class FittedModels:
         site = runtime.site
         self._tried[site.id] = at.astimezone(site.zone).date()
         history = runtime.whole(at).reindex(columns=list(series_kinds(site)))
-        job = FitJob(site, history, at, runtime.past_sessions(at))
+        job = FitJob(site, history, at, runtime.past_sessions(at), runtime.announced(at))
         self._fits[site.id] = asyncio.get_running_loop().create_task(self._fit(job))
 
     async def _fit(self, job: FitJob) -> None:
@@ -188,7 +201,8 @@ class PlanningDesk:
         site = runtime.site
         state = runtime.state_at(at)
         recent = runtime.recent(at).reindex(columns=list(series_kinds(site)))
-        job = PlanJob(site, state, recent, runtime.last_plan, SOLVER_SHARE * self._deadline_s)
+        ahead = runtime.announced(at, since=at - ANNOUNCED_BEFORE)
+        job = PlanJob(site, state, recent, runtime.last_plan, SOLVER_SHARE * self._deadline_s, ahead)
         prepared: list[Prepared] = []
         try:
             decision: Decision = await self._pool.run(
@@ -207,7 +221,7 @@ class PlanningDesk:
 def fall_back(job: PlanJob, prepared: Prepared | None, reason: str) -> Decision:
     """The next-best decision, made without a solver; never raises."""
     try:
-        ready = prepared or prepare(job.site, job.state, job.recent, None)
+        ready = prepared or prepare(job.site, job.state, job.recent, None, job.published)
         result = fallback_cycle(job.site, ready.situation, job.last_plan, reason)
         return decide(ready.situation, ready.forecasts, result.plan)
     except Exception as error:  # whatever is wrong, the site must be told something safe

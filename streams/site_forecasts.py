@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from math import inf
+from datetime import UTC, date, datetime, time, timedelta
 from typing import get_args
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 
@@ -14,14 +14,16 @@ from forecasting.demand import Demand
 from forecasting.ev_expected import ExpectedCars, Quantity
 from forecasting.forecast import Forecast
 from forecasting.kinds import FitContext, FittedSeries, PastSession, SeriesKind
+from forecasting.market import Market
 from forecasting.measured import Measured
 from forecasting.pv import Pv
 from forecasting.site_forecaster import FittedSite, SiteForecaster
+from forecasting.sun import Position
 from forecasting.weather import Temperature
 from optimizer.situation import Session
 from settlement.bill import market_columns
 from site_configs.calendar import Calendar
-from site_configs.prices import grid_for
+from site_configs.prices import GRID_CARBON, grid_for
 from site_configs.site import Site
 from site_configs.tariff import billing_month, load_tariff
 
@@ -42,19 +44,19 @@ class YardstickOnly:
         raise ValueError(self.reason)
 
 
-MARKET_PRICE = YardstickOnly(-inf, inf, "market prices have no model of their own", measured=True)
-
-
 def series_kinds(site: Site) -> dict[str, SeriesKind]:
     """By series name: how each series is forecast that the site's devices use, or its prices where they come from
     the data."""
-    kinds: dict[str, SeriesKind] = dict.fromkeys(market_columns(site, load_tariff(site)), MARKET_PRICE)
+    kinds: dict[str, SeriesKind] = {name: Market(name) for name in market_columns(site, load_tariff(site))}
+    if site.carbon.from_data:
+        kinds[GRID_CARBON] = Market(GRID_CARBON, lowest=0.0)
+    position = Position(site.latitude, site.longitude)
     for device in site.devices:
         if device.kind == "expected_cars":
             kinds |= {f"{device.id}.{name}": ExpectedCars(name, device.chargers) for name in get_args(Quantity)}
         for name in device.required_series():
             if device.kind == "pv":
-                kinds[name] = Pv(device.capacity_kw)
+                kinds[name] = Pv(device.capacity_kw, position)
             else:
                 kinds[name] = Temperature() if name.startswith("weather.") else Demand()
     return kinds
@@ -80,21 +82,59 @@ def site_forecaster(site: Site) -> SiteForecaster:
     return SiteForecaster(series_kinds(site), day_type_of(site), site.zone, site.step_minutes)
 
 
-def fit_site(site: Site, history: pd.DataFrame, at: datetime, sessions: Sequence[Session] = ()) -> FittedSite:
-    """Models of all series as of `at`, good for every plan until `REFIT_SLACK` later; `sessions` are past stays."""
+def fit_site(
+    site: Site,
+    history: pd.DataFrame,
+    at: datetime,
+    sessions: Sequence[Session] = (),
+    published: pd.DataFrame | None = None,
+) -> FittedSite:
+    """Models of all series as of `at`, good for every plan until `REFIT_SLACK` later.
+
+    `sessions` are past stays, `published` is what was announced (`published_rows`).
+    """
     later = at + REFIT_SLACK
     horizon_end = max(billing_month(later, site.zone)[1], grid_for(site, later).end)
-    return site_forecaster(site).fit(_with_all(site, history), at, horizon_end, _past(sessions))
+    return site_forecaster(site).fit(_with_all(site, history), at, horizon_end, _past(sessions), published)
 
 
-def yardstick_forecasts(site: Site, recent: pd.DataFrame, at: datetime, reason: str) -> Mapping[str, Forecast]:
-    """Forecasts for a plan at `at` without any fitted model; their method names the reason."""
+def yardstick_forecasts(
+    site: Site, recent: pd.DataFrame, at: datetime, reason: str, published: pd.DataFrame | None = None
+) -> Mapping[str, Forecast]:
+    """Forecasts for a plan at `at` without any fitted model; their method names the reason.
+
+    Prices are forecast as ever: their model is quick to fit, and what is announced must not be lost.
+    """
     kinds: dict[str, SeriesKind] = {
-        name: YardstickOnly(kind.lowest, kind.highest, reason) for name, kind in series_kinds(site).items()
+        name: kind if isinstance(kind, Market) else YardstickOnly(kind.lowest, kind.highest, reason)
+        for name, kind in series_kinds(site).items()
     }
     until = grid_for(site, at).end
     forecaster = SiteForecaster(kinds, day_type_of(site), site.zone, site.step_minutes)
-    return forecaster.fit(recent, at, until).issue(recent, at, until)
+    fitted = forecaster.fit(recent, at, until, published=published)
+    return fitted.issue(recent, at, until, published)
+
+
+def published_rows(site: Site, frame: pd.DataFrame, foretold: pd.DataFrame | None) -> pd.DataFrame | None:
+    """All that was announced, with the moment it was: forecasts as issued, and recorded columns that the site's
+    `day_ahead` says were out the day before. Columns `issued_at`, `time` and values; None without any.
+    """
+    parts = [] if foretold is None else [foretold]
+    rule = site.day_ahead
+    if rule is not None:
+        columns = [name for name in rule.series if name in frame]
+        issued = _published_at(frame.index, rule.at, ZoneInfo(rule.timezone) if rule.timezone else site.zone)
+        parts += [frame[columns].assign(issued_at=issued, time=frame.index)] if columns else []
+    if not parts:
+        return None
+    return pd.concat(parts, ignore_index=True).sort_values(["issued_at", "time"], kind="stable", ignore_index=True)
+
+
+def _published_at(index: pd.Index, at: time, zone: ZoneInfo) -> pd.DatetimeIndex:
+    """When each interval's price was out: at a local time on the day before its own local day."""
+    dates = pd.DatetimeIndex(index).tz_convert(zone).date
+    by_date = {day: datetime.combine(day - timedelta(days=1), at, zone).astimezone(UTC) for day in set(dates)}
+    return pd.DatetimeIndex([by_date[day] for day in dates])
 
 
 def _with_all(site: Site, history: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,6 @@ from forecasting.ev_expected import ExpectedCars, Quantity
 from forecasting.kinds import FitContext, PastSession
 from forecasting.measured import Measured, measured
 from forecasting.profile import TypeProfiles
-from forecasting.pv import Pv
 from forecasting.spread import around, error_quantiles
 from forecasting.weather import Temperature
 from forecasting.yardsticks import persistence, same_slot
@@ -107,26 +106,6 @@ def test_spread_keeps_the_median_and_the_limits() -> None:
     assert [paths[level][0] for level in (0.1, 0.5, 0.9)] == pytest.approx([0.0, 4.0, 10.0])
 
 
-def test_pv_follows_the_sky_and_night_stays_zero() -> None:
-    origin = QUARTERS.first_step(ISSUED + timedelta(hours=12))  # local noon
-    slots = np.arange(origin - 14 * 96, origin) % 96
-    sun = np.where((slots >= 0) & (slots < 40), 100.0, 0.0)  # 08:00 to 18:00 local
-    sun[-2:] = 50.0  # clouds since half an hour
-    fitted = Pv(200.0).fit(Measured(origin - 14 * 96, sun), context())
-    path = fitted.issue(nothing_since(origin), origin, origin + 96).quantiles[0.5]
-    assert path[0] == pytest.approx(50.0)
-    assert path[12] == pytest.approx(75.0)  # half of the six hours of fading
-    assert np.all(path[24:80] == 0.0)
-    assert path[88] == pytest.approx(100.0)
-
-
-def test_pv_without_measurements_is_zero_and_says_so() -> None:
-    origin = QUARTERS.first_step(ISSUED)
-    outcome = Pv(200.0).fit(nothing_since(origin), context()).issue(nothing_since(origin), origin, origin + 5)
-    assert outcome.method == "zero (less than a day measured)"
-    assert np.all(outcome.quantiles[0.9] == 0.0)
-
-
 def test_temperature_is_yesterday_moved_by_a_fading_anomaly() -> None:
     origin = HOURLY.first_step(ISSUED)
     values = np.tile(20 + 5 * np.sin(np.arange(24) / 24 * 2 * np.pi), 30)
@@ -149,7 +128,9 @@ def cars(quantity: Quantity, sessions: list[PastSession], first: int, end: int) 
 
 def test_cars_not_yet_here_count_only_from_now_on() -> None:
     sessions = past_sessions()
-    seen = len(sessions) / (len(sessions) + 2)  # two empty days of caution
+    ages = np.array([(ISSUED.astimezone(ZONE).date() - s.arrive.astimezone(ZONE).date()).days for s in sessions])
+    weights = 0.5 ** (ages / 14)
+    seen = weights.sum() / (weights.sum() + 2 * 0.5 ** (ages.max() / 14))  # two empty days of caution
     came, left, taken = (cars(quantity, sessions, 0, 96) for quantity in get_args(Quantity))
     assert np.flatnonzero(came).tolist() == [32]  # 8:00
     assert np.flatnonzero(left).tolist() == [47]  # ready at 12:00
@@ -189,7 +170,8 @@ def test_a_stay_over_midnight_reaches_the_next_day() -> None:
     arrive = ISSUED - timedelta(days=1, hours=2)  # 22:00 local, Monday
     sessions = [PastSession(arrive, arrive + timedelta(hours=4), 30.0, "ev01")]
     came, left, taken = (cars(quantity, sessions, 0, 2 * 96) for quantity in get_args(Quantity))
-    day = 30.0 / (2 + 2)  # Monday and Tuesday in the past, two of caution
+    monday, tuesday = 0.5 ** (2 / 14), 0.5 ** (1 / 14)
+    day = 30.0 * monday / (monday + tuesday + 2 * monday)  # two days of caution before the first
     assert came[88] / 4 == pytest.approx(day)
     assert left[103] / 4 == pytest.approx(day)
     assert np.flatnonzero(taken[:120]).tolist() == list(range(88, 104))

@@ -101,7 +101,7 @@ def test_a_fitted_model_is_used_after_it_was_attached(runtime):
     handler.attach("light_park", model.blob)
     decision = handler.handle(job_of(runtime), lambda part: None)
     methods = {forecast["series"]: forecast["method"] for forecast in json.loads(decision.forecasts)}
-    assert methods["pv1.available_kw"] == "recent quantiles+intraday ratio"
+    assert methods["pv1.available_kw"] == "clear-sky index"
     beyond = replace(job_of(runtime), state=runtime.state_at(at(60 * DAY)))
     late = handler.handle(beyond, lambda part: None)
     assert all("fit again" in forecast["method"] for forecast in json.loads(late.forecasts))
