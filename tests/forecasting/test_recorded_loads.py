@@ -8,8 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import pandas as pd
-
-from benchmarks.recorded_loads import _on_wall_clock, _university_day, public_days
+from recorded_loads import _on_wall_clock, _university_day, public_days
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -35,7 +34,7 @@ def test_public_days_of_a_country() -> None:
 
 
 def test_without_the_folder_the_benchmark_says_how_to_give_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.forecast", "--data", str(tmp_path / "nowhere")]
+    command = [sys.executable, "benchmarks/forecast.py", "--data", str(tmp_path / "nowhere")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
     assert done.returncode == 3
     assert "give their folder with --data DIR" in done.stderr
