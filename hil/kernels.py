@@ -140,6 +140,7 @@ heat_pump_step = compiled(heat_pump.step)
 pv_step = compiled(pv.step)
 grid_step = compiled(grid_connection.step)
 guard_step = compiled(guard.guard)
+allowed_import_kw = compiled(guard.allowed_import_kw)
 
 
 @callable_from_python
@@ -304,15 +305,6 @@ def run_machine(layout: Layout, around: Surroundings, row: int, i: int, output_k
     else:
         output, power = chiller_step(output_kw, cop, layout.parameters[i, CAPACITY])
     out[i, OUT_KW], out[i, IN_KW] = power, output
-
-
-@compiled
-def allowed_import_kw(limit_kw: float, window_kw: Array) -> float:
-    """Import of this minute with which the mean over the meter's window stays within the limit [kW].
-
-    Room left by earlier minutes is not used up: import would swing around the limit as the window moves on.
-    """
-    return float(limit_kw - max(window_kw.sum() - limit_kw * len(window_kw), 0.0))
 
 
 @compiled

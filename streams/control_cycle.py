@@ -18,6 +18,7 @@ from optimizer.balance import FeederLimit
 from optimizer.plan import SETPOINT_LIFE_STEPS, Plan, Setpoint, Text
 from optimizer.planner import NoPlan, Planner
 from optimizer.rules import rule_plan, shifted_plan
+from optimizer.room import with_room
 from optimizer.services.accounts import with_accounts
 from optimizer.services.base import Service
 from optimizer.services.carbon_price import CarbonPrice
@@ -71,7 +72,8 @@ def control_cycle(
     if violations:
         return fallback_cycle(site, situation, last_plan, _refusal("plan", violations))
     took = {**outcome.time_ms, "verify": verify_ms}
-    return CycleResult(replace(outcome, time_ms={**took, "total": sum(took.values())}))
+    timed = replace(outcome, time_ms={**took, "total": sum(took.values())})
+    return CycleResult(with_room(timed, site.devices, planner.services, situation))
 
 
 def fallback_cycle(site: Site, situation: Situation, last_plan: Plan | None, reason: str) -> CycleResult:
@@ -93,7 +95,8 @@ def _without_solver(site: Site, situation: Situation, last_plan: Plan | None, re
         shifted = with_accounts(services, situation, shifted, site.devices)
         violations = verify(site.devices, feeder_limits(site), situation, shifted, services)
         if not violations:
-            return CycleResult(replace(shifted, note=reason), tuple(attempts))
+            free = with_room(replace(shifted, note=reason), site.devices, services, situation)
+            return CycleResult(free, tuple(attempts))
         attempts.append(_refusal("shifted plan", violations))
     plan = with_accounts(services, situation, rule_plan(site.devices, situation, feeder_limits(site)), site.devices)
     if not all(np.isfinite(setpoint.target_kw) for setpoint in plan.setpoints):
@@ -101,7 +104,8 @@ def _without_solver(site: Site, situation: Situation, last_plan: Plan | None, re
     violations = verify(site.devices, feeder_limits(site), situation, plan, services)
     if violations:
         attempts.append(_refusal("rules", violations))
-    return CycleResult(replace(plan, note="; ".join(attempts)), tuple(attempts))
+    free = with_room(replace(plan, note="; ".join(attempts)), site.devices, services, situation)
+    return CycleResult(free, tuple(attempts))
 
 
 def safe_plan(site: Site, at: datetime, reason: str) -> Plan:

@@ -101,7 +101,7 @@ def thaw_plan(text: str, grid: TimeGrid) -> Plan:
         export_per_kwh=np.asarray(document.prices["export_per_kwh"], dtype=float),
         cost=cost,
         setpoints=tuple(
-            Setpoint(s.device, s.target_kw, s.safe_value_kw, s.valid_from, s.valid_until, s.reason)
+            Setpoint(s.device, s.target_kw, s.safe_value_kw, s.valid_from, s.valid_until, s.reason, s.room_kw)
             for s in document.setpoints
         ),
         shadow_prices={carrier: np.asarray(v, dtype=float) for carrier, v in document.shadow_prices.items()},

@@ -97,6 +97,8 @@ class SetpointMessage(Message):
     safe_value_kw: float
     grid_limit_kw: float | None = None
     """Import that the site must stay under while this setpoint holds."""
+    room_kw: tuple[float, float] | None = None
+    """Least and greatest power to which the gateway's local loop may move the device; None: it is not to be moved."""
     answer: PlanStatus
     reason: Text
     plan_id: str

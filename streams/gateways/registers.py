@@ -75,8 +75,8 @@ class Point(BaseModel):
     scale: Annotated[float, Field(gt=0)] = 1.0
     """Units per count: 0.1 means that the register counts tenths."""
     unit: str
-    access: Literal["read", "write"]
-    """Whether the gateway writes the point or only reads it."""
+    access: Literal["read", "write", "adjust"]
+    """Whether the gateway writes the point with the setpoint, writes it by itself between two setpoints, or reads it."""
     none: Annotated[int, Field(ge=0)] | None = None
     """Register content that means that there is no value."""
 
