@@ -109,6 +109,7 @@ def layout(truth: Truth) -> Layout:
         safe_kw=np.array([device.safe_kw() for device in devices], dtype=float),
         delay_minutes=dynamics.delay_minutes,
         import_limit_kw=grid.bounds_kw()[1],
+        guards=truth.guards,
         export_limit_kw=-grid.bounds_kw()[0],
         exports_generation_only=grid.export_source == "generation",
     )

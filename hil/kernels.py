@@ -27,9 +27,10 @@ ARRIVED_KW = 1e-3
 HEAT, COLD = 0, 1
 """Places of the thermal carriers in arrays by carrier."""
 
-SEQ, TARGET, SAFE, VALID_FROM, VALID_UNTIL, GRID_LIMIT = range(6)
-"""Places in a held setpoint: numbers, kW, seconds since 1970; a limit of NaN is none, a seq of -1 no setpoint."""
-SETPOINT_SIZE = 6
+SEQ, TARGET, SAFE, VALID_FROM, VALID_UNTIL, GRID_LIMIT, ADJUSTED = range(7)
+"""Places in a held setpoint: numbers, kW, seconds since 1970; a limit of NaN is none, a seq of -1 no setpoint. ADJUSTED
+is the power that a fast loop asks for in place of the target; NaN for none."""
+SETPOINT_SIZE = 7
 HELD, NEXT = 0, 1
 """A device holds the setpoint in force and the one that comes after it."""
 NOT_GUARDED = -1
@@ -79,6 +80,8 @@ class Layout(NamedTuple):
     delay_minutes: int
     import_limit_kw: float
     export_limit_kw: float
+    guards: bool
+    """Whether the cabinet keeps the limits by a fast loop of its own."""
     exports_generation_only: bool
     """Whether stored energy must not reach the grid."""
 
@@ -105,7 +108,7 @@ class PlantArrays(NamedTuple):
     energy_kwh: Array
     """(slots,) of batteries, stores and cars."""
     held: Array
-    """(slots, 2, 6) setpoints HELD and NEXT."""
+    """(slots, 2, 7) setpoints HELD and NEXT."""
     wanted_kw: Array
     """(slots,) target of the setpoint in force."""
     acting_kw: Array
@@ -164,7 +167,10 @@ def take_setpoints(layout: Layout, now: PlantArrays) -> None:
             now.held[i, NEXT, SEQ] = -1.0
         setpoint = now.held[i, HELD]
         if setpoint[SEQ] >= 0.0 and clock < setpoint[VALID_UNTIL]:
-            follow(layout, now, i, setpoint[TARGET])
+            if np.isnan(setpoint[ADJUSTED]):
+                follow(layout, now, i, setpoint[TARGET])
+            else:
+                follow_at_once(now, i, setpoint[ADJUSTED])
         else:
             rest_kw = setpoint[SAFE] if setpoint[SEQ] >= 0.0 else layout.safe_kw[i]
             now.status[i] = EXPIRED if setpoint[SEQ] >= 0.0 else IDLE
@@ -185,6 +191,14 @@ def follow(layout: Layout, now: PlantArrays, i: int, target_kw: float) -> None:
         now.acting_kw[i] = target_kw
     else:
         now.countdown[i] -= 1
+
+
+@compiled
+def follow_at_once(now: PlantArrays, i: int, adjusted_kw: float) -> None:
+    """A fast loop speaks to the device itself: no delay, only its lag."""
+    now.status[i] = ACTIVE
+    now.wanted_kw[i] = now.acting_kw[i] = adjusted_kw
+    now.countdown[i] = 0
 
 
 @compiled
@@ -326,6 +340,8 @@ def guarded(
         car = around.car[row, i - first_car]
         has_slack = now.energy_kwh[i] * car[STAY] + car[BROUGHT_KWH] >= car[NEEDED_KWH]
         roles[i] = guard.CAR_WITH_SLACK if has_slack else guard.CAR_DUE
+        least[i] = min(feeds[i], 0.0)
+        greatest[i] = max(feeds[i], 0.0) if has_slack else feeds[i]
     for i in range(first_pv, len(feeds)):
         roles[i] = guard.PV
         least[i] = 0.0
@@ -397,7 +413,8 @@ def minute(layout: Layout, now: PlantArrays, around: Surroundings, row: int, slo
         demand += slots[i, OUT_KW]
     site[LIMIT_KW] = grid_limit_kw(layout, now)
     net = demand - wished(layout, now, around, row, feeds)
-    feeds = guarded(layout, now, around, row, feeds, net, site[LIMIT_KW])
+    if layout.guards:
+        feeds = guarded(layout, now, around, row, feeds, net, site[LIMIT_KW])
     metered(layout, now, demand - settled(layout, now, around, row, feeds, slots), site)
     now.clock_s[0] += 60.0
 

@@ -112,6 +112,7 @@ class ModbusFace:
             "device_heartbeat": float(self._beats & 0xFFFF),
             "site_clock": float(int(self._controller.clock.timestamp())),
             "remote": 1.0,
+            "net_import": self._controller.net_import_kw,
         }
 
     def _device_values(self, device: str) -> dict[str, Value]:
@@ -123,6 +124,9 @@ class ModbusFace:
             "measured_kw": reading.measured_kw,
             "state": float(DeviceState.REJECTED if refused else reading.view.state),
             "reject_reason": float(reading.answer),
+            "adjusted": reading.view.adjusted_kw,
+            "least_now": reading.range_kw[0],
+            "greatest_now": reading.range_kw[1],
         }
 
     def _take(self, address: int, words: list[int], registers: list[int], start: int) -> ExcCodes | None:
@@ -133,6 +137,10 @@ class ModbusFace:
             if address == block.address and len(words) == _written_size(block):
                 own = registers[block.address - start :][: block.size]
                 self._controller.write(device, _setpoint(block.decode([*words, *own[len(words) :]])))
+                return None
+            adjusted = block.layout.points["adjusted"]
+            if address == block.address + adjusted.offset and len(words) == adjusted.size:
+                self._controller.adjust(device, block.decode_point("adjusted", words))
                 return None
         return ExcCodes.ILLEGAL_ADDRESS
 

@@ -17,8 +17,8 @@ import numpy as np
 from optimizer.balance import FeederLimit
 from optimizer.plan import SETPOINT_LIFE_STEPS, Plan, Setpoint, Text
 from optimizer.planner import NoPlan, Planner
-from optimizer.rules import rule_plan, shifted_plan
 from optimizer.room import with_room
+from optimizer.rules import rule_plan, shifted_plan
 from optimizer.services.accounts import with_accounts
 from optimizer.services.base import Service
 from optimizer.services.carbon_price import CarbonPrice

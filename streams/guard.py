@@ -66,10 +66,10 @@ def lower_feeds(feed_kw: Array, roles: Roles, role: int, aim_kw: Array, amount_k
 @_usable_compiled
 def cut_import(feed_kw: Array, roles: Roles, greatest_kw: Array, excess_kw: float) -> float:
     """Takes `excess_kw` off the import; what is left of it."""
-    nothing = np.zeros(len(feed_kw))
+    rest = np.minimum(greatest_kw, 0.0)
     excess_kw = raise_feeds(feed_kw, roles, PV, greatest_kw, excess_kw)
-    excess_kw = raise_feeds(feed_kw, roles, BATTERY, nothing, excess_kw)
-    excess_kw = raise_feeds(feed_kw, roles, CAR_WITH_SLACK, nothing, excess_kw)
+    excess_kw = raise_feeds(feed_kw, roles, BATTERY, rest, excess_kw)
+    excess_kw = raise_feeds(feed_kw, roles, CAR_WITH_SLACK, rest, excess_kw)
     excess_kw = raise_feeds(feed_kw, roles, CAR_DUE, greatest_kw, excess_kw)
     excess_kw = raise_feeds(feed_kw, roles, BATTERY, greatest_kw, excess_kw)
     return raise_feeds(feed_kw, roles, CAR_WITH_SLACK, greatest_kw, excess_kw)
@@ -89,10 +89,10 @@ def give_import_back(feed_kw: Array, roles: Roles, planned_kw: Array, room_kw: f
 @_usable_compiled
 def cut_export(feed_kw: Array, roles: Roles, least_kw: Array, excess_kw: float) -> float:
     """Takes `excess_kw` off the export: discharge, then room in batteries and cars, then PV; what is left of it."""
-    nothing = np.zeros(len(feed_kw))
-    excess_kw = lower_feeds(feed_kw, roles, BATTERY, nothing, excess_kw)
-    excess_kw = lower_feeds(feed_kw, roles, CAR_WITH_SLACK, nothing, excess_kw)
-    excess_kw = lower_feeds(feed_kw, roles, CAR_DUE, nothing, excess_kw)
+    rest = np.maximum(least_kw, 0.0)
+    excess_kw = lower_feeds(feed_kw, roles, BATTERY, rest, excess_kw)
+    excess_kw = lower_feeds(feed_kw, roles, CAR_WITH_SLACK, rest, excess_kw)
+    excess_kw = lower_feeds(feed_kw, roles, CAR_DUE, rest, excess_kw)
     excess_kw = lower_feeds(feed_kw, roles, BATTERY, least_kw, excess_kw)
     excess_kw = lower_feeds(feed_kw, roles, CAR_DUE, least_kw, excess_kw)
     excess_kw = lower_feeds(feed_kw, roles, CAR_WITH_SLACK, least_kw, excess_kw)

@@ -208,7 +208,8 @@ def _within_bounds(setpoint: SetpointMessage, bounds: tuple[float, float]) -> Ac
         valid_from=setpoint.valid_from.replace(microsecond=0),
         valid_until=setpoint.valid_until.replace(microsecond=0),
     )
-    room = None if setpoint.room_kw is None else (_clamp(setpoint.room_kw[0], bounds), _clamp(setpoint.room_kw[1], bounds))
+    least, greatest = setpoint.room_kw or (target, target)
+    room = None if setpoint.room_kw is None else (_clamp(least, bounds), _clamp(greatest, bounds))
     if target == setpoint.target_kw:
         return Accept(block, room_kw=room)
     note = f"clamped from {setpoint.target_kw:g} kW to the device's bound of {target:g} kW"

@@ -21,6 +21,7 @@ from kafka.errors import KafkaError
 from site_configs.loader import load_site
 from site_configs.site import Site
 from streams.admin import is_embedded
+from streams.gateways.local_loop import limits_of
 from streams.gateways.modbus import ModbusFace
 from streams.gateways.registers import load_profile, map_registers
 from streams.gateways.site_setpoints import SiteSetpoints
@@ -62,7 +63,7 @@ def run_gateway(site: Site, broker: str, host: str, port: int, stop_event: StopE
     registers = map_registers(load_profile(site.control.profile), site.devices)
     devices = [device for device in site.devices if device.id in registers.devices]
     with _kafka(site.id, broker) as post, closing(ModbusFace(host, port, registers)) as face:
-        setpoints = SiteSetpoints(site.id, devices, face, post.acknowledge)
+        setpoints = SiteSetpoints(site.id, devices, face, post.acknowledge, limits=limits_of(site))
         post.take_partitions(stop_event)
         while not stop_event.is_set():
             setpoints.handle(post.receive(SETTLING_MS if setpoints.settling else IDLE_MS))

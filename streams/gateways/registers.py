@@ -76,7 +76,7 @@ class Point(BaseModel):
     """Units per count: 0.1 means that the register counts tenths."""
     unit: str
     access: Literal["read", "write", "adjust"]
-    """Whether the gateway writes the point with the setpoint, writes it by itself between two setpoints, or reads it."""
+    """Whether the gateway writes the point with the setpoint, alone between two setpoints, or only reads it."""
     none: Annotated[int, Field(ge=0)] | None = None
     """Register content that means that there is no value."""
 
@@ -206,6 +206,11 @@ class MappedBlock:
         if isinstance(raw, OutOfRange):
             return raw
         return Registers(self.address + point.offset, tuple(self._words(point, raw)))
+
+    def decode_point(self, name: str, words: Sequence[int]) -> Value:
+        """One point from its own words."""
+        point = self.layout.points[name]
+        return point.value(self._raw(point.model_copy(update={"offset": 0}), words))
 
     def decode(self, words: Sequence[int]) -> dict[str, Value]:
         """Every point of the block from its `size` words."""
