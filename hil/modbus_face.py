@@ -25,8 +25,7 @@ from streams.gateways.registers import (
     RegisterMap,
     RejectReason,
     Value,
-    load_profile,
-    map_registers,
+    site_registers,
 )
 
 HOST = "127.0.0.1"
@@ -39,7 +38,7 @@ class ModbusFace:
     def __init__(self, controller: SiteController, port: int = 0) -> None:
         site = controller.plant.truth.site
         self._controller = controller
-        self._map = map_registers(load_profile(site.control.profile), site.devices)
+        self._map = site_registers(site)
         self._asked_port = port
         self._beats = 0
         self._ready = Event()

@@ -195,10 +195,12 @@ def gateway(
     broker: BrokerOption,
     host: Annotated[str | None, typer.Option("--host", help="Site controller; the site file's if absent.")] = None,
     port: Annotated[
-        int | None, typer.Option("--port", min=1, max=65535, help="Its Modbus TCP port; the site file's if absent.")
+        int | None, typer.Option("--port", min=1, max=65535, help="Its port; the site file's if absent.")
     ] = None,
 ) -> None:
-    """Run the gateway of a site: setpoints from Kafka to its controller by Modbus TCP, read-back to Kafka.
+    """Run the gateway of a site: setpoints from Kafka to its controller, read-back to Kafka.
+
+    The site file chooses the protocol: Modbus TCP, MQTT, IEC 60870-5-104 or OCPP 2.1.
 
     Goes on until it is stopped; waits for a controller that is gone.
 
@@ -213,7 +215,7 @@ def gateway(
     log_to_stderr()
     with stop_on_signals() as stop:
         wait_for_broker(broker, BROKER_WAIT_S)
-        run_gateway(park, broker, host or park.control.host, port or park.control.port, stop)
+        run_gateway(park, broker, stop, host=host, port=port)
 
 
 @app.command()

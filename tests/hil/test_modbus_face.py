@@ -8,7 +8,7 @@ from pymodbus.client import ModbusTcpClient
 from hil.modbus_face import ModbusFace
 from hil.site_controller import SiteController
 from optimizer.errors import MissingPartError
-from streams.gateways.registers import DeviceState, RejectReason, load_profile, map_registers
+from streams.gateways.registers import DeviceState, RejectReason, site_registers
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ class Registers:
 
     def __init__(self, client, site):
         self.client = client
-        self.map = map_registers(load_profile(site.control.profile), site.devices)
+        self.map = site_registers(site)
 
     def read(self, block):
         answer = self.client.read_holding_registers(block.address, count=block.size, device_id=self.map.unit_id)
