@@ -360,7 +360,7 @@ def _services_fit(draft: _Draft) -> Iterator[Finding]:
 
 def _ocpp_places_are_chargers(draft: _Draft) -> Iterator[Finding]:
     control = draft.section("control")
-    chargers = {item.get("id") for _, item in draft.devices if item.get("kind") == "v2g_charger"}
+    chargers = [item.get("id") for _, item in draft.devices if item.get("kind") == "v2g_charger"]
     for path, settings in (("control.places", control), ("control.chargers.places", control.get("chargers"))):
         places = settings.get("places") if isinstance(settings, dict) else None
         for name in places if isinstance(places, dict) else ():

@@ -6,7 +6,8 @@ sent when its time comes, the safe value when validity ends. The gateway sets th
 
 Seen with c104 2.2: a connection opens muted and is not always started by itself, so it is started here; a read is
 confirmed before its value is in, so the value is waited for; a command answered negatively and one not answered look
-alike but for the time they take.
+alike but for the time they take; a confirmation that comes at once is overlooked in about one of twelve commands, so
+that a command without one is sent again, which is harmless: it carries a value, not a step.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ Offset = Annotated[int, Field(ge=0, le=0xFFFF)]
 TICK_MS = 50
 """Least that the library takes."""
 WAIT_S = 0.005
+ATTEMPTS = 3
+"""To send a command, while no confirmation comes."""
 
 
 class SiteObjects(BaseModel):
@@ -209,11 +212,11 @@ class Iec104Face:
     def _reach(self) -> Unreachable | None:
         """Starts the data transfer where it is not running; None when it runs."""
         end = time.monotonic() + self._timeout_s
-        while self._connection.state is not c104.ConnectionState.OPEN:
+        while self._connection.state != c104.ConnectionState.OPEN:
             self._is_synchronised = False
-            if self._connection.state is c104.ConnectionState.OPEN_MUTED:
+            if self._connection.state == c104.ConnectionState.OPEN_MUTED:
                 self._connection.unmute()
-            elif self._connection.state is not c104.ConnectionState.CLOSED_AWAIT_OPEN:
+            elif self._connection.state != c104.ConnectionState.CLOSED_AWAIT_OPEN:
                 self._connection.connect()
             if time.monotonic() > end:
                 return Unreachable(f"{self._connection.ip}:{self._connection.port} is {self._connection.state.name}")
@@ -230,29 +233,32 @@ class Iec104Face:
         return fault
 
     def _command(self, point: c104.Point) -> Fault | None:
-        fault = self._reach()
-        if fault is not None:
-            return fault
-        began = time.monotonic()
-        if point.transmit(cause=c104.Cot.ACTIVATION):
-            return None
-        lost = self._connection.state is not c104.ConnectionState.OPEN
-        if lost or time.monotonic() - began >= 0.9 * self._timeout_s:
-            return Unreachable(f"no confirmation of object {point.io_address} in {self._timeout_s:g} s")
-        return Refused(f"object {point.io_address} was confirmed negatively")
+        for _ in range(ATTEMPTS):
+            fault = self._reach()
+            if fault is not None:
+                return fault
+            began = time.monotonic()
+            if point.transmit(cause=c104.Cot.ACTIVATION):
+                return None
+            in_time = time.monotonic() - began < 0.9 * self._timeout_s
+            if in_time and self._connection.state == c104.ConnectionState.OPEN:
+                return Refused(f"object {point.io_address} was confirmed negatively")
+        return Unreachable(f"no confirmation of object {point.io_address} in {ATTEMPTS} times {self._timeout_s:g} s")
 
     def _fresh(self, point: c104.Point | None) -> object:
         """The value of a monitored object, asked for now; None where the station has none."""
         if point is None:
             return None
-        before, end = point.processed_at, time.monotonic() + self._timeout_s
-        if not point.read():
-            return Unreachable(f"object {point.io_address} is not answered")
-        while point.processed_at == before:
-            if time.monotonic() > end:
-                return Unreachable(f"object {point.io_address} is not answered")
-            time.sleep(WAIT_S / 10)
-        return point.value
+        before = point.processed_at
+        for _ in range(ATTEMPTS):
+            end = time.monotonic() + self._timeout_s
+            if not point.read() and self._connection.state != c104.ConnectionState.OPEN:
+                break
+            while point.processed_at == before and time.monotonic() < end:
+                time.sleep(WAIT_S / 10)
+            if point.processed_at != before:
+                return point.value
+        return Unreachable(f"object {point.io_address} is not answered")
 
     def _read(self, device: str, now: datetime) -> Readback | ReadFault:
         fault = self._reach()

@@ -3,7 +3,7 @@
 Three profiles of the purpose TxDefaultProfile lie on one another at each place; the highest that is valid counts:
 
     stack level 2   an adjustment by the local loop, valid as long as the setpoint
-    stack level 1   the setpoint, valid from `valid_from` to `valid_until`: it ends in the station, without the gateway
+    stack level 1   the setpoint and the one after it, as far as they are valid: they end in the station by themselves
     stack level 0   the safe value, always valid
 
 OCPP counts charging above 0 (`setpoint` of the operation mode CentralSetpoint, in W), the reverse of the rest of the
@@ -153,26 +153,28 @@ class OcppFace:
 
     def write(self, device: str, block: Block) -> WriteFault | None:
         now = self._clock()
+        held = self._held[device].at(now)
+        wanted = held.with_block(block, now)
         if self._safe_kw.get(device) != block.safe_value_kw:
-            fault = self._set(device, SAFE, block.safe_value_kw)
+            fault = self._set(device, always(block.safe_value_kw, self._number(device, SAFE)))
             if fault is not None:
                 return fault
             self._safe_kw[device] = block.safe_value_kw
-        if self._held[device].at(now).adjusted_kw is not None and block.valid_from <= now:
+        fault = self._set(device, course_of(wanted, self._number(device, SETPOINT)))
+        if fault is None and held.adjusted_kw is not None and wanted.adjusted_kw is None:
             fault = self._clear(device, ADJUSTMENT)
-            if fault is not None:
-                return fault
-        fault = self._set(device, SETPOINT, block.target_kw, block)
         if fault is None:
-            self._held[device] = self._held[device].at(now).with_block(block, now)
+            self._held[device] = wanted
         return fault
 
     def adjust(self, device: str, power_kw: float | None) -> WriteFault | None:
         held = self._held[device].at(self._clock())
         if held.running is None:
             return None
-        fault = self._clear(device, ADJUSTMENT) if power_kw is None else None
-        fault = fault if power_kw is None else self._set(device, ADJUSTMENT, power_kw, held.running)
+        if power_kw is None:
+            fault = self._clear(device, ADJUSTMENT)
+        else:
+            fault = self._set(device, adjustment_of(held, power_kw, self._number(device, ADJUSTMENT)))
         if fault is None:
             self._held[device] = replace(held, adjusted_kw=power_kw)
         return fault
@@ -238,22 +240,23 @@ class OcppFace:
         except OCPPError as error:
             return Refused(f"{error.code}: {error.description}")
 
-    def _set(self, device: str, level: int, power_kw: float, block: Block | None = None) -> Fault | None:
-        place = self._places[device]
-        profile = profile_of(power_kw, level, self._profile_id(device, level), block)
-        answer = self._ask(device, call.SetChargingProfile(evse_id=place.evse, charging_profile=profile))
+    def _set(self, device: str, profile: ChargingProfileType) -> Fault | None:
+        request = call.SetChargingProfile(evse_id=self._places[device].evse, charging_profile=profile)
+        answer = self._ask(device, request)
         self._seen.pop(device, None)
-        if isinstance(answer, Refused | Unreachable) or answer.status == "Accepted":
-            return answer if isinstance(answer, Refused | Unreachable) else None
+        if isinstance(answer, Refused | Unreachable):
+            return answer
+        if answer.status == "Accepted":
+            return None
         why = (answer.status_info or {}).get("reason_code", "no reason given")
         return Refused(f"charging profile {str(answer.status).lower()}: {why}")
 
     def _clear(self, device: str, level: int) -> Fault | None:
-        answer = self._ask(device, call.ClearChargingProfile(charging_profile_id=self._profile_id(device, level)))
+        answer = self._ask(device, call.ClearChargingProfile(charging_profile_id=self._number(device, level)))
         self._seen.pop(device, None)
         return answer if isinstance(answer, Refused | Unreachable) else None
 
-    def _profile_id(self, device: str, level: int) -> int:
+    def _number(self, device: str, level: int) -> int:
         return 10 * self._places[device].evse + level
 
     def _read(self, device: str, now: datetime) -> Readback | ReadFault:
@@ -277,7 +280,7 @@ class OcppFace:
 
     def _composite_kw(self, device: str, due_kw: float) -> float | Fault:
         """What the station says that it follows now."""
-        seen = self._seen.get(device)
+        seen = self._seen.get(device) if self._places[device].station in self._stations else None
         if seen is not None and seen.due_kw == due_kw and self._monotonic() - seen.at < READ_AGAIN_S:
             return seen.read_kw
         request = call.GetCompositeSchedule(LOOK_AHEAD_S, self._places[device].evse, charging_rate_unit="W")
@@ -291,21 +294,53 @@ class OcppFace:
         return read_kw
 
 
-def profile_of(power_kw: float, level: int, number: int, block: Block | None = None) -> ChargingProfileType:
-    """A profile that asks for `power_kw` (> 0 feeds the bus), valid as long as `block`, always without one."""
-    period = ChargingSchedulePeriodType(
-        start_period=0,
-        setpoint=_watt(-power_kw),
-        operation_mode="CentralSetpoint",  # OCPP: > 0 charges
-    )
-    start = datetime.fromtimestamp(0, UTC) if block is None else block.valid_from
-    seconds = None if block is None else round((block.valid_until - block.valid_from).total_seconds())
+def always(power_kw: float, number: int) -> ChargingProfileType:
+    """The profile that holds where nothing else does; all powers > 0 feed the bus."""
+    return _profile(number, SAFE, datetime.fromtimestamp(0, UTC), [(0, power_kw)], None)
+
+
+def course_of(held: HeldBlocks, number: int) -> ChargingProfileType:
+    """One profile for the setpoint in force and the one after it, with the safe value in a gap between them.
+
+    Two profiles of one stack level must not be valid at one time, and setpoints overlap.
+    """
+    first, then = held.running, held.following
+    if first is None or then is None:
+        only = first or then
+        assert only is not None
+        return _profile(number, SETPOINT, only.valid_from, [(0, only.target_kw)], only.valid_until)
+    periods = [(0, first.target_kw)]
+    if first.valid_until < then.valid_from:
+        periods.append((_seconds(first.valid_from, first.valid_until), first.safe_value_kw))
+    periods.append((_seconds(first.valid_from, then.valid_from), then.target_kw))
+    return _profile(number, SETPOINT, first.valid_from, periods, then.valid_until)
+
+
+def adjustment_of(held: HeldBlocks, power_kw: float, number: int) -> ChargingProfileType:
+    """It holds as long as the setpoint in force does."""
+    running, then = held.running, held.following
+    assert running is not None
+    until = running.valid_until if then is None else min(running.valid_until, then.valid_from)
+    return _profile(number, ADJUSTMENT, running.valid_from, [(0, power_kw)], until)
+
+
+def _profile(
+    number: int, level: int, start: datetime, periods: list[tuple[int, float]], end: datetime | None
+) -> ChargingProfileType:
+    """`periods`: seconds from `start`, and the power from then on [kW]."""
     schedule = ChargingScheduleType(
         id=number,
         charging_rate_unit="W",
-        charging_schedule_period=[period],
+        charging_schedule_period=[
+            ChargingSchedulePeriodType(
+                start_period=seconds,
+                setpoint=_watt(-power_kw),  # OCPP: > 0 charges
+                operation_mode="CentralSetpoint",
+            )
+            for seconds, power_kw in periods
+        ],
         start_schedule=_text(start),
-        duration=seconds,
+        duration=None if end is None else _seconds(start, end),
     )
     return ChargingProfileType(
         id=number,
@@ -313,9 +348,13 @@ def profile_of(power_kw: float, level: int, number: int, block: Block | None = N
         charging_profile_purpose="TxDefaultProfile",
         charging_profile_kind="Absolute",
         charging_schedule=[schedule],
-        valid_from=None if block is None else _text(block.valid_from),
-        valid_to=None if block is None else _text(block.valid_until),
+        valid_from=None if end is None else _text(start),
+        valid_to=None if end is None else _text(end),
     )
+
+
+def _seconds(start: datetime, end: datetime) -> int:
+    return round((end - start).total_seconds())
 
 
 def _followed_kw(periods: list[dict[str, Any]]) -> float:

@@ -1,4 +1,4 @@
-"""The whole way in process: plans on a forecast that is too low, the gateway, the plant, with its local loop and blind."""
+"""The whole way in process: plans on a forecast that is too low, gateway, plant; with the local loop and blind."""
 
 from dataclasses import replace
 from datetime import timedelta
