@@ -14,6 +14,7 @@ import typer
 
 from optimizer.errors import InputError, MissingPartError
 from quartet.arguments import data_folder, parse_day, parse_moment, refuse
+from quartet.operator_cli import operator_app
 
 BAD_INPUT, MISSING_PART, OWN_FAULT = 2, 3, 70
 BROKER_WAIT_S = 30.0
@@ -32,6 +33,8 @@ Start with [bold]quartet demo[/bold]: a recorded day through Kafka, forecast, pl
 
 Exit codes: 0 done; 1 the answer is "no"; 2 bad input; 3 a part is missing; 70 a fault of Quartet; 130 interrupted.""",
 )
+
+app.add_typer(operator_app, name="operator")
 
 SiteArgument = Annotated[
     str, typer.Argument(metavar="SITE", help="A shipped site (see [bold]quartet sites[/bold]) or a YAML file.")

@@ -7,9 +7,10 @@ from datetime import date
 from pydantic import BaseModel, ConfigDict, Field
 
 from optimizer.plan import PlanDocument
+from quartet.operator import OrderDocument
 from site_configs.loader import CheckDocument
 from site_configs.site import Site
-from streams.messages import Acknowledgement, DeadLetter, Reading, SetpointMessage, Tick
+from streams.messages import Acknowledgement, CommandAnswer, DeadLetter, OperatorCommand, Reading, SetpointMessage, Tick
 
 
 class Document(BaseModel):
@@ -135,6 +136,9 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "setpoint": SetpointMessage,
     "ack": Acknowledgement,
     "dead-letter": DeadLetter,
+    "operator-command": OperatorCommand,
+    "command-answer": CommandAnswer,
+    "order": OrderDocument,
     "site": Site,
 }
 """By the name that `quartet schema` takes."""

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from optimizer.balance import FeederLimit
+from optimizer.orders import ordered_setpoints
 from optimizer.plan import SETPOINT_LIFE_STEPS, Plan, Setpoint, Text
 from optimizer.planner import NoPlan, Planner
 from optimizer.room import with_room
@@ -59,18 +60,41 @@ def planner_for(site: Site) -> Planner:
 def control_cycle(
     site: Site, planner: Planner, situation: Situation, last_plan: Plan | None, *, deadline_s: float = 10.0
 ) -> CycleResult:
-    """The best verified answer for the situation; never raises for what the situation holds."""
+    """The best verified answer for the situation; never raises for what the situation holds.
+
+    What persons have ordered is planned around. Where there is no such plan, the rest is planned as if nothing had been
+    ordered, and the orders are sent all the same.
+    """
+    began = time.perf_counter()
+    result = _planned(site, planner, situation, last_plan, deadline_s)
+    if situation.orders and result.attempts:
+        left_s = max(0.05, deadline_s - (time.perf_counter() - began))
+        free = _planned(site, planner, replace(situation, orders=()), last_plan, left_s)
+        note = f"orders are sent without being planned around: {'; '.join(result.attempts)}"
+        result = replace(free, plan=replace(free.plan, note=note))
+    return _with_orders(result, site, situation)
+
+
+def _with_orders(result: CycleResult, site: Site, situation: Situation) -> CycleResult:
+    if not situation.orders:
+        return result
+    return replace(result, plan=ordered_setpoints(result.plan, site.devices, situation))
+
+
+def _planned(
+    site: Site, planner: Planner, situation: Situation, last_plan: Plan | None, deadline_s: float
+) -> CycleResult:
     try:
         outcome = planner.plan(situation, deadline_s, last_plan=last_plan)
     except ValueError as error:
-        return fallback_cycle(site, situation, last_plan, str(error))
+        return _fallback(site, situation, last_plan, str(error))
     if isinstance(outcome, NoPlan):
-        return fallback_cycle(site, situation, last_plan, outcome.reason)
+        return _fallback(site, situation, last_plan, outcome.reason)
     began = time.perf_counter()
     violations = verify(site.devices, planner.feeders, situation, outcome, planner.services)
     verify_ms = (time.perf_counter() - began) * 1e3
     if violations:
-        return fallback_cycle(site, situation, last_plan, _refusal("plan", violations))
+        return _fallback(site, situation, last_plan, _refusal("plan", violations))
     took = {**outcome.time_ms, "verify": verify_ms}
     timed = replace(outcome, time_ms={**took, "total": sum(took.values())})
     return CycleResult(with_room(timed, site.devices, planner.services, situation))
@@ -79,8 +103,12 @@ def control_cycle(
 def fallback_cycle(site: Site, situation: Situation, last_plan: Plan | None, reason: str) -> CycleResult:
     """The next-best answer when there is no plan: the last plan moved on, else rules, else safe values.
 
-    Needs no solver.
+    Needs no solver. Orders of persons are sent all the same.
     """
+    return _with_orders(_fallback(site, situation, last_plan, reason), site, situation)
+
+
+def _fallback(site: Site, situation: Situation, last_plan: Plan | None, reason: str) -> CycleResult:
     try:
         return _without_solver(site, situation, last_plan, reason)
     except ValueError as error:  # nothing can be said about the steps to come

@@ -10,7 +10,15 @@ from typing import Protocol
 import pandas as pd
 
 from streams.interval import ClosedInterval
-from streams.messages import Acknowledgement, CarAtCharger, DeadLetter, Reading, SetpointMessage
+from streams.messages import (
+    Acknowledgement,
+    CarAtCharger,
+    CommandAnswer,
+    DeadLetter,
+    OperatorCommand,
+    Reading,
+    SetpointMessage,
+)
 
 
 @dataclass(frozen=True)
@@ -132,5 +140,7 @@ class LedgerStore(Protocol):
     def mark_dead_letters_sent(self, letters: Iterable[DeadLetter]) -> None: ...
     def knows_setpoint(self, cmd_id: str) -> bool: ...
     def add_acks(self, acks: Sequence[Acknowledgement]) -> None: ...
+    def add_command(self, command: OperatorCommand, answer: CommandAnswer) -> CommandAnswer: ...
+    def commands(self, site: str) -> list[tuple[OperatorCommand, CommandAnswer]]: ...
     def add_model(self, model: StoredModel) -> None: ...
     def latest_model(self, site: str) -> StoredModel | None: ...

@@ -95,7 +95,7 @@ def test_strangers_are_turned_away(rig: OcppRig, name: str, protocol: str) -> No
         async with connect(address, subprotocols=[protocol]) as connection:  # type: ignore[list-item]
             await connection.recv()
 
-    with pytest.raises((ConnectionClosed, InvalidStatus), match="unknown station|HTTP 400"):
+    with pytest.raises((ConnectionClosed, InvalidStatus), match=r"unknown station|HTTP 400"):
         asyncio.run(knock())
 
 
