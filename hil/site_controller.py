@@ -78,8 +78,9 @@ class SiteController:
 
     @property
     def net_import_kw(self) -> float | None:
-        """Mean of the last minute, < 0 exports; None before the first."""
-        return self._net_import_kw
+        """Mean of the last minute, < 0 exports; None before the first, and where the cabinet keeps the limits itself:
+        then it leaves the gateway's loop nothing to do."""
+        return None if self.plant.truth.guards else self._net_import_kw
 
     def wait_for_setpoints(self, interval: datetime, timeout_s: float) -> bool:
         """Waits until every controlled device holds a setpoint from `interval` on; False when the time was up."""

@@ -21,7 +21,7 @@ from streams.gateways.decisions import (
     passed,
     rejected,
 )
-from streams.gateways.face import Face, Fault, Mismatch, Readback, ReadFault, SiteStatus, Unreachable
+from streams.gateways.face import Face, Fault, Mismatch, Readback, ReadFault, Refused, SiteStatus, Unreachable
 from streams.gateways.local_loop import LocalLoop, SiteLimits
 from streams.messages import Acknowledgement, SetpointMessage
 
@@ -63,6 +63,8 @@ class SiteSetpoints:
         self._remote = True
         self._status: SiteStatus | None = None
         self._fault: Fault | None = Unreachable("not connected yet")
+        self._unread: dict[str, str] = {}
+        """By device: why it cannot be read."""
         self._beats = 0
         self._next_beat = self._next_poll = self._settled_at = monotonic()
 
@@ -200,9 +202,15 @@ class SiteSetpoints:
         for device, read in reads.items():
             if isinstance(read, Readback | Mismatch):
                 self._keep(device, observed(self._memories[device], read, self._clock))
-            elif isinstance(read, Unreachable):
-                self._note(read)
+            self._note_device(device, read)
         return reads
+
+    def _note_device(self, device: str, read: Readback | ReadFault) -> None:
+        """One device that cannot be read leaves the others alone: whether the site is there, its status says."""
+        fault = str(read) if isinstance(read, Unreachable | Refused) else ""
+        if fault != self._unread.get(device, ""):
+            log.warning("site %s: %s: %s", self._site, device, fault or "can be read again")
+        self._unread[device] = fault
 
     def _keep(self, device: str, outcome: Outcome) -> None:
         memory, events = outcome

@@ -358,9 +358,17 @@ class OcppRig:
         self._running = [asyncio.run_coroutine_threadsafe(self._run(name, ready[name]), self._loop) for name in DEVICES]
         assert all(event.wait(5) for event in ready.values())
 
+    def disconnect(self, name: str) -> None:
+        """One station leaves; returns when the gateway has seen it."""
+        asyncio.run_coroutine_threadsafe(self.stations[name]._connection.close(), self._loop).result(5)
+        end = time.monotonic() + 5
+        while f"CS-{name}" in self.ocpp._stations:
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
     def _disconnect(self) -> None:
-        for station in self.stations.values():
-            asyncio.run_coroutine_threadsafe(station._connection.close(), self._loop).result(5)
+        for name in self.stations:
+            self.disconnect(name)
         for running in self._running:
             running.result(5)
 

@@ -10,13 +10,17 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from optimizer.devices.battery import Battery
 from optimizer.errors import MissingPartError
 from site_configs.control import ChargingPlace
 from streams.gateways.face import Block, Readback
 from streams.gateways.held_blocks import HeldBlocks
 from streams.gateways.ocpp_stations import OcppFace, course_of
-from tests.streams.gateways.device_model import START
+from streams.gateways.site_setpoints import SiteSetpoints
+from streams.messages import Acknowledgement
+from tests.streams.gateways.device_model import DEVICES, START
 from tests.streams.gateways.rigs import OcppRig
+from tests.streams.gateways.test_promises import setpoint
 
 
 @pytest.fixture
@@ -75,6 +79,19 @@ def test_a_station_that_lost_its_profiles_is_noticed_and_gets_its_safe_value_aga
         rig.stations["b1"].profiles.clear()
     rig.face.write("b1", block(2, -8.0))
     assert sorted(p["stack_level"] for p in rig.stations["b1"].profiles.values()) == [0, 1]
+
+
+def test_a_station_that_is_gone_leaves_the_others_alone(rig: OcppRig) -> None:
+    acks: list[Acknowledgement] = []
+    batteries = [Battery(id=name, capacity_kwh=9, charge_limit_kw=9, discharge_limit_kw=9) for name in DEVICES]
+    gateway = SiteSetpoints("park", batteries, rig.face, acks.append)
+    rig.disconnect("b1")
+    gateway.handle([setpoint(1, 5.0), setpoint(1, 6.0, device="b2")])
+    gateway.handle([setpoint(2, 7.0, device="b2")])
+    states = {name: [ack.state for ack in acks if ack.device == name] for name in DEVICES}
+    assert states["b1"] == ["rejected"]
+    assert states["b2"] == ["accepted", "applied", "accepted", "superseded", "applied"]
+    assert rig.followed_kw("b2") == 7.0
 
 
 def test_meters_of_both_directions_are_read(rig: OcppRig) -> None:
