@@ -24,7 +24,7 @@ from optimizer.devices.grid_connection import GridConnection
 from optimizer.devices.pv import Pv
 from optimizer.devices.v2g_charger import V2gCharger
 from site_configs.site import Site
-from streams.gateways.decisions import Held
+from streams.gateways.decisions import Held, near_enough
 from streams.gateways.face import Block, Face, Readback, ReadFault, SiteStatus
 from streams.gateways.registers import DeviceState
 from streams.guard import BATTERY, CAR_DUE, CAR_WITH_SLACK, PV, allowed_import_kw, guard
@@ -276,13 +276,17 @@ class LocalLoop:
             read = reads.get(name)
             if held.room_kw is None or not isinstance(read, Readback) or read.state is not DeviceState.ACTIVE:
                 continue
-            least, greatest = _both(held.room_kw, read.range_kw)
-            role = role_of(self._devices[name], greatest)
             seq, kw = self._asked.get(name, (-1, 0.0))
             adjusted = kw if seq == held.block.seq else None
+            able = read.range_kw
+            if able is None and isinstance(self._devices[name], Pv):
+                able = _range_of_pv(held.block.target_kw if adjusted is None else adjusted, read.measured_kw)
+            least, greatest = _both(held.room_kw, able)
+            role = role_of(self._devices[name], greatest)
             if role is not None:
-                target, fresh = held.block.target_kw, self._seen.get(name) != held.block.seq
-                present = _between(least, greatest, target) if fresh else read.measured_kw
+                target, present = held.block.target_kw, read.measured_kw
+                if self._seen.get(name) != held.block.seq:
+                    present = _expected_kw(role, _between(least, greatest, target), present)
                 yield Movable(name, role, target, present, least, greatest, adjusted)
 
     def _move(self, device: Movable, seq: int, kw: float | None) -> Move | None:
@@ -303,6 +307,16 @@ class Move:
 
     planned_kw: float
     asked_kw: float | None
+
+
+def _range_of_pv(ceiling_kw: float, measured_kw: float) -> Range | None:
+    """What PV can do that does not say so: below its ceiling the sun gives no more than is measured."""
+    return None if near_enough(ceiling_kw, measured_kw) else (0.0, max(measured_kw, 0.0))
+
+
+def _expected_kw(role: int, target_kw: float, measured_kw: float) -> float:
+    """What a device is about to do under a fresh setpoint; PV's is a ceiling, and the sun decides below it."""
+    return min(target_kw, measured_kw) if role == PV else target_kw
 
 
 def _measured_kw(read: Readback | ReadFault) -> float:

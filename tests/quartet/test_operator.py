@@ -18,7 +18,8 @@ from streams.ledger import Ledger
 from streams.messages import SetpointMessage
 from streams.topics import SETPOINTS, TELEMETRY
 from tests.streams.engine_process import Post, all_of
-from tests.streams.story import at, light_park, quarter
+from tests.streams.light_engine import PARK
+from tests.streams.story import at, quarter
 
 PROJECT = Path(__file__).parents[2]
 WHO = ("--who", "Li Wei", "--why", "works on the feeder")
@@ -48,7 +49,7 @@ class Running:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     site = tmp_path / "light_park.yaml"
-    site.write_text(yaml.safe_dump(light_park().model_dump(mode="json", by_alias=True), allow_unicode=True))
+    site.write_text(yaml.safe_dump(PARK.model_dump(mode="json", by_alias=True), allow_unicode=True))
     with EmbeddedBroker() as broker:
         command = [sys.executable, "-m", "tests.streams.light_engine", broker, str(tmp_path / "ledger.db")]
         with (tmp_path / "engine.log").open("wb") as log:

@@ -239,6 +239,33 @@ def test_only_devices_with_a_setpoint_in_force_are_moved(state: DeviceState) -> 
     assert face.writes == []
 
 
+def test_a_fresh_setpoint_counts_before_it_is_measured() -> None:
+    """A battery that stands still is about to charge with 100 kW: what is too much of it is never begun."""
+    face, running = OneBattery(950.0), {"a": Held(block(LIMIT), "cmd", "applied", (-500.0, 500.0))}
+    face.feed_kw = 0.0
+    loop = LocalLoop(SITE_LIMITS, [Battery(id="a", capacity_kwh=1, charge_limit_kw=500, discharge_limit_kw=500)], face)
+    move = loop.turn(face.status, running, face.read())["a"]
+    assert move.asked_kw == pytest.approx(-50.0)
+    later = {"a": Held(block(LIMIT, seq=2), "cmd2", "applied", (-500.0, 500.0))}
+    face.feed_kw = -50.0  # the new setpoint ended the adjustment; the device has not moved yet
+    assert loop.turn(face.status, later, face.read())["a"].asked_kw == pytest.approx(-50.0)
+
+
+def test_a_ceiling_of_pv_is_no_promise_of_sun() -> None:
+    pv = Pv(id="a", capacity_kw=400)
+    cloudy = Readback(block(LIMIT, target_kw=400.0), 1, 400.0, 90.0, DeviceState.ACTIVE, RejectReason.NONE)
+    battery = Readback(block(LIMIT, target_kw=-100.0), 1, -100.0, -100.0, DeviceState.ACTIVE, RejectReason.NONE)
+    running = {
+        "a": Held(block(LIMIT, target_kw=400.0), "cmd", "applied", (0.0, 400.0)),
+        "b": Held(block(LIMIT), "cmd", "applied", (-500.0, 500.0)),
+    }
+    face = OneBattery(0.0)
+    store = Battery(id="b", capacity_kwh=1, charge_limit_kw=500, discharge_limit_kw=500)
+    loop = LocalLoop(SITE_LIMITS, [pv, store], face)
+    moves = loop.turn(SiteStatus(START, True, 0, 1060.0), running, {"a": cloudy, "b": battery})
+    assert moves["b"].asked_kw == pytest.approx(-40.0)
+
+
 def test_devices_that_the_loop_knows() -> None:
     car = V2gCharger(id="c", charge_limit_kw=20, discharge_limit_kw=20)
     assert (role_of(car, 0.0), role_of(car, -5.0)) == (CAR_WITH_SLACK, CAR_DUE)
