@@ -7,14 +7,22 @@ import numpy as np
 import pytest
 
 from hil.closed_loop import recorded_situation
+from hil.direct_face import DirectFace
+from hil.drivers import minute_drivers
 from hil.gateway_loop import run_through_gateway, sliding_demand_kw
 from hil.measured import served_cars
+from hil.plant import Plant, Records
+from hil.site_controller import SiteController
 from hil.truth import Truth
+from optimizer.plan import Text
 from site_configs.history import read_history, sample_folder
 from site_configs.loader import load_site
 from site_configs.tariff import load_tariff
 from streams.control_cycle import control_cycle, planner_for
 from streams.decision import decide
+from streams.gateways.local_loop import limits_of
+from streams.gateways.site_setpoints import SiteSetpoints
+from streams.messages import SetpointMessage
 
 SEED = 7
 PEAK_BEFORE_KW = 822.0
@@ -84,3 +92,66 @@ def test_sliding_demand_sees_what_clock_blocks_hide():
     import_kw[8:23] = 1600.0
     assert sliding_demand_kw(import_kw).max() == pytest.approx(1600.0)
     assert sliding_demand_kw(import_kw)[::15] == pytest.approx([1280.0, 1320.0, 1000.0, 1000.0])
+
+
+class Noon:
+    """The test park around noon with nothing to be exported, its battery told to feed; setpoints by hand."""
+
+    def __init__(self, park, available_kw):
+        truth = replace(Truth.exact(park.PARK), guards=False)  # the cable could carry an export
+        frame = park.frame(8, park.START)
+        frame["pv1.available_kw"] = available_kw
+        drivers = minute_drivers(frame, {}, park.START, 8, {}, np.random.default_rng(1))
+        plant = Plant(truth, drivers)
+        self.controller, self.acks, self.seconds = SiteController(plant, plant.start()), [], 0.0
+        devices = [device for device in truth.site.devices if device.id in plant.controlled]
+        self.gateway = SiteSetpoints(
+            truth.site.id, devices, DirectFace(self.controller), self.acks.append, lambda: self.seconds,
+            limits_of(zero_export(truth.site)),
+        )  # fmt: skip
+        self.start = park.START
+
+    def tell(self, seq, battery_kw, room):
+        told = (("battery1", battery_kw, room), ("pv1", 400.0, (0.0, 400.0)))
+        self.gateway.handle([self.setpoint(seq, *one) for one in told])
+
+    def setpoint(self, seq, device, target_kw, room):
+        at = self.controller.clock
+        return SetpointMessage(
+            site="testpark", cmd_id=f"{device}:{seq}", device=device, seq=seq, issued_at=at, valid_from=at,
+            valid_until=at + timedelta(minutes=20), target_kw=target_kw, safe_value_kw=0.0, grid_limit_kw=400.0,
+            room_kw=room, answer="optimal", reason=Text(zh="", en=""), plan_id="p", plan_hash="h", forecast_id="f",
+        )  # fmt: skip
+
+    def run(self, minutes):
+        parts = []
+        for _ in range(minutes):
+            self.gateway.turn()
+            parts.append(self.controller.run(1))
+            self.seconds += 60.0
+        return Records.joined(parts)
+
+
+def zero_export(site):
+    devices = [
+        d.model_copy(update={"export_limit_kw": 0.0}) if d.kind == "grid_connection" else d for d in site.devices
+    ]
+    return site.model_copy(update={"devices": tuple(devices)})
+
+
+def test_nothing_is_exported_when_the_sun_comes_out_and_the_plan_is_kept_when_it_goes(park):
+    sun = [50.0, 380.0, 380.0, 380.0, 50.0, 50.0, 50.0, 50.0]
+    noon = Noon(park, sun)
+    noon.tell(1, 60.0, (-40.0, 250.0))
+    cloudy = noon.run(15)
+    assert cloudy.get("battery1.discharge_kw")[2:] == pytest.approx(60.0)  # nothing in danger: as told
+    noon.tell(2, 60.0, (-40.0, 250.0))
+    sunny = noon.run(15)
+    assert sunny.get("meter.export_kw")[2:].max() == pytest.approx(0.0, abs=0.5)
+    assert sunny.get("battery1.discharge_kw")[-1] < 60.0
+    noon.tell(3, 60.0, (-40.0, 250.0))
+    noon.run(15)
+    noon.tell(4, 60.0, (-40.0, 250.0))
+    noon.run(15)
+    noon.tell(5, 60.0, (-40.0, 250.0))
+    assert noon.run(15).get("battery1.discharge_kw")[-1] == pytest.approx(60.0)

@@ -134,5 +134,5 @@ def test_a_profile_with_faults_names_all_of_them(tmp_path: Path) -> None:
 
 
 def test_an_unknown_profile_says_which_there_are() -> None:
-    with pytest.raises(InputError, match="shipped: site_controller"):
+    with pytest.raises(InputError, match="shipped: iec104_station, site_controller"):
         load_profile("nobody")
