@@ -15,6 +15,7 @@ import typer
 from optimizer.errors import InputError, MissingPartError
 from quartet.arguments import data_folder, parse_day, parse_moment, refuse
 from quartet.forecast_cli import forecast
+from quartet.operator_cli import operator_app
 from quartet.options import JsonOption
 
 BAD_INPUT, MISSING_PART, OWN_FAULT = 2, 3, 70
@@ -35,6 +36,7 @@ Start with [bold]quartet demo[/bold]: a recorded day through Kafka, forecast, pl
 Exit codes: 0 done; 1 the answer is "no"; 2 bad input; 3 a part is missing; 70 a fault of Quartet; 130 interrupted.""",
 )
 app.add_typer(forecast)
+app.add_typer(operator_app, name="operator")
 
 SiteArgument = Annotated[
     str, typer.Argument(metavar="SITE", help="A shipped site (see [bold]quartet sites[/bold]) or a YAML file.")
@@ -203,10 +205,12 @@ def gateway(
     broker: BrokerOption,
     host: Annotated[str | None, typer.Option("--host", help="Site controller; the site file's if absent.")] = None,
     port: Annotated[
-        int | None, typer.Option("--port", min=1, max=65535, help="Its Modbus TCP port; the site file's if absent.")
+        int | None, typer.Option("--port", min=1, max=65535, help="Its port; the site file's if absent.")
     ] = None,
 ) -> None:
-    """Run the gateway of a site: setpoints from Kafka to its controller by Modbus TCP, read-back to Kafka.
+    """Run the gateway of a site: setpoints from Kafka to its controller, read-back to Kafka.
+
+    The site file chooses the protocol: Modbus TCP, MQTT, IEC 60870-5-104 or OCPP 2.1.
 
     Goes on until it is stopped; waits for a controller that is gone.
 
@@ -221,7 +225,7 @@ def gateway(
     log_to_stderr()
     with stop_on_signals() as stop:
         wait_for_broker(broker, BROKER_WAIT_S)
-        run_gateway(park, broker, host or park.control.host, port or park.control.port, stop)
+        run_gateway(park, broker, stop, host=host, port=port)
 
 
 @app.command()

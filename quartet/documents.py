@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from forecasting.findings import FindingKind
 from optimizer.plan import PlanDocument
+from quartet.operator import OrderDocument
 from site_configs.loader import CheckDocument
 from site_configs.site import Site
-from streams.messages import Acknowledgement, DeadLetter, Reading, SetpointMessage, Tick
+from streams.messages import Acknowledgement, CommandAnswer, DeadLetter, OperatorCommand, Reading, SetpointMessage, Tick
 
 
 class Document(BaseModel):
@@ -286,6 +287,9 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "setpoint": SetpointMessage,
     "ack": Acknowledgement,
     "dead-letter": DeadLetter,
+    "operator-command": OperatorCommand,
+    "command-answer": CommandAnswer,
+    "order": OrderDocument,
     "site": Site,
 }
 """By the name that `quartet schema` takes."""

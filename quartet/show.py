@@ -16,6 +16,7 @@ from rich.text import Text
 from optimizer.plan import PlanDocument, ScenariosDocument
 from quartet.comparison import bill_rows, measure_rows, money
 from quartet.documents import DataCheck, DemoSummary, SiteCheck
+from quartet.operator import OrderDocument
 from site_configs.loader import CheckDocument
 from site_configs.site import Site
 
@@ -153,6 +154,20 @@ def _show_data(console: Console, data: DataCheck) -> None:
         console.print(f"[yellow]{text}[/yellow]")
     if not odd:
         console.print("[green]nothing odd in the history[/green]")
+
+
+def show_order(document: OrderDocument, site: Site) -> None:
+    console, command, answer = Console(soft_wrap=True), document.command, document.answer
+    what = " ".join([command.kind, *([command.device] if command.device else [])])
+    power = "" if command.power_kw is None else f" {command.power_kw:g} kW"
+    until = "" if command.until is None else f" until {command.until.astimezone(site.zone):%Y-%m-%d %H:%M}"
+    console.print(f"[bold]{what}{power}[/bold]{until}, by {command.who}: {command.why}")
+    if answer is None:
+        console.print("[yellow]no engine has answered: the order stands, and is taken when one runs[/yellow]")
+    elif answer.state == "refused":
+        console.print(f"[red]refused: {answer.reason}[/red]")
+    else:
+        console.print(f"[green]taken, in force from the next interval on[/green] {answer.reason}".rstrip())
 
 
 def show_sites(sites: Sequence[Site]) -> None:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model
 from optimizer.devices import AnyDevice
 from optimizer.devices.base import DeviceId, Efficiency, NotNegative, Positive
 from optimizer.services import AnyService
+from site_configs.control import AnyControl, ModbusControl
 from site_configs.custom_tariff import CustomTariff
 from site_configs.tariff_table import STRICT
 
@@ -152,17 +153,6 @@ class Feeder(BaseModel):
         return min(carried, math.inf if self.limit_kw is None else self.limit_kw)
 
 
-class Control(BaseModel):
-    """How setpoints reach the site controller."""
-
-    model_config = STRICT
-    gateway: Literal["modbus_tcp"] = "modbus_tcp"
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 502
-    profile: str = "site_controller"
-    """Name of the register map."""
-
-
 def _central_and_pairs(count: int) -> int:
     if count % 2 == 0:
         raise ValueError("must be odd: the central forecast and pairs of scenarios around it")
@@ -214,7 +204,8 @@ class Site(BaseModel):
     feeders: tuple[Feeder, ...] = ()
     services: tuple[AnyService, ...] = ()
     """What the site does for the grid or holds for itself beside its own supply."""
-    control: Control = Control()
+    control: AnyControl = ModbusControl()
+    """How setpoints reach the site's controllers."""
     uncertainty: UncertaintyChoice | None = None
     """How plans allow for wrong forecasts; absent: the central forecast is planned for alone."""
 

@@ -28,6 +28,7 @@ from site_configs.site import Site
 from streams import faust_private
 from streams.acks import AckIntake
 from streams.admin import ensure_topics, is_embedded, wait_for_broker
+from streams.commands import CommandDesk
 from streams.dead_letters import DeadLetterDesk
 from streams.engine import Engine
 from streams.ledger import Ledger
@@ -140,9 +141,10 @@ async def _serve(
         dead_letters = DeadLetterDesk(ledger, send)
         restore = {site.id: partial(SiteRuntime.restore, site, ledger, *past[site.id]) for site in sites}
         engine = Engine(restore, ledger, PlanningDesk(pool, models, deadline_s), send, dead_letters, _fatal)
-        face = Face(app, (engine, AckIntake(ledger, dead_letters)))
+        commands = CommandDesk({site.id: site for site in sites}, ledger, dead_letters, send)
+        face = Face(app, (engine, AckIntake(ledger, dead_letters), commands))
         watchdog = Watchdog(broker, lambda: (face.progress, engine.deciding), lambda: face.todo, _fatal, stall_s)
-        tasks = [asyncio.create_task(_guarded(work)) for work in (dead_letters.run, face.keep_committing)]
+        tasks = [asyncio.create_task(_guarded(work)) for work in (dead_letters.run, commands.run, face.keep_committing)]
         await app.start()
         if is_embedded(broker):
             faust_private.set_fetch_wait(app, EMBEDDED_FETCH_WAIT_MS)

@@ -17,6 +17,7 @@ from settlement.carbon import emitted_today_kg
 from settlement.demand import peaks_so_far_kw
 from site_configs.site import Site
 from site_configs.tariff import Tariff, billing_month, load_tariff, local_midnight
+from streams.commands import orders_at
 from streams.frozen import thaw_plan, thaw_situation
 from streams.interval import ClosedInterval, is_state
 from streams.ledger import METER_IMPORT
@@ -115,7 +116,8 @@ class SiteRuntime:
         sessions = {charger: (_session(charger, car),) for charger, car in cars.items()}
         for limit in (service for service in self.site.services if service.kind == "carbon_limit"):
             devices[limit.id] = {"today_kg": self._emitted_today_kg(at)}
-        return SiteState(self.site.id, at, devices, self.peaks_kw(at), sessions, quality)
+        orders = orders_at(self.site, self.ledger.commands(self.site.id), at, self.last_plan)
+        return SiteState(self.site.id, at, devices, self.peaks_kw(at), sessions, quality, orders=orders)
 
     def recent(self, at: datetime) -> pd.DataFrame:
         """The measured columns of the last days before `at`: regular UTC rows, NaN where nothing is known."""

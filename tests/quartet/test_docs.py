@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-LONG_RUNNING = ("demo", "run", "gateway", "broker")
+LONG_RUNNING = ("demo", "run", "gateway", "broker", "operator")
 
 
 def typed_lines() -> list[str]:

@@ -202,7 +202,7 @@ def test_another_schema_is_refused(tmp_path):
         other.execute("DROP TRIGGER meta_fixed")
         other.execute("UPDATE meta SET value = '99'")
     other.close()
-    with pytest.raises(InputError, match="schema 99, this version reads 1"):
+    with pytest.raises(InputError, match="schema 99, this version reads 2"):
         Ledger(tmp_path / "l.db")
 
 
