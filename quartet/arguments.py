@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 from zoneinfo import ZoneInfo
 
 from optimizer.errors import InputError, Problem
@@ -42,6 +42,19 @@ def parse_moment(text: str, zone: ZoneInfo, option: str = "--at") -> datetime:
     if first.utcoffset() != second.utcoffset():
         refuse(option, text, f"the clock of {zone.key} skips or repeats this time: give it with an offset")
     return first.astimezone(UTC)
+
+
+def parse_controller(text: str | None, option: str = "--simulate") -> Literal["rules", "none"] | None:
+    """The local control named, if any.
+
+    Raises:
+        InputError: there is no such control.
+    """
+    if text is None:
+        return None
+    if text not in ("rules", "none"):
+        refuse(option, text, "must be rules or none")
+    return "rules" if text == "rules" else "none"
 
 
 def require_on_step(moment: datetime, step_minutes: int, option: str = "--at") -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from optimizer.errors import InputError, MissingPartError
-from quartet.arguments import data_folder, parse_day, parse_moment, refuse
+from quartet.arguments import data_folder, parse_controller, parse_day, parse_moment, refuse
 
 BAD_INPUT, MISSING_PART, OWN_FAULT = 2, 3, 70
 BROKER_WAIT_S = 30.0
@@ -42,6 +42,15 @@ JsonOption = Annotated[
 DataOption = Annotated[
     Path | None,
     typer.Option("--data", metavar="DIR", help="History folder; the shipped sample when SITE is a shipped site."),
+]
+MonthOption = Annotated[str, typer.Option("--month", metavar="YYYY-MM", help="Billing month, site time.")]
+SimulateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--simulate",
+        metavar="rules|none",
+        help="Simulate meters that the data lacks, under simple local control or with stores idle; it is marked so.",
+    ),
 ]
 BrokerOption = Annotated[
     str, typer.Option("--broker", metavar="HOST:PORT", help="Kafka bootstrap address, e.g. 127.0.0.1:9092.")
@@ -137,6 +146,38 @@ def plan(
         print(document.model_dump_json(indent=2))
     else:
         show_plan(document, park)
+
+
+@app.command()
+def bill(
+    site: SiteArgument,
+    month: MonthOption,
+    data: DataOption = None,
+    recorded: Annotated[
+        Path | None,
+        typer.Option("--recorded", metavar="FILE", help="The utility's own bill as CSV, to be compared line by line."),
+    ] = None,
+    simulate: SimulateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bill a month from its meters, line by line, with the part of every tenant.
+
+    Ends with 1 when a recorded bill is given and a line differs by more than 0.01.
+
+    Example: [bold]quartet bill jiashan_park --month 2026-07 --simulate rules[/bold]
+    """
+    from quartet.settling import bill_document, settled_month
+    from quartet.show import show_bill
+    from site_configs.loader import load_site
+
+    settled = settled_month(load_site(site), data_folder(site, data), month, parse_controller(simulate))
+    document = bill_document(settled, recorded)
+    if as_json:
+        print(document.model_dump_json(indent=2))
+    else:
+        show_bill(document)
+    if document.comparison is not None and not document.comparison.agrees:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from optimizer.plan import PlanDocument
+from settlement.documents import BillDocument, Document
 from site_configs.loader import CheckDocument
 from site_configs.site import Site
 from streams.messages import Acknowledgement, DeadLetter, Reading, SetpointMessage, Tick
-
-
-class Document(BaseModel):
-    """Base of all documents: frozen, finite numbers only, the docstring under a field describes it."""
-
-    model_config = ConfigDict(
-        frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, serialize_by_alias=True, populate_by_name=True
-    )
 
 
 class CycleCounts(Document):
@@ -131,6 +124,7 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "check": CheckDocument,
     "demo-summary": DemoSummary,
     "reading": Reading,
+    "bill": BillDocument,
     "tick": Tick,
     "setpoint": SetpointMessage,
     "ack": Acknowledgement,

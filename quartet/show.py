@@ -16,6 +16,8 @@ from rich.text import Text
 from optimizer.plan import PlanDocument, ScenariosDocument
 from quartet.comparison import bill_rows, measure_rows, money
 from quartet.documents import DemoSummary
+from settlement.bill import MAIN
+from settlement.documents import BillDocument, ComparisonDocument, QualityDocument
 from site_configs.loader import CheckDocument
 from site_configs.site import Site
 
@@ -132,6 +134,43 @@ def _plan_cost(document: PlanDocument, currency: str) -> Table:
     for term, value in document.cost.items():
         table.add_row(term, money(value), style="bold" if term == "total" else None)
     return table
+
+
+def show_bill(document: BillDocument) -> None:
+    console = Console()
+    table = Table(title=f"bill of {document.site}, {document.month} ({document.currency})", **PLAIN)
+    for heading in ("line", "band", "document"):
+        table.add_column(heading, no_wrap=heading != "document")
+    for heading in ("quantity", "price", "fee"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for line in (*document.lines, *document.export_lines):
+        quantity = f"{line.quantity:,.2f} {line.unit}"
+        name = line.component if line.account == MAIN else f"{line.account} {line.component}"
+        table.add_row(name, line.band, line.document, quantity, f"{line.price:f}", f"{line.fee:,.2f}")
+    table.add_section()
+    table.add_row("total", "", "", "", "", f"{document.total:,.2f}", style="bold")
+    console.print(table)
+    for part in document.sub_bills:
+        console.print(f"{part.user}: {part.total:,.2f}")
+    _show_quality(console, document.quality)
+    if document.comparison is not None:
+        _show_comparison(console, document.comparison)
+
+
+def _show_quality(console: Console, quality: QualityDocument) -> None:
+    if quality.simulated:
+        console.print(f"[yellow]meters are simulated under {quality.simulated}: an example, not a bill[/yellow]")
+    console.print(f"measured: {quality.coverage:.2%} of the intervals ({quality.grade})")
+    for gap in quality.gaps:
+        console.print(f"[yellow]{gap.column}: {gap.intervals} intervals from {gap.start} by {gap.rule}[/yellow]")
+
+
+def _show_comparison(console: Console, comparison: ComparisonDocument) -> None:
+    for line in comparison.lines:
+        if not line.agrees:
+            name = f"{line.account} {line.component} {line.band}".strip()
+            console.print(f"[red]{name}: recorded {line.recorded}, computed {line.computed}[/red]")
+    console.print(f"recorded {comparison.recorded_total:,.2f}, error {comparison.error_share:.4%}")
 
 
 def show_check(document: CheckDocument) -> None:

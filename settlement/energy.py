@@ -7,12 +7,13 @@ millionths of a kWh, so that a period and its two halves give the same lines.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, datetime
 from decimal import Decimal
 
 import numpy as np
 
 from settlement.flows import Flows
-from site_configs.tariff import BandPrice, Tariff
+from site_configs.tariff import BandPrice, Segment, Tariff
 
 MICRO = 1_000_000
 
@@ -23,6 +24,9 @@ class PricedEnergy:
 
     price: BandPrice
     kwh: Decimal
+    start: datetime
+    """Begin of the document and price table within the period, UTC."""
+    end: datetime
 
 
 def priced_energy(tariff: Tariff, flows: Flows, column: str = "import_kw") -> tuple[PricedEnergy, ...]:
@@ -36,15 +40,25 @@ def priced_energy(tariff: Tariff, flows: Flows, column: str = "import_kw") -> tu
     micro_kwh = np.rint(flows.values[column][row] * np.diff(edges) / 3600.0 * MICRO).astype(np.int64)
     per_segment = np.zeros(len(segments), dtype=np.int64)
     np.add.at(per_segment, segment_of, micro_kwh)
-    energies = [(segment.price, int(energy)) for segment, energy in zip(segments, per_segment, strict=True)]
+    energies = [(segment, int(energy)) for segment, energy in zip(segments, per_segment, strict=True)]
     return _grouped(energies, tariff.band_order)
 
 
-def _grouped(energies: list[tuple[BandPrice, int]], band_order: tuple[str, ...]) -> tuple[PricedEnergy, ...]:
+def _grouped(energies: list[tuple[Segment, int]], band_order: tuple[str, ...]) -> tuple[PricedEnergy, ...]:
     sums: dict[tuple[object, ...], int] = {}
     prices: dict[tuple[object, ...], BandPrice] = {}
-    for price, micro_kwh in energies:
+    spans: dict[tuple[date, date], list[Segment]] = {}
+    for segment, micro_kwh in energies:
+        price = segment.price
         prices.setdefault(price.key, price)
         sums[price.key] = sums.get(price.key, 0) + micro_kwh
-    found = [PricedEnergy(prices[key], Decimal(total) / MICRO) for key, total in sums.items()]
-    return tuple(sorted(found, key=lambda e: (e.price.version, e.price.price_month, band_order.index(e.price.band))))
+        spans.setdefault(_table(price), []).append(segment)
+    found = (
+        PricedEnergy(price, Decimal(sums[key]) / MICRO, spans[_table(price)][0].start, spans[_table(price)][-1].end)
+        for key, price in prices.items()
+    )
+    return tuple(sorted(found, key=lambda e: (*_table(e.price), band_order.index(e.price.band))))
+
+
+def _table(price: BandPrice) -> tuple[date, date]:
+    return price.version, price.price_month

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -38,6 +39,8 @@ class History:
     weather_forecast: pd.DataFrame | None = None
     """Columns `issued_at`, `time` (UTC) and values, in order of issue."""
     repairs: tuple[Repair, ...] = ()
+    interpolated: Mapping[str, pd.DatetimeIndex] = field(default_factory=dict)
+    """By column: the times whose value is not measured but interpolated."""
 
     @property
     def end(self) -> pd.Timestamp:
@@ -102,7 +105,7 @@ def read_history(folder: Path | str, *, zone: str | None = None) -> History:
     if table is None:
         raise InputError(found.problems)
     frame, step = regular_series(table, known_zone, found)
-    return History(str(root), frame, step, cars, weather, tuple(found.repairs))
+    return History(str(root), frame, step, cars, weather, tuple(found.repairs), found.interpolated)
 
 
 def write_history(
