@@ -31,8 +31,8 @@ from optimizer.situation import Session
 from optimizer.time_grid import Array
 from site_configs.site import Site
 
-StreamKind = Literal["pv", "storage", "v2g", "cold_storage", "efficiency"]
-DEVICE_KINDS: Mapping[StreamKind, str] = {
+StreamKind = Literal["pv", "storage", "v2g", "cold_storage", "efficiency", "dispatch"]
+DEVICE_KINDS: Mapping[str, str] = {
     "pv": "pv", "storage": "battery", "v2g": "v2g_charger", "cold_storage": "thermal_store",
 }  # fmt: skip
 
