@@ -57,6 +57,17 @@ def parse_controller(text: str | None, option: str = "--simulate") -> Literal["r
     return "rules" if text == "rules" else "none"
 
 
+def parse_languages(text: str, option: str = "--lang") -> tuple[Literal["zh", "en"], ...]:
+    """The languages asked for.
+
+    Raises:
+        InputError: another one.
+    """
+    if text not in ("zh", "en", "both"):
+        refuse(option, text, "must be zh, en or both")
+    return tuple(lang for lang in ("zh", "en") if text in (lang, "both"))
+
+
 def require_on_step(moment: datetime, step_minutes: int, option: str = "--at") -> None:
     """Raises InputError when the moment is not the start of an interval."""
     past = moment.timestamp() % (step_minutes * 60)

@@ -7,7 +7,10 @@ from datetime import date
 from pydantic import BaseModel, Field
 
 from optimizer.plan import PlanDocument
-from settlement.documents import BillDocument, Document
+from settlement.carbon_document import CarbonReport
+from settlement.certificates import CarbonInventory
+from settlement.documents import BillDocument, Document, TraceDocument
+from settlement.statement import Statement
 from site_configs.loader import CheckDocument
 from site_configs.site import Site
 from streams.messages import Acknowledgement, DeadLetter, Reading, SetpointMessage, Tick
@@ -125,6 +128,10 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "demo-summary": DemoSummary,
     "reading": Reading,
     "bill": BillDocument,
+    "statement": Statement,
+    "trace": TraceDocument,
+    "carbon": CarbonReport,
+    "carbon-inventory": CarbonInventory,
     "tick": Tick,
     "setpoint": SetpointMessage,
     "ack": Acknowledgement,

@@ -20,7 +20,7 @@ Value = Callable[[frozenset[str]], Decimal]
 
 
 def shapley(measures: Sequence[str], value: Value) -> dict[str, Decimal]:
-    """By (1), rounded to the cent; the remainder goes to the last, so that the parts add up to the savings of all."""
+    """By (1), rounded to the cent; the remainder goes to the largest, so that the parts add up to all savings."""
     exact = {name: _mean_gain(name, measures, value) for name in measures}
     return _whole(exact, value(frozenset(measures)))
 
@@ -46,6 +46,6 @@ def _mean_gain(name: str, measures: Sequence[str], value: Value) -> Decimal:
 def _whole(exact: dict[str, Decimal], total: Decimal) -> dict[str, Decimal]:
     rounded = {name: cents(part) for name, part in exact.items()}
     if rounded:
-        last = list(rounded)[-1]
-        rounded[last] += total - sum(rounded.values(), Decimal(0))
+        largest = max(rounded, key=lambda name: abs(rounded[name]))
+        rounded[largest] += total - sum(rounded.values(), Decimal(0))
     return rounded

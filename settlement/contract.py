@@ -102,6 +102,8 @@ class Adjustment(BaseModel):
 
     model_config = STRICT
     month: MonthText
+    stream: DeviceId
+    """Whose counterfactual it changes."""
     amount: Decimal
     """Added to the counterfactual cost, < 0 lowers the savings [money]."""
     reason_zh: str
@@ -437,6 +439,13 @@ def _order_is_complete(data: dict[str, Any], site: Site) -> Iterator[Finding]:
         yield "attribution.order", order, f"names every stream once: add {', '.join(map(str, missing))}"
 
 
+def _adjusted_streams_exist(data: dict[str, Any], site: Site) -> Iterator[Finding]:
+    streams = [stream.get("id") for _, stream in _items(data, "streams")]
+    for path, item in _items(data, "adjustments"):
+        if item.get("stream") not in streams:
+            yield f"{path}.stream", item.get("stream"), f"no such stream: known are {', '.join(map(str, streams))}"
+
+
 def _dates_are_inside(data: dict[str, Any], site: Site) -> Iterator[Finding]:
     start, years = data.get("start"), data.get("years", 10)
     if not isinstance(start, date) or not isinstance(years, int) or not 1 <= years <= 30:
@@ -489,6 +498,7 @@ CHECKS: tuple[Callable[[dict[str, Any], Site], Iterator[Finding]], ...] = (
     _names_are_unique,
     _shares_add_up,
     _order_is_complete,
+    _adjusted_streams_exist,
     _dates_are_inside,
     _corrections_look_back,
     _kwh_have_a_price,

@@ -54,6 +54,8 @@ class ColumnDocument(Document):
     substituted: int
     coverage: float
     """Share of the intervals that were measured."""
+    energy_kwh: Number | None
+    """What the meter counted in the month; None where it is not one of power."""
 
 
 class QualityDocument(Document):
@@ -71,9 +73,12 @@ class QualityDocument(Document):
     @classmethod
     def of(cls, month: MeteredMonth, simulated: str | None = None) -> QualityDocument:
         columns = tuple(
-            ColumnDocument(column=c.column, intervals=c.intervals, substituted=c.missing, coverage=c.coverage)
+            ColumnDocument(
+                column=c.column, intervals=c.intervals, substituted=c.missing, coverage=c.coverage,
+                energy_kwh=month.energy_kwh(c.column),
+            )
             for c in month.quality
-        )
+        )  # fmt: skip
         gaps = tuple(GapDocument.of(gap) for gap in month.gaps)
         grade, coverage = month.grade(), month.coverage
         return cls(grade=grade, coverage=coverage, simulated=simulated, columns=columns, gaps=gaps)
@@ -191,6 +196,41 @@ class BillDocument(Document):
     comparison: ComparisonDocument | None
     quality: QualityDocument
     repairs: tuple[dict[str, str | int], ...]
+
+
+class TracedRow(Document):
+    """One interval that was metered."""
+
+    time: datetime
+    values: dict[str, float]
+    """By column; `kwh` is what of the interval is in the line."""
+
+
+class TracedSetpoint(Document):
+    """A setpoint that was in force in one of the intervals, with the plan it comes from."""
+
+    interval: datetime
+    device: str
+    target_kw: float
+    state: str
+    readback_kw: float | None
+    plan_id: str | None
+    plan_status: str | None
+    plan_hash: str | None
+
+
+class TraceDocument(Document):
+    """What `quartet trace --json` prints."""
+
+    line: str
+    site: str
+    month: str
+    formula: str
+    energy_kwh: Number | None
+    """Sum of the rows' `kwh`: the quantity of an energy line."""
+    simulated: str | None
+    rows: tuple[TracedRow, ...]
+    setpoints: tuple[TracedSetpoint, ...]
 
 
 def lines_of(found: Bill) -> tuple[BillLineDocument, ...]:

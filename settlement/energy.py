@@ -11,11 +11,13 @@ from datetime import date, datetime
 from decimal import Decimal
 
 import numpy as np
+import numpy.typing as npt
 
 from settlement.flows import Flows
 from site_configs.tariff import BandPrice, Segment, Tariff
 
 MICRO = 1_000_000
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,21 @@ class PricedEnergy:
     end: datetime
 
 
-def priced_energy(tariff: Tariff, flows: Flows, column: str = "import_kw") -> tuple[PricedEnergy, ...]:
-    """Energy of a flow by document, price table and band, in this order."""
+@dataclass(frozen=True, eq=False)
+class SplitEnergy:
+    """Intervals split at every change of price."""
+
+    segments: tuple[Segment, ...]
+    row: Rows
+    """(m,) the interval that each part is of."""
+    segment_of: Rows
+    """(m,) the segment that it lies in."""
+    micro_kwh: Rows
+    """(m,) millionths of a kWh."""
+
+
+def split_energy(tariff: Tariff, flows: Flows, column: str = "import_kw") -> SplitEnergy:
+    """Energy of a flow by interval and price."""
     segments = tariff.segments(flows.start, flows.end)
     starts = np.array([segment.start.timestamp() for segment in segments])
     rows = flows.edges_s
@@ -38,9 +53,15 @@ def priced_energy(tariff: Tariff, flows: Flows, column: str = "import_kw") -> tu
     row = np.searchsorted(rows, edges[:-1], side="right") - 1
     segment_of = np.searchsorted(starts, edges[:-1], side="right") - 1
     micro_kwh = np.rint(flows.values[column][row] * np.diff(edges) / 3600.0 * MICRO).astype(np.int64)
-    per_segment = np.zeros(len(segments), dtype=np.int64)
-    np.add.at(per_segment, segment_of, micro_kwh)
-    energies = [(segment, int(energy)) for segment, energy in zip(segments, per_segment, strict=True)]
+    return SplitEnergy(segments, row, segment_of, micro_kwh)
+
+
+def priced_energy(tariff: Tariff, flows: Flows, column: str = "import_kw") -> tuple[PricedEnergy, ...]:
+    """Energy of a flow by document, price table and band, in this order."""
+    split = split_energy(tariff, flows, column)
+    per_segment = np.zeros(len(split.segments), dtype=np.int64)
+    np.add.at(per_segment, split.segment_of, split.micro_kwh)
+    energies = [(segment, int(energy)) for segment, energy in zip(split.segments, per_segment, strict=True)]
     return _grouped(energies, tariff.band_order)
 
 

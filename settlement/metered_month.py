@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ import pandas as pd
 
 from optimizer.errors import InputError, Problem
 from optimizer.time_grid import Array
+from settlement.money import quantity
 from site_configs.calendar import Calendar
 from site_configs.history import History
 from site_configs.recorded.findings import stamp
@@ -95,6 +97,12 @@ class MeteredMonth:
     @property
     def gaps(self) -> tuple[Gap, ...]:
         return tuple(gap for column in self.quality for gap in column.gaps)
+
+    def energy_kwh(self, column: str) -> Decimal | None:
+        """What a meter of power counted; None for other columns."""
+        if not column.endswith("_kw"):
+            return None
+        return quantity(float(self.frame[column].sum()) * self.step_minutes / 60)
 
     def grade(self, final: float = FINAL_COVERAGE, least: float = LEAST_COVERAGE) -> Grade:
         """Whether the month may be settled (4)."""

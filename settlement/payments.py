@@ -21,6 +21,7 @@ from settlement.contract import (
     CustodyContract,
     GuaranteedContract,
     LeaseContract,
+    Service,
     SharedContract,
     SideIncome,
     Tax,
@@ -46,6 +47,8 @@ class Payment:
     basis: str
     """How it comes about, in figures."""
     lessor: Decimal = Decimal(0)
+    item_zh: str = ""
+    """The item's Chinese name where it has one of its own."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,13 @@ def payments(contract: Contract, month: Verified, carried: Decimal = Decimal(0))
         *_of_kind(contract, month, carried),
         *_side_incomes(contract, month.month),
         *_corrections(contract, month.month),
-        *(
-            Payment("service", x.name_en, Decimal(0), Decimal(0), Decimal(0), "free of charge")
-            for x in contract.services
-        ),
+        *(_free(service) for service in contract.services),
     )
+
+
+def _free(service: Service) -> Payment:
+    nothing = Decimal(0)
+    return Payment("service", service.name_en, nothing, nothing, nothing, "", item_zh=service.name_zh)
 
 
 def carried_forward(contract: Contract, month: Verified, carried: Decimal = Decimal(0)) -> Decimal:
@@ -210,7 +215,8 @@ def _side_incomes(contract: Contract, month: date) -> Iterator[Payment]:
 def shared_income(income: SideIncome, amount: Decimal, document: str) -> Payment:
     """A side income divided."""
     esco = cents(amount * income.esco)
-    return Payment("side_income", income.id, amount, esco, amount - esco, f"{amount} × {income.esco}, {document}")
+    basis = f"{amount} × {income.esco}, {document}"
+    return Payment("side_income", income.name_en, amount, esco, amount - esco, basis, item_zh=income.name_zh)
 
 
 def _corrections(contract: Contract, month: date) -> Iterator[Payment]:

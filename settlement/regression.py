@@ -56,6 +56,8 @@ class Baseline:
     form: Form
     coefficients: tuple[float, ...]
     """b0 [kWh], then of the terms the form has: working [kWh], cooling and heating [kWh/K]."""
+    mean_kwh: float
+    """Of a day of the baseline period."""
     fit: Fit
 
     def energy_kwh(self, days: pd.DataFrame) -> Array:
@@ -92,7 +94,7 @@ def fitted(days: pd.DataFrame) -> Baseline:
     _, coefficients = scored[best]
     rows = best.matrix(days["temperature_c"].to_numpy(dtype=float), days["working"].to_numpy(dtype=float))
     fit = fit_of(energy, rows @ coefficients, len(coefficients) + best.balance_points, "daily")
-    return Baseline(best, tuple(float(value) for value in coefficients), fit)
+    return Baseline(best, tuple(float(value) for value in coefficients), float(energy.mean()), fit)
 
 
 def _forms() -> Iterator[Form]:

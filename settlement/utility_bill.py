@@ -18,6 +18,7 @@ import pandas as pd
 
 from optimizer.time_grid import Array
 from settlement.bill import (
+    MAIN,
     METERED,
     REACTIVE,
     Bill,
@@ -58,20 +59,26 @@ def utility_bill(site: Site, flows: pd.DataFrame, period: tuple[datetime, dateti
         ValueError: the flows do not cover the period, or it is of more than one billing month.
     """
     tariff = load_tariff(site)
-    parts = _carved(site, flows)
-    rest = np.maximum(flows["import_kw"] - sum(parts.values(), np.zeros(len(flows))), 0.0)
-    main = flows.assign(import_kw=rest, **({METERED: flows["import_kw"]} if REACTIVE in flows and parts else {}))
-    waived = {part.id for part in site.metering.carved if part.basic_charge_waived}
-    counted = np.maximum(flows["import_kw"] - sum((parts[name] for name in waived), np.zeros(len(flows))), 0.0)
-    demand = demands_kw(site, tariff, flows_of(flows.assign(import_kw=counted), *period, ["import_kw"]))
+    parts = accounts_kw(site, flows)
+    metered = {METERED: flows["import_kw"]} if REACTIVE in flows and len(parts) > 1 else {}
+    main = flows.assign(import_kw=parts[MAIN], **metered)
+    counted = flows.assign(import_kw=counted_kw(site, flows))
+    demand = demands_kw(site, tariff, flows_of(counted, *period, ["import_kw"]))
     found = bill(_without_waived(site), tariff, main, period, demand)
     apart = [line for part in site.metering.carved for line in _apart(site, part, flows, parts[part.id], period)]
     green = _green_lines(site, tariff, flows_of(flows, *period, ["import_kw"]))
     return replace(found, lines=(*found.lines, *apart, *green))
 
 
-def _carved(site: Site, flows: pd.DataFrame) -> dict[str, Array]:
-    """By id: (n,) kW billed apart; together never more than the import, the first in the file first."""
+def counted_kw(site: Site, flows: pd.DataFrame) -> Array:
+    """(n,) the import that demand counts on."""
+    parts = accounts_kw(site, flows)
+    waived = [parts[part.id] for part in site.metering.carved if part.basic_charge_waived]
+    return np.maximum(flows["import_kw"].to_numpy(dtype=float) - sum(waived, np.zeros(len(flows))), 0.0)
+
+
+def accounts_kw(site: Site, flows: pd.DataFrame) -> dict[str, Array]:
+    """By account: (n,) kW; what is billed apart is never more than the import, the first in the file first."""
     left = flows["import_kw"].to_numpy(dtype=float)
     mean_kw = float(left.mean())
     hours = len(flows) * _step_hours(flows)
@@ -84,7 +91,7 @@ def _carved(site: Site, flows: pd.DataFrame) -> dict[str, Array]:
             wanted = flows["import_kw"].to_numpy(dtype=float) * (month if part.share is None else part.share)
         found[part.id] = np.minimum(wanted, left)
         left = left - found[part.id]
-    return found
+    return {MAIN: np.maximum(left, 0.0), **found}
 
 
 def _step_hours(flows: pd.DataFrame) -> float:
@@ -109,6 +116,12 @@ def _apart(
     yield from energy_lines(energies, part.id)
     yield from market_lines(tariff, measured, part.id)
     yield from funds_lines(energies, part.id)
+
+
+def tariff_of_account(site: Site, account: str) -> Tariff:
+    """The tariff that an account is billed by."""
+    part = next((part for part in site.metering.carved if part.id == account), None)
+    return load_tariff(site) if part is None else _tariff_of(site, part)
 
 
 def _tariff_of(site: Site, part: Carved) -> Tariff:
