@@ -219,14 +219,14 @@ def statement(
     Example: [bold]quartet statement jiashan_park --contract contract.yaml --month 2026-07 --simulate rules[/bold]
     """
     from quartet.show import show_statement
-    from quartet.statements import carried_into, latest, make_statement, order_of, pages_of, write_statement
+    from quartet.statements import latest, make_statement, order_of, pages_of, write_statement
     from site_configs.loader import load_site
 
     languages = parse_languages(lang)
     park, folder = load_site(site), None if out is None else output_folder(out)
     order = order_of(park, data_folder(site, data), contract, month, parse_controller(simulate), inventory, recorded)
     previous = None if folder is None else latest(folder, park.id, month)
-    made = make_statement(order, previous, carried_into(order, folder))
+    made = make_statement(order, previous, folder)
     files = () if folder is None else write_statement(folder, made, pages_of(made, languages))
     if as_json:
         print(made.model_dump_json(indent=2))

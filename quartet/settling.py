@@ -68,8 +68,14 @@ class SettledMonth:
         if isinstance(self.site.tariff, TariffChoice):
             hashes["tariff"] = _sha256(shipped_table(self.site.tariff.area).model_dump_json())
         for column in self.metered.frame:
-            hashes[str(column)] = _sha256(self.metered.frame[column].to_csv(date_format="%Y-%m-%dT%H:%M:%SZ"))
+            hashes[str(column)] = hashlib.sha256(self._rows(str(column))).hexdigest()
         return hashes
+
+    def _rows(self, column: str) -> bytes:
+        """Seconds since 1970 of every interval, then its values: little-endian 64-bit integers and floats."""
+        values = self.metered.frame[column]
+        times = pd.DatetimeIndex(values.index).as_unit("s").asi8.astype("<i8")
+        return times.tobytes() + values.to_numpy(dtype="<f8").tobytes()
 
 
 def settled_month(

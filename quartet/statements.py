@@ -107,13 +107,15 @@ def verified_for(order: Order, settled: SettledMonth) -> VerifiedMonth:
         raise InputError([Problem(settled.history.source, "savings", order.month, str(error))]) from error
 
 
-def make_statement(order: Order, previous: Statement | None = None, carried: Decimal = Decimal(0)) -> Statement:
-    """The statement of a month: the previous revision where nothing changed, else the next.
+def make_statement(order: Order, previous: Statement | None = None, folder: Path | None = None) -> Statement:
+    """The statement of a month: the previous revision where nothing changed, else the next; `folder` is where those of
+    earlier months lie.
 
     Raises:
         InputError: the month cannot be settled.
     """
     settled = settled_for(order)
+    carried = carried_into(order, folder)
     verified = verified_for(order, settled)
     carbon = ledger(order.site, order.month, activities_of(order.site, settled.metered.frame), order.inventory)
     data = statement_data(

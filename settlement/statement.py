@@ -32,6 +32,8 @@ from settlement.documents import (
     QualityDocument,
     lines_of,
 )
+from settlement.energy import MICRO, split_energy
+from settlement.flows import flows_of
 from settlement.metered_month import MeteredMonth
 from settlement.money import quantity
 from settlement.payments import Payment, Verified, carried_forward, esco_total, payments, tax_split
@@ -545,24 +547,23 @@ def _compared_line(
 
 
 def _days(site: Site, tariff: Tariff, verified: VerifiedMonth) -> tuple[DayLine, ...]:
-    index = pd.DatetimeIndex(verified.flows.index)
-    hours = (index[1] - index[0]) / pd.Timedelta(hours=1)
-    local = [at.date() for at in index.tz_convert(site.zone)]
-    starts = [at.to_pydatetime() for at in index]
-    frame = pd.DataFrame(
+    flows, span = verified.flows, (verified.actual.start, verified.actual.end)
+    dates = [at.date() for at in pd.DatetimeIndex(flows.index).tz_convert(site.zone)]
+    split = split_energy(tariff, flows_of(flows, *span, ["import_kw"]))
+    parts = pd.DataFrame(
         {
-            "day": local,
-            "band": [tariff.at(at).band for at in starts],
-            "kwh": verified.flows["import_kw"].to_numpy() * hours,
-            "before": verified.counterfactual_flows["import_kw"].to_numpy() * hours,
+            "day": [dates[row] for row in split.row],
+            "band": [split.segments[segment].price.band for segment in split.segment_of],
+            "micro_kwh": split.micro_kwh,
         }
     )
-    by_band = frame.groupby(["day", "band"])["kwh"].sum()
-    before = frame.groupby("day")["before"].sum()
+    by_band = parts.groupby(["day", "band"])["micro_kwh"].sum()
+    hours = (flows.index[1] - flows.index[0]) / pd.Timedelta(hours=1)
+    before = (verified.counterfactual_flows["import_kw"] * hours).groupby(dates).sum()
     return tuple(
         DayLine(
             day=day,
-            kwh={str(band): quantity(float(kwh)) for band, kwh in by_band.loc[day].items()},
+            kwh={str(band): Decimal(int(micro)) / MICRO for band, micro in by_band.loc[day].items()},
             kwh_counterfactual=quantity(float(total)),
         )
         for day, total in before.items()

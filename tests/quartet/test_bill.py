@@ -4,27 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
-from hil.closed_loop import simulated_meters
-from site_configs.history import History, read_history, sample_folder, write_history
-from site_configs.loader import load_site
-from site_configs.tariff import billing_month, local_midnight
-
-
-@pytest.fixture(scope="module")
-def metered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A history folder with the simulated meters of July."""
-    from datetime import date
-
-    site = load_site("jiashan_park")
-    history: History = read_history(sample_folder(site.id), zone=site.timezone)
-    period = billing_month(local_midnight(date(2026, 7, 1), site.zone), site.zone)
-    folder = tmp_path_factory.mktemp("july")
-    write_history(folder, simulated_meters(site, history, period, "rules"), history.sessions)
-    return folder
+from site_configs.history import read_history, write_history
 
 
 def test_the_bill_of_measured_meters_and_of_the_same_meters_simulated(quartet, metered):
