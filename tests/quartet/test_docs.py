@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+
+from site_configs.history import sample_folder
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -23,7 +26,9 @@ MAKE = [line for line in typed_lines() if line.startswith("make ")]
 
 
 @pytest.mark.parametrize("line", QUARTET)
-def test_commands_in_the_docs_work(quartet, line):
+def test_commands_in_the_docs_work(quartet, line, tmp_path, monkeypatch):
+    shutil.copy(sample_folder("jiashan_park") / "contract.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
     arguments = shlex.split(line)[1:]
     ran = quartet(*arguments, "--help") if arguments[0] in LONG_RUNNING else quartet(*arguments)
     assert ran.code == 0, ran.err

@@ -252,7 +252,7 @@ def texts_of(page: Page) -> list[str]:
 
 
 def test_the_pdf_is_the_same_bytes_with_the_font_inside(made: Statement, pages: dict[str, Page]) -> None:
-    short = replace(pages["zh"], sections=pages["zh"].sections[3:6])
+    short = replace(pages["zh"], sections=[pages["zh"].sections[n] for n in (3, 4, 9)])
     first = pdf_of(short, made.data.end)
     assert first == pdf_of(short, made.data.end)
     assert first.startswith(b"%PDF-")
