@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import TypeVar
@@ -30,6 +30,10 @@ class Figure:
     value: float
     unit: str
     how: str
+
+
+Parts = Mapping[str, Callable[[], Sequence[Figure]]]
+"""A benchmark's parts by name, in the order they are run."""
 
 
 def machine() -> dict[str, object]:
@@ -56,17 +60,27 @@ def tracked(results: Iterable[T], total: int, what: str) -> list[T]:
     return list(track(results, what, total=total, console=Console(stderr=True)))
 
 
-def main(name: str, doc: str, measure: Callable[[], Sequence[Figure]]) -> None:
-    """Runs a benchmark as a program."""
+def main(name: str, doc: str, measure: Callable[[], Sequence[Figure]] | Parts) -> None:
+    """Runs a benchmark as a program; of one with parts, those asked for, each shown as soon as it is there."""
+    parts = measure if isinstance(measure, Mapping) else {name: measure}
     parser = argparse.ArgumentParser(description=doc)
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
-    as_json = parser.parse_args().json
-    figures = [replace(figure, value=float(figure.value)) for figure in measure()]
-    if as_json:
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
+    if len(parts) > 1:
+        parser.add_argument("--only", nargs="+", choices=parts, default=list(parts), help="parts to run; all if absent")
+    arguments = parser.parse_args()
+    console = Console(stderr=arguments.json)
+    figures: list[Figure] = []
+    for part in getattr(arguments, "only", parts):
+        found = [replace(figure, value=float(figure.value)) for figure in parts[part]()]
+        figures += found
+        console.print(_table(part, found))
+    if arguments.json:
         document = {"benchmark": name, "machine": machine(), "figures": [asdict(figure) for figure in figures]}
         json.dump(document, sys.stdout, allow_nan=False)
-        return
-    table = Table("figure", "value", "unit", "how", title=name)
+
+
+def _table(title: str, figures: Sequence[Figure]) -> Table:
+    table = Table("figure", "value", "unit", "how", title=title)
     for figure in figures:
         table.add_row(figure.name, f"{figure.value:.4g}", figure.unit, figure.how)
-    Console().print(table)
+    return table
