@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -26,7 +27,7 @@ from settlement.metered_month import LEAST_COVERAGE, MeteredMonth, metered_month
 from settlement.recorded_bill import compare, read_recorded_bill
 from settlement.sub_bills import SubBill, sub_bills
 from settlement.utility_bill import EXPORT, IMPORT, billing_columns, billing_flows, utility_bill
-from site_configs.history import History, read_history
+from site_configs.history import History, read_history, sample_root
 from site_configs.site import Site, TariffChoice
 from site_configs.tariff import Tariff, billing_month, load_tariff, local_midnight, shipped_table
 
@@ -93,6 +94,7 @@ def settled_month(
     """
     period = billing_month(local_midnight(parse_month(month), site.zone), site.zone)
     history = read_history(data, zone=site.timezone)
+    simulate = meters_of(site, data, simulate)
     if simulate is not None:
         history = _simulated(site, history, period, simulate)
     tariff = load_tariff(site)
@@ -108,6 +110,14 @@ def settled_month(
         least_coverage,
     )
     return SettledMonth(site, tariff, history, month, metered, simulate)
+
+
+def meters_of(site: Site, data: Path, asked: Simulated | None) -> Simulated | None:
+    """Under which control meters are simulated: as asked; of the shipped sample, which has none, under rules."""
+    if asked is None and data.resolve() == (sample_root() / site.id).resolve():
+        print(f"the sample of {site.id} has no meters: they are simulated under rules", file=sys.stderr)
+        return "rules"
+    return asked
 
 
 def parse_month(text: str) -> date:

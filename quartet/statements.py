@@ -1,7 +1,7 @@
 """`quartet statement`: a month's savings statement from a history folder, and its files.
 
 The files of a revision are named `<site>-<month>-r<revision>`; a revision once written is never written again with
-other content. The latest one in the folder is what a new statement is compared with.
+other data. The latest one in the folder is what a new statement is compared with.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ def order_of(
     """
     parse_month(month)
     terms = read_contract(contract, site)
+    if recorded is not None:
+        read_recorded_bill(recorded)
     held = CarbonInventory() if inventory is None else read_inventory(inventory)
     held_text = "" if inventory is None else inventory.read_text(encoding="utf-8")
     return Order(site, data, terms, contract.read_text(encoding="utf-8"), month, simulate, held, held_text, recorded)
@@ -179,9 +181,9 @@ def stem(statement: Statement) -> str:
 def write_statement(folder: Path, statement: Statement, pages: Mapping[str, bytes]) -> tuple[Path, ...]:
     """Writes a revision: JSON, CSV, and `pages` by ending; each file appears whole or not at all."""
     contents = {
-        "json": (statement.model_dump_json(indent=2) + "\n").encode(),
-        "csv": as_csv(statement.data, statement).encode("utf-8-sig"),
         **pages,
+        "csv": as_csv(statement.data, statement).encode("utf-8-sig"),
+        "json": (statement.model_dump_json(indent=2) + "\n").encode(),  # last: a revision with it is complete
     }
     paths = []
     for ending, content in contents.items():

@@ -319,16 +319,31 @@ def _items(data: dict[str, Any], name: str) -> list[tuple[str, dict[str, Any]]]:
     return [(f"{name}.{n}", item) for n, item in enumerate(items) if isinstance(item, dict)]
 
 
+def _texts(value: Any) -> list[str]:
+    """The texts of a list, whatever else is in it."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _date(value: Any) -> date | None:
+    """A date as YAML gives it, or as text."""
+    if isinstance(value, date):
+        return value
+    try:
+        return date.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
 def _of_this_site(data: dict[str, Any], site: Site) -> Iterator[Finding]:
     if isinstance(data.get("site"), str) and data["site"] != site.id:
         yield "site", data["site"], f"the statement is of {site.id}: give the contract of that site"
 
 
 def _starts_with_a_month(data: dict[str, Any], site: Site) -> Iterator[Finding]:
-    start, signed = data.get("start"), data.get("signed")
-    if isinstance(start, date) and start.day != 1:
+    start, signed = _date(data.get("start")), _date(data.get("signed"))
+    if start and start.day != 1:
         yield "start", start, "contract months are whole: give the first day of a month"
-    if isinstance(start, date) and isinstance(signed, date) and signed > start:
+    if start and signed and signed > start:
         yield "signed", signed, f"is after the start {start}: correct one of them"
 
 
@@ -336,9 +351,9 @@ def _streams_are_of_the_site(data: dict[str, Any], site: Site) -> Iterator[Findi
     kinds = {device.id: device.kind for device in site.devices}
     users: dict[str, str] = {}
     for path, stream in _items(data, "streams"):
-        wanted = DEVICE_KINDS.get(stream.get("kind", ""))
-        devices = stream.get("devices")
-        for name in devices if isinstance(devices, list) else []:
+        wanted = DEVICE_KINDS.get(str(stream.get("kind")))
+        devices = _texts(stream.get("devices"))
+        for name in devices:
             if name not in kinds:
                 yield f"{path}.devices", name, f"no such device at {site.id}: known are {', '.join(kinds)}"
             elif wanted is not None and kinds[name] != wanted:
@@ -357,10 +372,10 @@ def _efficiency_has_a_baseline(data: dict[str, Any], site: Site) -> Iterator[Fin
         for name in ("column", "baseline_from", "baseline_to"):
             if stream.get(name) is None:
                 yield f"{path}.{name}", "nothing", "is needed for efficiency: give the load's meter and the days before"
-        first, last, begun = (stream.get(name) for name in ("baseline_from", "baseline_to", "commissioned"))
-        if isinstance(first, date) and isinstance(last, date) and first > last:
+        first, last, begun = (_date(stream.get(name)) for name in ("baseline_from", "baseline_to", "commissioned"))
+        if first and last and first > last:
             yield f"{path}.baseline_to", last, f"is before baseline_from {first}: correct one of them"
-        if isinstance(last, date) and isinstance(begun, date) and last >= begun:
+        if last and begun and last >= begun:
             yield f"{path}.baseline_to", last, f"must be before the measure was commissioned on {begun}"
 
 
@@ -378,10 +393,11 @@ def _rules_are_compared_as_a_whole(data: dict[str, Any], site: Site) -> Iterator
 
 
 def _names_are_unique(data: dict[str, Any], site: Site) -> Iterator[Finding]:
-    named = [(path, item.get("id")) for name in ("streams", "side_incomes") for path, item in _items(data, name)]
+    sections = ("streams", "side_incomes")
+    named = [(path, str(item.get("id"))) for section in sections for path, item in _items(data, section)]
     counts = Counter(name for _, name in named)
     for path, name in named:
-        if isinstance(name, str) and counts[name] > 1:
+        if counts[name] > 1:
             yield f"{path}.id", name, "is used twice: every stream and income has a name of its own"
 
 
@@ -428,10 +444,10 @@ def _every_year_once(path: str, shares: list[tuple[str, dict[str, Any]]], years:
 
 def _order_is_complete(data: dict[str, Any], site: Site) -> Iterator[Finding]:
     attribution = data.get("attribution")
-    if not isinstance(attribution, dict) or not isinstance(attribution.get("order", []), list):
+    if not isinstance(attribution, dict):
         return
-    names = [stream.get("id") for _, stream in _items(data, "streams")]
-    order = attribution.get("order", [])
+    names = [str(stream.get("id")) for _, stream in _items(data, "streams")]
+    order = _texts(attribution.get("order"))
     for name in order:
         if name not in names:
             yield "attribution.order", name, f"no such stream: known are {', '.join(map(str, names))}"
@@ -447,8 +463,8 @@ def _adjusted_streams_exist(data: dict[str, Any], site: Site) -> Iterator[Findin
 
 
 def _dates_are_inside(data: dict[str, Any], site: Site) -> Iterator[Finding]:
-    start, years = data.get("start"), data.get("years", 10)
-    if not isinstance(start, date) or not isinstance(years, int) or not 1 <= years <= 30:
+    start, years = _date(data.get("start")), data.get("years", 10)
+    if start is None or not isinstance(years, int) or not 1 <= years <= 30 or start.year > 9000:
         return
     first, last = f"{start:%Y-%m}", f"{start.replace(year=start.year + years, day=1) - timedelta(days=1):%Y-%m}"
     dated = [(path, item.get("month")) for path, item in _items(data, "adjustments")]
@@ -460,8 +476,8 @@ def _dates_are_inside(data: dict[str, Any], site: Site) -> Iterator[Finding]:
         if isinstance(month, str) and not first <= month <= last:
             yield path, month, f"is outside the contract, {first} to {last}"
     for path, stream in _items(data, "streams"):
-        begun = stream.get("commissioned")
-        if isinstance(begun, date) and f"{begun:%Y-%m}" > last:
+        begun = _date(stream.get("commissioned"))
+        if begun and f"{begun:%Y-%m}" > last:
             yield f"{path}.commissioned", begun, f"is after the contract's end {last}"
 
 
@@ -480,8 +496,7 @@ def _kwh_have_a_price(data: dict[str, Any], site: Site) -> Iterator[Finding]:
 def _assets_are_of_the_site(data: dict[str, Any], site: Site) -> Iterator[Finding]:
     transfer = data.get("transfer")
     known = {device.id for device in site.devices}
-    assets = transfer.get("assets") if isinstance(transfer, dict) else None
-    for name in assets if isinstance(assets, list) else []:
+    for name in _texts(transfer.get("assets")) if isinstance(transfer, dict) else []:
         if name not in known:
             yield "transfer.assets", name, f"no such device at {site.id}"
     price = transfer.get("price", 0) if isinstance(transfer, dict) else 0

@@ -133,11 +133,16 @@ def write_history(
 
 def sample_folder(site_id: str) -> Path:
     """The recorded history that is shipped for a park; raises InputError when there is none."""
-    folder = Path(str(resources.files("site_configs"))) / "sample" / site_id
+    folder = sample_root() / site_id
     if not folder.is_dir():
         have = sorted(path.name for path in folder.parent.iterdir() if path.is_dir())
         raise _refusal("site_configs/sample", "site", repr(site_id), f"no sample is shipped but for {', '.join(have)}")
     return folder
+
+
+def sample_root() -> Path:
+    """Where the shipped histories lie, by park."""
+    return Path(str(resources.files("site_configs"))) / "sample"
 
 
 def _write_csv(path: Path, table: pd.DataFrame, times: tuple[str, ...]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
-from site_configs.history import read_history, write_history
+from site_configs.history import read_history, sample_folder, write_history
 
 
 def test_the_bill_of_measured_meters_and_of_the_same_meters_simulated(quartet, metered):
@@ -42,6 +43,13 @@ def test_a_recorded_bill_that_differs_ends_with_1(quartet, metered, tmp_path):
     assert [x["difference"] for x in ran.json["comparison"]["lines"] if not x["agrees"]] == [-5.0]
 
 
+def test_the_shipped_sample_has_no_meters_and_says_that_they_are_simulated(quartet):
+    ran = quartet("bill", "jiashan_park", "--month", "2026-08", "--json")
+    assert ran.code == 0
+    assert ran.json["quality"]["simulated"] == "rules"
+    assert "they are simulated under rules" in ran.err
+
+
 def test_gaps_are_named_and_too_many_refused(quartet, metered, tmp_path):
     history = read_history(metered)
     frame = history.frame.copy()
@@ -62,12 +70,14 @@ def test_gaps_are_named_and_too_many_refused(quartet, metered, tmp_path):
     ("arguments", "said"),
     [
         (("--month", "2026-13"), "must be a month"),
-        (("--month", "2026-07"), "add the meter's column, or simulate it"),
+        (("--month", "2026-07", "--data", "without_meters"), "add the meter's column, or simulate it"),
         (("--month", "2026-07", "--simulate", "engine"), "must be rules or none"),
         (("--month", "2026-05", "--simulate", "rules"), "2026-05"),
     ],
 )
-def test_bad_input_is_refused(quartet, arguments, said):
+def test_bad_input_is_refused(quartet, arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(sample_folder("jiashan_park"), "without_meters")
     ran = quartet("bill", "jiashan_park", *arguments)
     assert ran.code == 2
     assert said in ran.err

@@ -15,6 +15,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from fontTools.ttLib import TTFont
+from pylopdf_fonts_zh_cn import sans_path
 
 from optimizer.errors import InputError
 from quartet.settling import bill_document, settled_month
@@ -22,7 +24,7 @@ from quartet.statement_html import html_of
 from quartet.statement_page import Cell, Page, Table, page_of
 from quartet.statement_pdf import pdf_of
 from quartet.statements import Order, carried_into, latest, make_statement, order_of, write_statement
-from settlement.statement import Statement, as_csv
+from settlement.statement import Statement, as_csv, revised
 from site_configs.history import read_history, sample_folder, write_history
 from site_configs.loader import load_site
 from site_configs.site import Site
@@ -173,12 +175,9 @@ def test_missing_values_make_it_an_estimate_and_widen_the_interval(
     assert before.half_width_cny is not None
     assert after.half_width_cny is not None
     assert after.half_width_cny > 1.2 * float(before.half_width_cny)
-    table = next(p for s in page_of(make_red_free(made, found), "en").sections for p in s.parts if is_gaps(p))
+    sections = page_of(revised(found, None), "en").sections
+    table = next(part for section in sections for part in section.parts if is_gaps(part))
     assert [cell.text for cell in table.rows[0]][:2] == ["pv1.used_kw", "mean of the same time on like days"]
-
-
-def make_red_free(made: Statement, data: Any) -> Statement:
-    return made.model_copy(update={"data": data})
 
 
 def is_gaps(part: object) -> bool:
@@ -216,13 +215,57 @@ def test_against_rules_the_rules_themselves_save_nothing(site: Site, metered: Pa
 
 
 def test_the_month_before_is_carried_forward(order: Order, made: Statement, site: Site, tmp_path: Path) -> None:
-    august = order_of(site, order.data, CONTRACT, "2026-08", None)
-    assert carried_into(order, None) == 0  # the first month of the contract
+    file = changed(tmp_path, negative_months="carry_forward")
+    august = order_of(site, order.data, file, "2026-08", None)
+    assert carried_into(order_of(site, order.data, file, "2026-07", None), None) == 0  # the contract's first month
+    assert carried_into(order, None) == 0
     with pytest.raises(InputError, match="make the statement of 2026-07 there first"):
         carried_into(august, tmp_path)
     totals = made.data.totals.model_copy(update={"carried_out": Decimal("-12.50")})
     write_statement(tmp_path, made.model_copy(update={"data": made.data.model_copy(update={"totals": totals})}), {})
     assert carried_into(august, tmp_path) == Decimal("-12.50")
+
+
+OTHER_KINDS = {
+    "guaranteed": {"guaranteed_rate": 0.2, "price_per_kwh": 0.7, "excess_share_esco": 0.3, "fee_per_month": 500},
+    "custody": {"fee_per_month": 450_000, "base_price_per_kwh": 0.8},
+    "lease": {
+        "lessor": {"name_zh": "租赁公司", "name_en": "lessor"}, "rent_per_month": 30_000,
+        "guaranteed_saving_per_month": 100_000,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_every_kind_of_contract_has_its_statement(order: Order, site: Site, tmp_path: Path, kind: str) -> None:
+    terms = yaml.safe_load(CONTRACT.read_text("utf-8"))
+    streams = [{key: value for key, value in stream.items() if key != "shares"} for stream in terms["streams"]]
+    for name in ("owner_investment", "negative_months"):
+        del terms[name]
+    file = tmp_path / "contract.yaml"
+    contract = {**terms, "kind": kind, "streams": streams, **OTHER_KINDS[kind]}
+    file.write_text(yaml.safe_dump(contract, allow_unicode=True), encoding="utf-8")
+    data = make_statement(order_of(site, order.data, file, "2026-07", None)).data
+    paid = {line.kind: line for line in data.payments}
+    if kind == "guaranteed":  # 17 % of the energy is saved, 20 % is guaranteed
+        short = Decimal("0.2") * data.totals.kwh_counterfactual - (
+            data.totals.kwh_counterfactual - data.totals.kwh_actual
+        )
+        assert paid["shortfall"].owner == (short * Decimal("0.7")).quantize(CENT)
+    if kind == "custody":
+        assert paid["fee"].esco - data.totals.cost_actual == data.totals.payable_esco
+    if kind == "lease":
+        assert paid["rent"].lessor == 30_000
+        assert paid["shortfall"].owner == 100_000 - data.totals.saving
+    assert all(section.parts for section in page_of(revised(data, None), "zh").sections)
+
+
+def test_the_font_has_every_character(pages: dict[str, Page]) -> None:
+    with TTFont(sans_path(), lazy=True) as font:
+        known = font.getBestCmap()
+    for page in pages.values():
+        text = "".join(re.findall(r">([^<]*)<", html_of(page).decode()))
+        assert {character for character in text if ord(character) not in known} - {"\n"} == set()
 
 
 def test_html_opens_offline_and_every_link_leads_somewhere(pages: dict[str, Page]) -> None:

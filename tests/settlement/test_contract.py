@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from copy import deepcopy
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.errors import InputError
@@ -235,3 +236,31 @@ def test_single_faults_are_named(site: Site, changes: dict[str, Any], said: str)
 def test_a_contract_that_is_no_mapping_is_refused(site: Site) -> None:
     with pytest.raises(InputError, match="must be a mapping"):
         contract_of([1, 2], "contract.yaml", site)
+
+
+JUNK = st.one_of(
+    st.none(), st.booleans(), st.integers(-5, 5), st.floats(allow_nan=True), st.text(max_size=3), st.just([]),
+    st.just({}), st.just([1]), st.just([{}]), st.just(date(2026, 7, 1)),
+)  # fmt: skip
+WHOLE = {
+    **BASE, "kind": "shared", "side_incomes": [RESPONSE], "attribution": {"method": "sequential", "order": ["storage"]},
+    "transfer": {"to": "owner", "assets": ["battery1"]}, "services": [{"name_zh": "", "name_en": ""}],
+}  # fmt: skip
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_nonsense_is_refused_in_words_and_never_crashes(site: Site, data: st.DataObject) -> None:
+    terms = deepcopy(WHOLE)
+    for _ in range(data.draw(st.integers(1, 3))):
+        holder: Any = terms
+        while True:
+            keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
+            key = data.draw(st.sampled_from(keys))
+            inner = holder[key]
+            if not isinstance(inner, dict | list) or not inner or data.draw(st.booleans()):
+                break
+            holder = inner
+        holder[key] = data.draw(JUNK)
+    with suppress(InputError):
+        contract_of(terms, "contract.yaml", site)
