@@ -416,7 +416,7 @@ def _shares_add_up(data: dict[str, Any], site: Site) -> Iterator[Finding]:
 
 def _whole(path: str, share: dict[str, Any]) -> Iterator[Finding]:
     parts = [share.get("esco"), share.get("owner")]
-    if not all(isinstance(part, int | float) for part in parts):
+    if not all(isinstance(part, int | float) and not isinstance(part, bool) for part in parts):
         return
     total = sum(Decimal(str(part)) for part in parts)
     if total != 1:

@@ -261,6 +261,6 @@ def test_nonsense_is_refused_in_words_and_never_crashes(site: Site, data: st.Dat
             if not isinstance(inner, dict | list) or not inner or data.draw(st.booleans()):
                 break
             holder = inner
-        holder[key] = data.draw(JUNK)
+        holder[key] = deepcopy(data.draw(JUNK))  # a list of it may be drawn into later
     with suppress(InputError):
         contract_of(terms, "contract.yaml", site)
