@@ -225,23 +225,23 @@ def simulated_meters(
 ) -> pd.DataFrame:
     """What the meters of a site would have shown under a baseline, by the columns of a history folder [kW, kvar].
 
-    `meter.import_kw`, `meter.export_kw`, `<device>.<quantity>` of every flow of power, and `meter.reactive_kvar` of
-    loads and machines at `power_factor`, generators and stores at 1.
+    `meter.import_kw`, `meter.export_kw`, `<device>.<quantity>` of every flow of any carrier, and `meter.reactive_kvar`
+    of loads and machines at `power_factor`, generators and stores at 1.
 
     Raises:
         InputError: the history does not cover the period.
     """
     days = [plan for plan, _ in baseline_days(site, history, period, controller)]
-    frame = pd.concat([_power_flows(plan) for plan in days]).rename_axis("time")
-    inductive = [d.id for d in site.devices if d.kind in ("load", "chiller", "heat_pump")]
-    drawn = [f"{name}.{quantity}" for name in inductive for quantity in ("served_kw", "power_kw")]
-    active = frame[[name for name in drawn if name in frame]].sum(axis=1)
+    frame = pd.concat([_flows(plan) for plan in days]).rename_axis("time")
+    inductive = [device for device in site.devices if device.kind in ("load", "chiller", "heat_pump")]
+    drawn = [f"{d.id}.{q}" for d in inductive for q, end in d.buses().items() if end == ("power", "out")]
+    active = frame[drawn].sum(axis=1)
     return frame.assign(**{"meter.reactive_kvar": active * math.tan(math.acos(power_factor))})
 
 
-def _power_flows(plan: Plan) -> pd.DataFrame:
+def _flows(plan: Plan) -> pd.DataFrame:
     index = pd.DatetimeIndex(plan.grid.near_times)
-    flows = {(flow.device, flow.quantity): flow.kw for flow in plan.flows if flow.carrier == "power"}
+    flows = {(flow.device, flow.quantity): flow.kw for flow in plan.flows}
     names = {key: "meter" if key[1] in ("import_kw", "export_kw") else key[0] for key in flows}
     return pd.DataFrame({f"{names[key]}.{key[1]}": np.round(kw, 6) for key, kw in flows.items()}, index=index)
 

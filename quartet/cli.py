@@ -246,6 +246,10 @@ def trace(
     ledger: Annotated[
         Path | None, typer.Option("--ledger", metavar="FILE", help="The engine's ledger, for plans and setpoints.")
     ] = None,
+    statements: Annotated[
+        Path | None,
+        typer.Option("--statements", metavar="DIR", help="Earlier months, where the contract carries them forward."),
+    ] = None,
     simulate: SimulateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -265,7 +269,7 @@ def trace(
         if contract is None:
             refuse("--contract", "nothing", f"{line} is a line of a statement: give the contract's file")
         order = order_of(park, folder, contract, month, controller)
-        document = trace_of_statement(order, line, ledger)
+        document = trace_of_statement(order, line, ledger, statements)
     else:
         document = trace_of_bill(settled_month(park, folder, month, controller), line, ledger)
     if as_json:

@@ -27,6 +27,7 @@ COMPONENTS = {
     "power_factor": ("力调电费", "power factor adjustment"),
     "green_power": ("绿电环境价值", "green power"),
     "export": ("余电上网（抵减）", "export (reduces cost)"),
+    "export_mechanism": ("上网机制电价差价（抵减）", "mechanism price difference (reduces cost)"),
     "fixed": ("固定费用", "fixed charge"),
     "tier": ("阶梯加价", "tier"),
 }

@@ -148,9 +148,9 @@ def carried_into(order: Order, folder: Path | None) -> Decimal:
     before = f"{(first - timedelta(days=1)):%Y-%m}"
     found = None if folder is None else latest(folder, order.site.id, before)
     if found is None:
-        where = "no --out folder" if folder is None else str(folder)
+        where = "no folder" if folder is None else str(folder)
         message = f"the contract carries negative months forward: make the statement of {before} there first"
-        raise InputError([Problem("command line", "--out", where, message)])
+        raise InputError([Problem("command line", "folder of statements", where, message)])
     return found.data.totals.carried_out
 
 

@@ -50,8 +50,10 @@ def trace_of_bill(settled: SettledMonth, line: str, ledger: Path | None = None) 
     return _document(settled, line, trace_line(settled.site, found, settled.flows, settled.period), ledger)
 
 
-def trace_of_statement(order: Order, line: str, ledger: Path | None = None) -> TraceDocument:
-    """The trace of a stream's saving or of a payment.
+def trace_of_statement(
+    order: Order, line: str, ledger: Path | None = None, folder: Path | None = None
+) -> TraceDocument:
+    """The trace of a stream's saving or of a payment; `folder` is where statements of earlier months lie.
 
     Raises:
         InputError: the statement has no such line, or the ledger is not there.
@@ -61,7 +63,7 @@ def trace_of_statement(order: Order, line: str, ledger: Path | None = None) -> T
     streams = [stream.stream for stream in verified.streams]
     name, basis = line.split("/")[1], ""
     if line.startswith(f"{PAYMENT}/"):
-        payments = {payment.id: payment for payment in make_statement(order).data.payments}
+        payments = {payment.id: payment for payment in make_statement(order, folder=folder).data.payments}
         if line not in payments:
             raise _unknown(line, f"the statement has {', '.join(payments)}")
         name, basis = payments[line].item, f"{payments[line].basis}; "

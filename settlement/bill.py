@@ -118,7 +118,7 @@ def bill(
     basic = [] if billed_demand_kw is None else list(_month_lines(site, tariff, measured, energies, billed_demand_kw))
     adjusted = list(_power_factor_lines(site, measured, [*energy, *basic]))
     lines = (*energy, *basic, *funds, *adjusted)
-    return Bill(site.id, start, end, site.currency, lines, tuple(_export_lines(site, measured)))
+    return Bill(site.id, start, end, site.currency, lines, tuple(_export_lines(site, tariff, measured)))
 
 
 def energy_lines(energies: Iterable[PricedEnergy], account: str = MAIN) -> Iterator[BillLine]:
@@ -243,10 +243,10 @@ def _power_factor_lines(site: Site, flows: Flows, base: list[BillLine]) -> Itera
     )
 
 
-def _export_lines(site: Site, flows: Flows) -> Iterator[BillLine]:
+def _export_lines(site: Site, tariff: Tariff, flows: Flows) -> Iterator[BillLine]:
     kwh, price, span = (
         quantity(flows.energy("export_kw")),
-        Decimal(str(site.export.price_per_kwh)),
+        _decimal(site.export.price_per_kwh),
         (flows.start, flows.end),
     )
     if kwh > 0 and site.export.from_data:
@@ -254,6 +254,23 @@ def _export_lines(site: Site, flows: Flows) -> Iterator[BillLine]:
         yield BillLine("export", "", kwh, "kWh", quantity(worth / kwh), cents(worth), EXPORT_PRICE, None, None, *span)
     elif kwh > 0:
         yield BillLine("export", "", kwh, "kWh", price, cents(kwh * price), site.export.source, None, None, *span)
+    yield from _mechanism_lines(site, tariff, flows, kwh)
+
+
+def _mechanism_lines(site: Site, tariff: Tariff, flows: Flows, exported_kwh: Decimal) -> Iterator[BillLine]:
+    """The difference on the part of a month's surplus that has a mechanism price; < 0 where the market pays more."""
+    mechanism, month = site.export.mechanism, f"{tariff.local_date(flows.start):%Y-%m}"
+    whole = (flows.start, flows.end) == tariff.billing_month(flows.start)
+    if mechanism is None or not whole or exported_kwh == 0 or month not in mechanism.reference_per_kwh:
+        return
+    kwh = min(exported_kwh, quantity(mechanism.kwh_per_month))
+    difference = _decimal(mechanism.price_per_kwh) - _decimal(mechanism.reference_per_kwh[month])
+    fee, span = cents(kwh * difference), (flows.start, flows.end)
+    yield BillLine("export_mechanism", "", kwh, "kWh", difference, fee, mechanism.document, None, None, *span)
+
+
+def _decimal(value: float) -> Decimal:
+    return Decimal(str(value))
 
 
 def _sum(lines: Iterable[BillLine]) -> Decimal:

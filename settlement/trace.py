@@ -75,7 +75,7 @@ def _rows(site: Site, line: BillLine, flows: pd.DataFrame, period: tuple[datetim
         return flows[["import_kw", REACTIVE]].assign(kwh=flows["import_kw"] * _hours(flows))
     if line.unit == "kW":
         return _peak_rows(site, line, flows, period)
-    if line.component == "export":
+    if line.component.startswith("export"):
         kept = [name for name in ("export_kw", EXPORT_PRICE) if name in flows]
         return flows[kept].assign(kwh=flows["export_kw"] * _hours(flows)).loc[flows["export_kw"] > 0]
     if line.component == "green_power":

@@ -27,6 +27,9 @@ def _known_zone(name: str) -> str:
 ZoneName = Annotated[str, AfterValidator(_known_zone)]
 
 
+MonthName = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+
+
 class GreenPower(BaseModel):
     """Green power (绿电) bought for some months: its environmental value is paid beside the energy."""
 
@@ -91,6 +94,21 @@ AnyTariff = Annotated[
 ]
 
 
+class Mechanism(BaseModel):
+    """A contract for difference on a part of the surplus (机制电价, RULES 1.5): beside the market each kWh of it earns
+    the mechanism price less the published mean price of its kind."""
+
+    model_config = STRICT
+    price_per_kwh: NotNegative
+    """Mechanism price [money/kWh]."""
+    kwh_per_month: NotNegative
+    """Surplus that takes part, at most [kWh]."""
+    reference_per_kwh: dict[MonthName, NotNegative]
+    """Published mean price of plants of the same kind, by month as 2026-07 [money/kWh]."""
+    document: str
+    """Number of the notice or contract."""
+
+
 class ExportSettlement(BaseModel):
     """What surplus power fed to the grid earns; settled apart, never netted inside the month."""
 
@@ -101,6 +119,8 @@ class ExportSettlement(BaseModel):
     """The price is the series `market.export_price_per_kwh` instead."""
     source: str = ""
     """Where the price comes from."""
+    mechanism: Mechanism | None = None
+    """The contract for difference, where the plant has one; settled by the month, not seen by plans."""
 
 
 class CarbonChoice(BaseModel):

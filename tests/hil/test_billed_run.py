@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from hil.closed_loop import run_closed_loop
-from hil.measured import flows, means
+from hil.measured import flows, meters
 from settlement.balance import balance_columns, balance_residual
 from settlement.day_cost import day_cost
 from settlement.metered_month import metered_month
@@ -15,8 +15,6 @@ from settlement.utility_bill import billing_columns, billing_flows, utility_bill
 from site_configs.history import read_history, sample_folder, write_history
 from site_configs.loader import load_site
 from site_configs.tariff import load_tariff
-
-SHOWN = ("meter.import_kw", "meter.export_kw")
 
 
 def test_the_meters_of_a_run_give_the_runs_own_cost(tmp_path: Path) -> None:
@@ -26,9 +24,7 @@ def test_the_meters_of_a_run_give_the_runs_own_cost(tmp_path: Path) -> None:
     period = (start, start + timedelta(hours=3))
     history = read_history(sample_folder(site.id), zone=site.timezone)
     run = run_closed_loop(site, history, start, 12, "rules", seed=7)
-    metered = means(run.records.frame(), 15)
-    power = [name for name in metered if str(name) in SHOWN or str(name) in balance_columns(site)]
-    write_history(tmp_path, metered[power].clip(lower=0.0).rename_axis("time"))
+    write_history(tmp_path, meters(run.plant, run.records))
     month = metered_month(read_history(tmp_path), site, period, *_columns(site, tariff))
     ours = utility_bill(site, billing_flows(site, month), period)
     theirs = day_cost(site, tariff, flows(run.plant, run.records), period, 0.0)

@@ -20,7 +20,7 @@ from settlement.documents import BillLineDocument
 from settlement.recorded_bill import compare, read_recorded_bill
 from settlement.sub_bills import split_cents, sub_bills
 from settlement.utility_bill import utility_bill
-from site_configs.site import Carved, GreenPower, Metering, Site, TariffChoice, Tenant
+from site_configs.site import Carved, GreenPower, Mechanism, Metering, Site, TariffChoice, Tenant
 
 Local = Callable[[str], datetime]
 FlowsOf = Callable[..., pd.DataFrame]
@@ -83,6 +83,30 @@ def test_green_power_is_paid_beside_the_energy(site: Site, constant: FlowsOf, au
     assert fee(found, "green_power") == Decimal("3720.00")  # 744 000 · 0.25 · 0.02
     july = (datetime.fromisoformat("2026-06-30T16:00Z"), august[0])
     assert fee(utility_bill(with_choice(site, green_power=(bought,)), constant(*july), july), "green_power") == 0
+
+
+@pytest.mark.parametrize(
+    ("quota", "reference", "fee"), [(5000, 0.30, "577.00"), (9000, 0.30, "858.58"), (5000, 0.45, "-173.00")]
+)
+def test_a_mechanism_price_is_a_difference_on_its_quota(
+    site: Site, constant: FlowsOf, august: Any, quota: float, reference: float, fee: str
+) -> None:
+    """RULES 1.5: q·p_market + min(quota, q)·(p_mech - p_ref), on 7440 kWh."""
+    terms = {
+        "price_per_kwh": 0.4154,
+        "kwh_per_month": quota,
+        "reference_per_kwh": {"2026-08": reference},
+        "document": "136",
+    }
+    export = site.export.model_copy(update={"mechanism": Mechanism.model_validate(terms)})
+    found = utility_bill(site.model_copy(update={"export": export}), constant(*august, export_kw=10.0), august)
+    assert [(line.component, line.fee) for line in found.export_lines] == [
+        ("export", Decimal("3089.83")),
+        ("export_mechanism", Decimal(fee)),
+    ]
+    half = (august[0], august[0] + (august[1] - august[0]) / 2)
+    part = utility_bill(site.model_copy(update={"export": export}), constant(*august, export_kw=10.0), half)
+    assert [line.component for line in part.export_lines] == ["export"]
 
 
 def test_every_line_has_a_name_of_its_own(site: Site, constant: FlowsOf, august: Any) -> None:
