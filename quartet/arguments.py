@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from optimizer.errors import InputError, Problem
@@ -107,6 +107,30 @@ def read_dates(path: Path) -> tuple[date, ...]:
     if problems:
         raise InputError(problems)
     return tuple(days)
+
+
+def parse_controller(text: str | None, option: str = "--simulate") -> Literal["rules", "none"] | None:
+    """The local control named, if any.
+
+    Raises:
+        InputError: there is no such control.
+    """
+    if text is None:
+        return None
+    if text not in ("rules", "none"):
+        refuse(option, text, "must be rules or none")
+    return "rules" if text == "rules" else "none"
+
+
+def parse_languages(text: str, option: str = "--lang") -> tuple[Literal["zh", "en"], ...]:
+    """The languages asked for.
+
+    Raises:
+        InputError: another one.
+    """
+    if text not in ("zh", "en", "both"):
+        refuse(option, text, "must be zh, en or both")
+    return tuple(lang for lang in ("zh", "en") if text in (lang, "both"))
 
 
 def require_on_step(moment: datetime, step_minutes: int, option: str = "--at") -> None:

@@ -16,7 +16,8 @@ from optimizer.errors import InputError, MissingPartError
 from quartet.arguments import data_folder, parse_day, parse_moment, refuse
 from quartet.forecast_cli import forecast
 from quartet.operator_cli import operator_app
-from quartet.options import JsonOption
+from quartet.options import BrokerOption, DataOption, JsonOption, SiteArgument
+from quartet.settlement_cli import settlement
 
 BAD_INPUT, MISSING_PART, OWN_FAULT = 2, 3, 70
 BROKER_WAIT_S = 30.0
@@ -37,17 +38,7 @@ Exit codes: 0 done; 1 the answer is "no"; 2 bad input; 3 a part is missing; 70 a
 )
 app.add_typer(forecast)
 app.add_typer(operator_app, name="operator")
-
-SiteArgument = Annotated[
-    str, typer.Argument(metavar="SITE", help="A shipped site (see [bold]quartet sites[/bold]) or a YAML file.")
-]
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", help="History folder; the shipped sample when SITE is a shipped site."),
-]
-BrokerOption = Annotated[
-    str, typer.Option("--broker", metavar="HOST:PORT", help="Kafka bootstrap address, e.g. 127.0.0.1:9092.")
-]
+app.add_typer(settlement)
 
 
 def main() -> None:

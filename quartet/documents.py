@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from forecasting.findings import FindingKind
 from optimizer.plan import PlanDocument
 from quartet.operator import OrderDocument
+from settlement.carbon_document import CarbonReport
+from settlement.certificates import CarbonInventory
+from settlement.documents import BillDocument, Document, TraceDocument
+from settlement.statement import Statement
 from site_configs.loader import CheckDocument
 from site_configs.site import Site
 from streams.messages import Acknowledgement, CommandAnswer, DeadLetter, OperatorCommand, Reading, SetpointMessage, Tick
-
-
-class Document(BaseModel):
-    """Base of all documents: frozen, finite numbers only, the docstring under a field describes it."""
-
-    model_config = ConfigDict(
-        frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, serialize_by_alias=True, populate_by_name=True
-    )
 
 
 class ClosureSuggestionDocument(Document):
@@ -283,6 +279,11 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "demo-summary": DemoSummary,
     "forecast-backtest": ForecastBackTest,
     "reading": Reading,
+    "bill": BillDocument,
+    "statement": Statement,
+    "trace": TraceDocument,
+    "carbon": CarbonReport,
+    "carbon-inventory": CarbonInventory,
     "tick": Tick,
     "setpoint": SetpointMessage,
     "ack": Acknowledgement,

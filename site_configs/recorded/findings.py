@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
+import pandas as pd
+
 from optimizer.errors import InputError, Problem
 
 RepairKind = Literal[
@@ -74,6 +76,8 @@ class Findings:
 
     problems: list[Problem] = field(default_factory=list)
     repairs: list[Repair] = field(default_factory=list)
+    interpolated: dict[str, pd.DatetimeIndex] = field(default_factory=dict)
+    """By column: the times whose value was not measured."""
 
     def problem(self, file: str, path: str, value: object, message: str) -> None:
         self.problems.append(Problem(file, path, str(value), message))

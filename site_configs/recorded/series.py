@@ -202,6 +202,7 @@ def _interpolate(table: Table, frame: pd.DataFrame, name: str, runs: pd.DataFram
     known = np.flatnonzero(~np.isnan(column))
     column[where] = np.interp(where, known, column[known])
     frame[name] = column
+    found.interpolated[name] = pd.DatetimeIndex(frame.index[where])
     found.repair("interpolated", table.file, name, len(where), frame.index[where[0]].to_pydatetime())
 
 
