@@ -139,9 +139,13 @@ def sun_above_what_shines(case: Case, rng: Rng) -> Case | None:
 
 
 def sun_curtailed_that_cannot_be(case: Case, rng: Rng) -> Case | None:
+    """More than the plan says of a plant that cannot follow a limit."""
     pv = one(rng, [pv for pv in case.of_kind("pv") if not pv.curtailable])
-    step = None if pv is None else steps(rng, case.kw(pv.id, "used_kw") > BIG_KW)
-    return None if step is None else case.add_kw(pv.id, "used_kw", step, -0.5).bought(step, 0.5)
+    if pv is None:
+        return None
+    kw = 0.5 + sum(given.amount for given in case.plan.limits_given_way if given.device == pv.id)
+    step = steps(rng, case.kw(pv.id, "used_kw") > kw + BIG_KW)
+    return None if step is None else case.add_kw(pv.id, "used_kw", step, -kw).bought(step, kw)
 
 
 def load_above_its_demand(case: Case, rng: Rng) -> Case | None:

@@ -21,7 +21,7 @@ import linear_first
 import mutations
 import numpy as np
 import plain_highs
-from figures import Figure, main, tracked
+from figures import Figure, Parts, main, tracked
 from recorded_parks import Fortnight
 
 PARKS = 540
@@ -71,42 +71,60 @@ def loop_figures(name: str, ratios: Sequence[float], how: str) -> list[Figure]:
     ]
 
 
-def measure() -> Sequence[Figure]:
-    tampered = range(FIRST_TAMPERED, FIRST_TAMPERED + TAMPERED_PARKS)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        with_cars = pool.map(partial(closed_loop.run, knowledge=("unknown_cars",)), CAR_FORTNIGHTS)
-        without = pool.map(partial(closed_loop.run, knowledge=("known", "typical_tail")), FORTNIGHTS)
-        compared = pool.map(linear_first.compare, range(PARKS), chunksize=5)
-        tried = pool.map(mutations.trial, tampered)
-        tiny = pool.map(brute_force.relative_gap, range(TINY_PARKS))
-        storage = pool.map(plain_highs.relative_gap, range(STORAGE_SITES), chunksize=5)
-        cars = tracked(with_cars, len(CAR_FORTNIGHTS), "fortnights with unknown cars")
-        rest = tracked(without, len(FORTNIGHTS), "fortnights all known, and with typical days")
-        comparisons = tracked(compared, PARKS, "random parks against the full MILP")
-        trials = tracked(tried, len(tampered), "parks with plans tampered with")
-        by_force = tracked(tiny, TINY_PARKS, "tiny parks by brute force")
-        written_again = tracked(storage, STORAGE_SITES, "storage sites in plain HiGHS")
+def pool() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(os.cpu_count())
+
+
+def against_full_milp() -> Sequence[Figure]:
+    with pool() as workers:
+        compared = workers.map(linear_first.compare, range(PARKS), chunksize=5)
+        return gap_figures(tracked(compared, PARKS, "random parks against the full MILP"))
+
+
+def by_other_ways() -> Sequence[Figure]:
+    with pool() as workers:
+        tiny = workers.map(brute_force.relative_gap, range(TINY_PARKS))
+        storage = workers.map(plain_highs.relative_gap, range(STORAGE_SITES), chunksize=5)
+        forced = max(tracked(tiny, TINY_PARKS, "tiny parks by brute force"))
+        plain = max(tracked(storage, STORAGE_SITES, "storage sites in plain HiGHS"))
     return [
-        *gap_figures(comparisons),
-        Figure("brute_force_worst_gap", max(by_force), "relative", f"{3 * TINY_PARKS} tiny parks, everything tried"),
-        Figure(
-            "plain_highs_worst_gap",
-            max(written_again),
-            "relative",
-            f"{STORAGE_SITES} storage sites written without Pyomo",
-        ),
-        *mutant_figures(trials),
-        *loop_figures("closed_loop_over_whole", [run["known"].ratio for run in rest], "two parks, all known"),
-        *loop_figures(
-            "closed_loop_typical_tail",
-            [run["typical_tail"].ratio for run in rest],
-            "two parks, typical days after 24 h",
-        ),
-        *loop_figures(
-            "closed_loop_unknown_cars", [run["unknown_cars"].ratio for run in cars], "cars unknown until they arrive"
-        ),
+        Figure("brute_force_worst_gap", forced, "relative", f"{3 * TINY_PARKS} tiny parks, everything tried"),
+        Figure("plain_highs_worst_gap", plain, "relative", f"{STORAGE_SITES} storage sites written without Pyomo"),
     ]
 
 
+def tampered() -> Sequence[Figure]:
+    with pool() as workers:
+        tried = workers.map(mutations.trial, range(FIRST_TAMPERED, FIRST_TAMPERED + TAMPERED_PARKS))
+        return mutant_figures(tracked(tried, TAMPERED_PARKS, "parks with plans tampered with"))
+
+
+def fortnights() -> Sequence[Figure]:
+    with pool() as workers:
+        runs = workers.map(partial(closed_loop.run, knowledge=("known", "typical_tail")), FORTNIGHTS)
+        loops = tracked(runs, len(FORTNIGHTS), "fortnights all known, and with typical days")
+    known, typical = ([loop[what].ratio for loop in loops] for what in ("known", "typical_tail"))
+    return [
+        *loop_figures("closed_loop_over_whole", known, "two parks, all known"),
+        *loop_figures("closed_loop_typical_tail", typical, "two parks, typical days after 24 h"),
+    ]
+
+
+def fortnights_with_cars() -> Sequence[Figure]:
+    with pool() as workers:
+        runs = workers.map(partial(closed_loop.run, knowledge=("unknown_cars",)), CAR_FORTNIGHTS)
+        loops = tracked(runs, len(CAR_FORTNIGHTS), "fortnights with unknown cars")
+    ratios = [loop["unknown_cars"].ratio for loop in loops]
+    return loop_figures("closed_loop_unknown_cars", ratios, "cars unknown until they arrive")
+
+
+PARTS: Parts = {
+    "full_milp": against_full_milp,
+    "other_ways": by_other_ways,
+    "mutants": tampered,
+    "fortnights": fortnights,
+    "fortnights_with_cars": fortnights_with_cars,
+}
+
 if __name__ == "__main__":
-    main("optimality", __doc__ or "", measure)
+    main("optimality", __doc__ or "", PARTS)

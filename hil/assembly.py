@@ -125,6 +125,7 @@ def layout(truth: Truth) -> Layout:
         safe_kw=np.array([device.safe_kw() for device in devices], dtype=float),
         delay_minutes=dynamics.delay_minutes,
         import_limit_kw=grid.bounds_kw()[1],
+        guards=truth.guards,
         export_limit_kw=-grid.bounds_kw()[0],
         gas_limit_kw=sum(gas.supply_limit_kw for gas in of_type(truth.devices, GasSupply)),
         exports_generation_only=grid.export_source == "generation",

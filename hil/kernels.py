@@ -44,9 +44,10 @@ HEAT, COLD, POWER, GAS = range(4)
 CHILLER, HEAT_PUMP, WASTE_HEAT, GAS_BOILER, ABSORPTION_CHILLER, CHP, BACKUP, OTHER = range(8)
 """Kinds of machines and engines."""
 
-SEQ, TARGET, SAFE, VALID_FROM, VALID_UNTIL, GRID_LIMIT = range(6)
-"""Places in a held setpoint: numbers, kW, seconds since 1970; a limit of NaN is none, a seq of -1 no setpoint."""
-SETPOINT_SIZE = 6
+SEQ, TARGET, SAFE, VALID_FROM, VALID_UNTIL, GRID_LIMIT, ADJUSTED = range(7)
+"""Places in a held setpoint: numbers, kW, seconds since 1970; a limit of NaN is none, a seq of -1 no setpoint. ADJUSTED
+is the power that a fast loop asks for in place of the target; NaN for none."""
+SETPOINT_SIZE = 7
 HELD, NEXT = 0, 1
 """A device holds the setpoint in force and the one that comes after it."""
 NOT_GUARDED = -1
@@ -142,6 +143,8 @@ class Layout(NamedTuple):
     import_limit_kw: float
     export_limit_kw: float
     gas_limit_kw: float
+    guards: bool
+    """Whether the cabinet keeps the limits by a fast loop of its own."""
     exports_generation_only: bool
     """Whether stored energy must not reach the grid."""
 
@@ -175,7 +178,7 @@ class PlantArrays(NamedTuple):
     layers: Array
     """(stores, 2, layers) fills, BEFORE and AFTER."""
     held: Array
-    """(slots, 2, 6) setpoints HELD and NEXT."""
+    """(slots, 2, 7) setpoints HELD and NEXT."""
     wanted_kw: Array
     """(slots,) target of the setpoint in force."""
     acting_kw: Array
@@ -222,6 +225,7 @@ pv_step = compiled(pv.step)
 gas_step = compiled(gas_supply.step)
 grid_step = compiled(grid_connection.step)
 guard_step = compiled(guard.guard)
+allowed_import_kw = compiled(guard.allowed_import_kw)
 
 
 @callable_from_python
@@ -245,7 +249,10 @@ def take_setpoints(layout: Layout, now: PlantArrays) -> None:
             now.held[i, NEXT, SEQ] = -1.0
         setpoint = now.held[i, HELD]
         if setpoint[SEQ] >= 0.0 and clock < setpoint[VALID_UNTIL]:
-            follow(layout, now, i, setpoint[TARGET])
+            if np.isnan(setpoint[ADJUSTED]):
+                follow(layout, now, i, setpoint[TARGET])
+            else:
+                follow_at_once(now, i, setpoint[ADJUSTED])
         else:
             rest_kw = setpoint[SAFE] if setpoint[SEQ] >= 0.0 else layout.safe_kw[i]
             now.status[i] = EXPIRED if setpoint[SEQ] >= 0.0 else IDLE
@@ -267,6 +274,14 @@ def follow(layout: Layout, now: PlantArrays, i: int, target_kw: float) -> None:
         now.acting_kw[i] = target_kw
     else:
         now.countdown[i] -= 1
+
+
+@borrowing
+def follow_at_once(now: PlantArrays, i: int, adjusted_kw: float) -> None:
+    """A fast loop speaks to the device itself: no delay, only its lag."""
+    now.status[i] = ACTIVE
+    now.wanted_kw[i] = now.acting_kw[i] = adjusted_kw
+    now.countdown[i] = 0
 
 
 @borrowing
@@ -662,15 +677,6 @@ def commit_engines(
 
 
 @compiled
-def allowed_import_kw(limit_kw: float, window_kw: Array) -> float:
-    """Import of this minute with which the mean over the meter's window stays within the limit [kW].
-
-    Room left by earlier minutes is not used up: import would swing around the limit as the window moves on.
-    """
-    return float(limit_kw - max(window_kw.sum() - limit_kw * len(window_kw), 0.0))
-
-
-@compiled
 def guarded(
     layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array, net_kw: float, limit_kw: float
 ) -> None:
@@ -690,6 +696,8 @@ def guarded(
         car = around.car[row, i - first_car]
         has_slack = now.energy_kwh[i] * car[STAY] + car[BROUGHT_KWH] >= car[NEEDED_KWH]
         roles[i] = guard.CAR_WITH_SLACK if has_slack else guard.CAR_DUE
+        least[i] = min(feeds[i], 0.0)
+        greatest[i] = max(feeds[i], 0.0) if has_slack else feeds[i]
     for i in range(first_pv, len(feeds)):
         roles[i] = guard.PV
         least[i] = 0.0
@@ -800,6 +808,7 @@ def run(layout: Layout, now: PlantArrays, around: Surroundings, first: int, slot
         demand = bought(layout, needed, out)
         record[LIMIT_KW] = grid_limit_kw(layout, now)
         net = demand - wished(layout, now, around, row, feeds, out)
-        guarded(layout, now, around, row, feeds, net, record[LIMIT_KW])
+        if layout.guards:
+            guarded(layout, now, around, row, feeds, net, record[LIMIT_KW])
         metered(layout, now, demand - settled(layout, now, around, row, feeds, out), record)
         now.clock_s[0] += 60.0

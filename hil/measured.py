@@ -105,6 +105,15 @@ def _beside_storing(plant: Plant, records: Records) -> Array:
     return sum((records.get(name) for name in names), np.zeros(len(records)))
 
 
+def meters(plant: Plant, records: Records, minutes: int = QUARTER_MINUTES) -> pd.DataFrame:
+    """What the meters of a run counted, by the columns of a history folder: the billing meter and every device's flows
+    [kW], means of `minutes`. A folder written of it is billed and stated as a site's own."""
+    frame = means(records.frame(), minutes)
+    wanted = {"meter.import_kw", "meter.export_kw"}
+    wanted |= {f"{device.id}.{quantity}" for device in plant.truth.site.devices for quantity in device.buses()}
+    return frame[[name for name in frame if name in wanted]].clip(lower=0.0).rename_axis("time")
+
+
 def means(frame: pd.DataFrame, minutes: int) -> pd.DataFrame:
     """Means of a minute frame over whole intervals counted from its first row."""
     whole = len(frame) // minutes

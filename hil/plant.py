@@ -17,7 +17,7 @@ import pandas as pd
 from hil import assembly, kernels
 from hil.assembly import Kind, of_type
 from hil.drivers import Drivers
-from hil.kernels import HELD, NEXT, SEQ, VALID_FROM, VALID_UNTIL, PlantArrays
+from hil.kernels import ADJUSTED, HELD, NEXT, SEQ, VALID_FROM, VALID_UNTIL, PlantArrays
 from hil.truth import Truth
 from optimizer.devices import AnyDevice
 from optimizer.devices.absorption_chiller import AbsorptionChiller
@@ -64,7 +64,7 @@ class HeldSetpoint:
     def row(self) -> Array:
         limit = np.nan if self.grid_limit_kw is None else self.grid_limit_kw
         times = (self.valid_from.timestamp(), self.valid_until.timestamp())
-        return np.array([self.seq, self.target_kw, self.safe_value_kw, *times, limit])
+        return np.array([self.seq, self.target_kw, self.safe_value_kw, *times, limit, np.nan])
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ class DeviceView:
     """Of the setpoint that waits for its time; 0 without one."""
     target_kw: float
     """Setpoint in force [kW], or the safe value."""
+    adjusted_kw: float | None = None
+    """Power asked for in its place."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class Plant:
         """The plant at the start of the drivers; `states` gives energies by device, else those of the site file."""
         at_start = assembly.situation(self.truth, self.drivers, states or {})
         n, safe = len(self.devices), self.layout.safe_kw
-        held = np.full((n, 2, 6), np.nan)
+        held = np.full((n, 2, kernels.SETPOINT_SIZE), np.nan)
         held[:, :, SEQ] = -1.0
         own = [device.start(at_start) for device in self.devices]
         return PlantState(
@@ -260,8 +262,37 @@ def offer(
     return after, answers
 
 
+def adjust(plant: Plant, state: PlantState, device_id: str, power_kw: float | None) -> PlantState:
+    """The state in which the setpoint in force of a device is followed at another power; None goes back to its target.
+
+    The power is held to the device's own range; without a valid setpoint it changes nothing.
+    """
+    after = state.copy()
+    least, greatest = plant.devices[plant.slots[device_id]].bounds_kw()
+    asked = np.nan if power_kw is None else min(max(power_kw, least), greatest)
+    after.arrays.held[plant.slots[device_id], HELD, ADJUSTED] = asked
+    return after
+
+
+def range_kw(plant: Plant, state: PlantState, device_id: str) -> tuple[float, float]:
+    """Least and greatest power that a device could have in the minute that comes."""
+    device = plant.devices[plant.slots[device_id]]
+    row = min(plant.drivers.offset(state.at), plant.drivers.minutes - 1)
+    here = {name: float(values[row]) for name, values in plant.conditions[device_id].items()}
+    now = states_of(plant, state, device)
+    beside = {"served_kw": here.get("demand_kw", 0.0)}
+    least, greatest = (
+        device.target_kw(device.step({**beside, **device.asked(kw)}, now, here, kernels.MINUTE_HOURS).flows)
+        for kw in device.bounds_kw()
+    )
+    assert least is not None
+    assert greatest is not None
+    return least, greatest
+
+
 def _is_repeat(held: Array, setpoint: HeldSetpoint) -> bool:
-    return any(np.array_equal(row, setpoint.row(), equal_nan=True) for row in held)
+    told = setpoint.row()[:ADJUSTED]
+    return any(np.array_equal(row[:ADJUSTED], told, equal_nan=True) for row in held)
 
 
 def _hold(held: Array, setpoint: HeldSetpoint, *, due: bool) -> None:
@@ -287,12 +318,14 @@ def view(plant: Plant, state: PlantState, device_id: str) -> DeviceView:
     clock = float(state.arrays.clock_s[0])
     given = held[HELD, SEQ] >= 0
     active = given and held[HELD, VALID_FROM] <= clock < held[HELD, VALID_UNTIL]
+    adjusted = float(held[HELD, ADJUSTED])
     safe = float(held[HELD, kernels.SAFE]) if given else float(plant.layout.safe_kw[plant.slots[device_id]])
     return DeviceView(
         state=DeviceState.ACTIVE if active else DeviceState.EXPIRED if given else DeviceState.IDLE,
         seq=max(0, int(held[HELD, SEQ])),
         next_seq=max(0, int(held[NEXT, SEQ])),
         target_kw=float(held[HELD, kernels.TARGET]) if active else safe,
+        adjusted_kw=None if np.isnan(adjusted) else adjusted,
     )
 
 

@@ -146,6 +146,8 @@ class Truth:
     physics: Physics = Physics()
     flutters: Mapping[str, Flutter] = field(default_factory=dict)
     """How the recorded series move within their intervals, by series name."""
+    guards: bool = True
+    """Whether the site's own cabinet keeps the grid limit minute by minute; False leaves that to the gateway."""
 
     @classmethod
     def exact(cls, site: Site) -> Truth:

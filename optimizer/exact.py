@@ -9,7 +9,7 @@ from itertools import count
 from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
 from optimizer.incumbent import feasible_from
 from optimizer.program import Program
-from optimizer.solver import MIP_GAP, Solution, Status, solve
+from optimizer.solver import MIP_GAP, Linear, Solution, Status, solve
 
 WHOLE_FAMILY_FROM_SOLVE = {ZeroOrAtLeast: 1, WholeNumber: 2, OneOf: 2}
 """After this many solves a device that broke a condition has it enforced in all its steps. Part loads move to the next
@@ -53,9 +53,11 @@ def _enforce(program: Program, choices: Choices, until: float, gap: float) -> An
     """Adds what the last answer broke: the broken steps alone at first, later whole families, so that it ends soon."""
     enforced: tuple[Choice, ...] = ()
     linear, at_hand, reserve_s = None, None, 0.0
+    held = Linear(program)
     for solves in count(1):
         began = time.perf_counter()
-        solution = solve(program, enforced, time_limit_s=max(0.05, until - reserve_s - began), gap=gap)
+        left_s = max(0.05, until - reserve_s - began)
+        solution = solve(program, enforced, time_limit_s=left_s, gap=gap) if enforced else held.solve(left_s)
         if solution.status is Status.INFEASIBLE:
             return Answer(solution, solves, enforced)
         broken = choices.broken(solution.x) if solution.usable else ()
@@ -63,7 +65,7 @@ def _enforce(program: Program, choices: Choices, until: float, gap: float) -> An
             return Answer(solution, solves, enforced)
         if linear is None and solution.usable:
             linear, reserve_s = solution, RESERVED_SOLVES * (time.perf_counter() - began)
-            if (leaning := _as_it_leans(program, choices, solution, until, gap)) is not None:
+            if (leaning := _as_it_leans(held, program, choices, solution, until, gap)) is not None:
                 return leaning
         at_hand = solution if solution.usable else at_hand
         missing = set(broken) - set(enforced)
@@ -77,17 +79,20 @@ def _enforce(program: Program, choices: Choices, until: float, gap: float) -> An
     raise AssertionError("unreachable: every round adds a family or returns")
 
 
-def _as_it_leans(program: Program, choices: Choices, linear: Solution, until: float, gap: float) -> Answer | None:
+def _as_it_leans(
+    held: Linear, program: Program, choices: Choices, linear: Solution, until: float, gap: float
+) -> Answer | None:
     """The linear answer with its broken conditions decided the way they lean, where that costs less than the gap.
 
-    The linear optimum is a bound for every whole answer, so nothing is left to be searched for then.
+    The linear optimum is a bound for every whole answer, so nothing is left to be searched for then. Each try starts
+    from the answer before, which `held` remembers: a third of the time of a start without it.
     """
     taken: dict[Choice, None] = {}
     answer = linear
     for solves in range(2, 2 + LEANING_SOLVES):
         taken |= dict.fromkeys(choices.broken(answer.x))
         decided = Choices(taken).decided(program, linear.x)
-        answer = solve(decided, time_limit_s=max(0.05, until - time.perf_counter()), gap=gap)
+        answer = held.within(decided, max(0.05, until - time.perf_counter()))
         extra = (answer.objective - linear.objective) / max(1.0, abs(linear.objective))
         if answer.status is not Status.OPTIMAL or extra > gap:
             return None

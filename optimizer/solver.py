@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.choices import Choice, Choices
-from optimizer.program import Program, without_fixed
+from optimizer.program import Part, Program, without_fixed
 from optimizer.time_grid import Array
 
 FEASIBILITY = 1e-9
@@ -98,7 +98,33 @@ class QuietHighs(highspy.Highs):
 def _run(program: Program, whole: NDArray[np.bool_], time_limit_s: float, gap: float) -> Solution:
     """Solves what is not fixed; fixed columns get their reduced costs, rows that hold by themselves a price of 0."""
     part = without_fixed(program)
-    found = _run_highs(part.program, whole[part.columns], time_limit_s, gap)
+    highs = _configured(gap)
+    pass_program(highs, part.program, whole[part.columns])
+    return _of_whole(program, part, _timed_run(highs, time_limit_s, is_mip=bool(whole.any())))
+
+
+class Linear:
+    """A linear program that stays in the solver: the same with narrower bounds starts from its optimal basis."""
+
+    def __init__(self, program: Program) -> None:
+        self._part = without_fixed(program)
+        self._highs = _configured(MIP_GAP)
+        self._program = program
+        pass_program(self._highs, self._part.program, np.zeros(len(self._part.columns), dtype=bool))
+
+    def solve(self, time_limit_s: float) -> Solution:
+        """The program as it was given."""
+        return _of_whole(self._program, self._part, _timed_run(self._highs, time_limit_s, is_mip=False))
+
+    def within(self, narrower: Program, time_limit_s: float) -> Solution:
+        """The same program within narrower bounds of its free columns."""
+        columns = self._part.columns
+        lower, upper = narrower.lower[columns], narrower.upper[columns]
+        self._highs.changeColsBounds(len(columns), np.arange(len(columns), dtype=np.int32), lower, upper)
+        return _of_whole(narrower, self._part, _timed_run(self._highs, time_limit_s, is_mip=False))
+
+
+def _of_whole(program: Program, part: Part, found: Solution) -> Solution:
     if not found.usable:
         return found
     row_dual = np.zeros(len(program.row_lower))
@@ -124,19 +150,22 @@ def pass_program(highs: highspy.Highs, program: Program, whole: NDArray[np.bool_
         raise ValueError("the solver refused the program: a coefficient or bound is out of its range")
 
 
-def _run_highs(program: Program, whole: NDArray[np.bool_], time_limit_s: float, gap: float) -> Solution:
+def _configured(gap: float) -> QuietHighs:
     highs = QuietHighs()
     highs.setOptionValue("parallel", "off")
-    highs.setOptionValue("time_limit", time_limit_s)
     highs.setOptionValue("primal_feasibility_tolerance", FEASIBILITY)
     highs.setOptionValue("mip_feasibility_tolerance", FEASIBILITY)
     highs.setOptionValue("mip_rel_gap", gap)
     highs.setOptionValue("simplex_scale_strategy", NO_SCALING)
     for heuristic in NO_SUB_PROGRAMS:
         highs.setOptionValue(heuristic, False)
-    pass_program(highs, program, whole)
+    return highs
+
+
+def _timed_run(highs: QuietHighs, time_limit_s: float, *, is_mip: bool) -> Solution:
+    highs.setOptionValue("time_limit", highs.getRunTime() + time_limit_s)  # the limit counts earlier runs, too
     highs.run()
-    return _read(highs, bool(whole.any()))
+    return _read(highs, is_mip)
 
 
 def _read(highs: highspy.Highs, is_mip: bool) -> Solution:

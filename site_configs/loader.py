@@ -194,6 +194,8 @@ def _tariff_choice(value: Any) -> TariffChoice | None:
 def _unique_ids(draft: _Draft) -> Iterator[Finding]:
     named = [("devices", place, item.get("id")) for place, item in draft.devices]
     named += [("feeders", place, item.get("id")) for place, item in draft.feeders]
+    metering = draft.section("metering")
+    named += [(f"metering.{s}", n, x.get("id")) for s in ("carved", "tenants") for n, x in _mappings(metering.get(s))]
     named += [("services", place, item.get("id")) for place, item in _mappings(draft.data.get("services"))]
     first: dict[str, str] = {}
     for section, place, name in named:
@@ -310,15 +312,21 @@ def _tariff_exists(draft: _Draft) -> Iterator[Finding]:
     except InputError as error:
         yield from (("tariff.area", problem.value, problem.message) for problem in error.problems)
         return
-    yield from _tariff_fits(draft.tariff, table, draft.data.get("currency", "CNY"))
+    yield from _tariff_fits(draft.tariff, table, draft.data.get("currency", "CNY"), draft.section("metering"))
 
 
-def _tariff_fits(choice: TariffChoice, table: TariffTable, currency: Any) -> Iterator[Finding]:
+def _tariff_fits(
+    choice: TariffChoice, table: TariffTable, currency: Any, metering: dict[str, Any]
+) -> Iterator[Finding]:
     if choice.price_class not in table.classes:
         known = ", ".join(table.classes)
         yield "tariff.class", choice.price_class, f"no such class in {choice.area}: known are {known}"
     if currency != table.currency:
         yield "currency", currency, f"prices of {choice.area} are in {table.currency}: use that"
+    for place, part in _mappings(metering.get("carved")):
+        if part.get("class") not in (None, *table.classes):
+            known = ", ".join(table.classes)
+            yield f"metering.carved.{place}.class", part["class"], f"no such class in {choice.area}: known are {known}"
     components = {name for row in table.prices for name in row.energy}
     for name in choice.floating or ():
         if name not in components:
@@ -358,6 +366,16 @@ def _services_fit(draft: _Draft) -> Iterator[Finding]:
                 yield f"services.{place}.{field} ({service.id})", value, message
 
 
+def _ocpp_places_are_chargers(draft: _Draft) -> Iterator[Finding]:
+    control = draft.section("control")
+    chargers = [item.get("id") for _, item in draft.devices if item.get("kind") == "v2g_charger"]
+    for path, settings in (("control.places", control), ("control.chargers.places", control.get("chargers"))):
+        places = settings.get("places") if isinstance(settings, dict) else None
+        for name in places if isinstance(places, dict) else ():
+            if name not in chargers:
+                yield f"{path}.{name}", name, "is not a charger of this site: correct the id or remove it"
+
+
 def _carbon_is_priced_once(draft: _Draft) -> Iterator[Finding]:
     """The site's price of carbon covers every fuel: a device with a price of its own would pay it twice."""
     price = draft.section("carbon").get("price_per_kg")
@@ -383,4 +401,5 @@ CROSS_CHECKS: tuple[Callable[[_Draft], Iterator[Finding]], ...] = (
     _carbon_factor_exists,
     _services_fit,
     _carbon_is_priced_once,
+    _ocpp_places_are_chargers,
 )

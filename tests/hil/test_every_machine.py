@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hil.assembly import SLOT_ORDER, situation
 from hil.drivers import minute_drivers
-from hil.plant import Plant, offer, run_minutes
+from hil.plant import Plant, offer, range_kw, run_minutes, states_of
 from hil.truth import Truth
 from optimizer.devices import DEVICES
 from optimizer.devices.base import Device
@@ -206,3 +206,17 @@ def test_nobody_asks_a_process_for_more_heat_than_it_gives_off(park):
     heat, given = records.get("furnace.heat_kw"), plant.conditions["furnace"]["heat_available_kw"][:600]
     assert np.all(heat <= given + 1e-9)
     assert heat.sum() > 0.5 * given.sum()  # and the thermostat takes it before the boiler burns gas
+
+
+def test_every_device_tells_its_range_and_its_state(park):
+    plant = plant_of(park)
+    state, _ = run(plant, park, {"chp1": 100.0, "flexible": 30.0}, 30)
+    ranges = {name: range_kw(plant, state, name) for name in plant.controlled}
+    assert ranges["chp1"][1] > ranges["chp1"][0]
+    assert ranges["flexible"][0] < 0.0 < ranges["flexible"][1]
+    assert ranges["generator1"] == (0.0, 0.0)  # not allowed yet
+    known = {device.id: states_of(plant, state, device) for device in plant.devices}
+    assert set(known["chp1"]) == {"power_kw", "on_hours", "off_hours"}
+    assert known["chp1"]["on_hours"] == pytest.approx(0.5)
+    assert known["flexible"]["shifted_kwh"] < 0.0
+    assert known["boiler"] == {}
