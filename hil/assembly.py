@@ -239,9 +239,7 @@ def _physics(device: AnyDevice, truth: Truth) -> tuple[float, ...]:
         size = device.capacity_kwh
         own = (cells.resistance, size * cells.heat_capacity_kwh_per_k, size * cells.cooling_kw_per_k, cells.room_c)
     elif isinstance(device, MACHINES):
-        bent = machines is not None and isinstance(device, Chiller | HeatPump)
-        curve = (*machines.input_by_part_load, device.min_part_load) if bent else STRAIGHT
-        own = (*curve, _start_minutes(device, machines))
+        own = (*_curve(device, machines), _start_minutes(device, machines))
     return (*own, *(0.0,) * (kernels.RAMP_KW - len(own)), _ramp_kw(device, truth.dynamics))
 
 
@@ -254,6 +252,12 @@ def _tanks(tanks: Tanks | None) -> kernels.TankShape:
 def layers_at(share: float, layers: int) -> Array:
     """(layers,) fills of a tank that holds this share of its capacity, warm above cold with a sharp border."""
     return np.clip(share * layers - np.arange(layers), 0.0, 1.0)
+
+
+def _curve(device: AnyDevice, machines: Machines | None) -> tuple[float, float, float, float]:
+    if machines is None or not isinstance(device, Chiller | HeatPump):
+        return STRAIGHT
+    return (*machines.input_by_part_load, device.min_part_load)
 
 
 def _start_minutes(device: AnyDevice, machines: Machines | None) -> float:
