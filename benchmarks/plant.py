@@ -15,7 +15,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from figures import Figure, main, median, tracked
+from figures import Figure, Parts, main, median, tracked
 from fleet_case import Case, case
 from fleet_other_ways import CARS, Bare, InNumpy, python_charger_steps
 
@@ -187,9 +187,7 @@ def _setpoint(plant: Plant, name: str, day: int) -> HeldSetpoint:
     return HeldSetpoint(day + 1, (greatest if day % 2 else least or greatest) / 2, 0.0, begin, begin + DAY)
 
 
-def measure() -> Sequence[Figure]:
-    return [*fleet_figures(), *year_figures()]
-
+PARTS: Parts = {"fleet": fleet_figures, "year": year_figures}
 
 if __name__ == "__main__":
-    main("plant", __doc__ or "", measure)
+    main("plant", __doc__ or "", PARTS)

@@ -112,6 +112,7 @@ def layout(truth: Truth) -> Layout:
         engines=engines,
         flexibles=flexibles,
         pvs=pvs,
+        absorbs=bool(of_type(devices, AbsorptionChiller)),
         kind=np.array([KIND_CODES.get(type(device), kernels.OTHER) for device in devices], dtype=np.int64),
         parameters=np.array([_parameters(d, truth.physics.cells) for d in devices], dtype=float).reshape(-1, 8),
         limit_lines=_limit_lines(devices),
@@ -240,7 +241,10 @@ def _physics(device: AnyDevice, truth: Truth) -> tuple[float, ...]:
         own = (cells.resistance, size * cells.heat_capacity_kwh_per_k, size * cells.cooling_kw_per_k, cells.room_c)
     elif isinstance(device, MACHINES):
         own = (*_curve(device, machines), _start_minutes(device, machines))
-    return (*own, *(0.0,) * (kernels.RAMP_KW - len(own)), _ramp_kw(device, truth.dynamics))
+    own = (*own, *(0.0,) * (kernels.RAMP_KW - len(own)))
+    if isinstance(device, Battery | ThermalStore):
+        own = (*own[: kernels.KEPT], float(device.numbers().keep(np.array(kernels.MINUTE_HOURS))))
+    return (*own, _ramp_kw(device, truth.dynamics))
 
 
 def _tanks(tanks: Tanks | None) -> kernels.TankShape:

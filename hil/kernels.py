@@ -91,6 +91,8 @@ and temperature of their room [°C]."""
 CURVE_0, CURVE_1, CURVE_2, LEAST_LOAD, START_MINUTES = range(5)
 """Places in the physics of machines: power by part load as `part_load.input_share` takes it, and how long one that was
 off takes until it gives anything."""
+KEPT = 4
+"""Place in the physics of stores: the share of their energy that is left after a minute."""
 RAMP_KW = 5
 """Place in the physics of every slot: largest change of power within a minute."""
 PHYSICS_SIZE = 6
@@ -121,6 +123,8 @@ class Layout(NamedTuple):
     engines: int
     flexibles: int
     pvs: int
+    absorbs: bool
+    """Whether a machine makes cold from heat."""
     kind: NDArray[np.int64]
     """(slots,) CHILLER to BACKUP of machines and engines."""
     parameters: Array
@@ -208,6 +212,7 @@ class Scratch(NamedTuple):
 
 
 store_step = compiled(storage.step)
+exchange = compiled(storage.exchange)
 cells_step = compiled(cells.step)
 warmed = compiled(cells.warmed)
 layers_step = compiled(layers.step)
@@ -316,6 +321,9 @@ def storage_step(
         )  # fmt: skip
     if i < layout.batteries + layout.stores:
         capacity = p[CAPACITY] * now.own[i, HEALTH] if i < layout.batteries else p[CAPACITY]
+        if layout.limit_lines.shape[2] == 0:
+            kept = energy * layout.physics[i, KEPT]
+            return exchange(kept, charge, discharge, MINUTE_HOURS, capacity, p[1], p[2], p[3], p[4])
         return store_step(
             energy, charge, discharge, MINUTE_HOURS, capacity, p[1], p[2], p[3], p[4], p[5],
             layout.limit_lines[i, CHARGING], layout.limit_lines[i, DISCHARGING],
@@ -471,17 +479,25 @@ def serve_thermal(
         if attempt > 0:
             surplus = -missing[HEAT] if attempt < 3 else np.inf
             lower_engines(layout, now, around, row, surplus, attempt > 1, asked)
-        given, from_cooled, gas = engine_heat(layout, now, around, row, asked)
+        given, from_cooled, gas = 0.0, 0.0, 0.0
+        if layout.engines > 0:
+            given, from_cooled, gas = engine_heat(layout, now, around, row, asked)
         gas_left = layout.gas_limit_kw - demand[GAS] - gas
-        spare = spare_heat_kw(layout, now, around, row, gas_left, scratch.could_kw) + given + from_cooled - demand[HEAT]
+        spare, absorbed = 0.0, 0.0
+        if layout.absorbs:
+            could = spare_heat_kw(layout, now, around, row, gas_left, scratch.could_kw)
+            spare = could + given + from_cooled - demand[HEAT]
         missing[COLD], _ = settle(layout, now, around, row, COLD, demand[COLD], 0.0, spare, gas_left, feeds)
-        wanted = demand[HEAT] + absorbed_heat_kw(layout, feeds) - given
+        if layout.absorbs:
+            absorbed = absorbed_heat_kw(layout, feeds)
+        wanted = demand[HEAT] + absorbed - given
         missing[HEAT], cooled = settle(layout, now, around, row, HEAT, wanted, from_cooled, spare, gas_left, feeds)
         if missing[HEAT] >= 0.0 - BALANCED_KW or given == 0.0:
             break
     missing[HEAT], missing[COLD] = max(missing[HEAT], 0.0), max(missing[COLD], 0.0)
     commit_thermal(layout, now, around, row, feeds, missing, out)
-    commit_engines(layout, now, around, row, asked, cooled / from_cooled if from_cooled > 0.0 else 0.0, out)
+    if layout.engines > 0:
+        commit_engines(layout, now, around, row, asked, cooled / from_cooled if from_cooled > 0.0 else 0.0, out)
 
 
 @borrowing
@@ -676,14 +692,33 @@ def commit_engines(
         out[i, ENERGY_KWH], out[i, OFF_HOURS] = on_hours, off_hours
 
 
+@borrowing
+def allowed_export_kw(layout: Layout, feeds: Array) -> float:
+    """What may reach the grid: no stored energy where the connection says so."""
+    if not layout.exports_generation_only:
+        return layout.export_limit_kw
+    first_engine = layout.batteries + layout.stores + layout.chargers + layout.machines
+    generation = 0.0
+    for i in range(first_engine, first_engine + layout.engines):
+        generation += feeds[i] if layout.kind[i] == CHP else 0.0
+    for i in range(first_engine + layout.engines + layout.flexibles, len(feeds)):
+        generation += feeds[i]
+    return float(min(layout.export_limit_kw, generation))
+
+
 @compiled
 def guarded(
     layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array, net_kw: float, limit_kw: float
 ) -> None:
-    """Changes the feeds so that import and export keep their limits, as far as the devices can."""
+    """Changes the feeds so that import and export keep their limits, as far as the devices can.
+
+    Within the limits the guard would bring nothing back that follows its setpoint as it is.
+    """
+    allowed_import, allowed_export = allowed_import_kw(limit_kw, now.window_kw), allowed_export_kw(layout, feeds)
+    if not (net_kw > allowed_import or -net_kw > allowed_export):
+        return
     first_car, first_machine = layout.batteries + layout.stores, layout.batteries + layout.stores + layout.chargers
-    first_engine = first_machine + layout.machines
-    first_pv = first_engine + layout.engines + layout.flexibles
+    first_pv = first_machine + layout.machines + layout.engines + layout.flexibles
     roles = np.full(len(feeds), NOT_GUARDED)
     least, greatest = feeds.copy(), feeds.copy()
     for i in range(layout.batteries):
@@ -701,15 +736,6 @@ def guarded(
     for i in range(first_pv, len(feeds)):
         roles[i] = guard.PV
         least[i] = 0.0
-    allowed_import = allowed_import_kw(limit_kw, now.window_kw)
-    allowed_export = layout.export_limit_kw
-    if layout.exports_generation_only:
-        generation = 0.0
-        for i in range(first_pv, len(feeds)):
-            generation += feeds[i]
-        for i in range(first_engine, first_engine + layout.engines):
-            generation += feeds[i] if layout.kind[i] == CHP else 0.0
-        allowed_export = min(allowed_export, generation)
     feeds[:] = guard_step(net_kw, allowed_import, allowed_export, 0.0, roles, feeds, feeds, least, greatest)
 
 
@@ -800,8 +826,10 @@ def run(layout: Layout, now: PlantArrays, around: Surroundings, first: int, slot
         take_setpoints(layout, now)
         for carrier in range(len(needed)):
             needed[carrier] = around.demand_kw[row, carrier]
-        give_way_all(layout, now, around, row, needed, out)
-        ask_engines(layout, now, around, row, needed, scratch.asked_kw)
+        if layout.flexibles > 0:
+            give_way_all(layout, now, around, row, needed, out)
+        if layout.engines > 0:
+            ask_engines(layout, now, around, row, needed, scratch.asked_kw)
         serve_thermal(layout, now, around, row, scratch, out)
         record[UNSERVED_HEAT_KW], record[UNSERVED_COLD_KW] = scratch.missing_kw[HEAT], scratch.missing_kw[COLD]
         gas_taken(layout, needed, out, record)

@@ -161,6 +161,7 @@ def test_options_of_stores_are_simulated_as_they_are_planned(park, wishes):
 
 STEPS = {
     kernels.store_step: (storage.step, 12),
+    kernels.exchange: (storage.exchange, 9),
     kernels.charger_step: (v2g_charger.step, 13),
     kernels.chiller_step: (chiller.step, 3),
     kernels.heat_pump_step: (heat_pump.step, 3),
