@@ -329,11 +329,18 @@ def storage_step(
             layout.limit_lines[i, CHARGING], layout.limit_lines[i, DISCHARGING],
         )  # fmt: skip
     car = around.car[row, i - layout.batteries - layout.stores]
-    before = energy * car[STAY] + car[BROUGHT_KWH]
+    return car_step(p, car, energy, now.reached_kw[i], now.acting_kw[i], feed_kw)
+
+
+@borrowing
+def car_step(
+    p: Array, car: Array, energy_kwh: float, reached_kw: float, acting_kw: float, feed_kw: float
+) -> tuple[float, float, float]:
+    """The physical step of the car at a charger with parameters `p`; few arguments, for there are many cars."""
     return charger_step(
-        before, charge, discharge, MINUTE_HOURS, car[FULL_KWH], car[FLOOR_KWH],
-        p[CHARGE_LIMIT] * car[SHARE], p[DISCHARGE_LIMIT] * car[SHARE] * car[TWO_WAY],
-        least_charge_kw(now, i, car[LEAST_KW]), car[TAPER_FROM_KWH], car[TAPER_PER_KWH],
+        energy_kwh * car[STAY] + car[BROUGHT_KWH], max(0.0 - feed_kw, 0.0), max(feed_kw, 0.0), MINUTE_HOURS,
+        car[FULL_KWH], car[FLOOR_KWH], p[CHARGE_LIMIT] * car[SHARE], p[DISCHARGE_LIMIT] * car[SHARE] * car[TWO_WAY],
+        least_charge_kw(reached_kw, acting_kw, car[LEAST_KW]), car[TAPER_FROM_KWH], car[TAPER_PER_KWH],
         p[CHARGE_EFFICIENCY], p[DISCHARGE_EFFICIENCY],
     )  # fmt: skip
 
@@ -351,9 +358,9 @@ def battery_step(
 
 
 @borrowing
-def least_charge_kw(now: PlantArrays, i: int, least_kw: float) -> float:
-    """The power below which the charger in slot `i` is off; on the way to a target above it the lag may pass below."""
-    return float(min(least_kw, max(0.0 - now.reached_kw[i], 0.0)) if 0.0 - now.acting_kw[i] >= least_kw else least_kw)
+def least_charge_kw(reached_kw: float, acting_kw: float, least_kw: float) -> float:
+    """The power below which a charger is off; on the way to a target above it the lag may pass below."""
+    return float(min(least_kw, max(0.0 - reached_kw, 0.0)) if 0.0 - acting_kw >= least_kw else least_kw)
 
 
 @borrowing
@@ -750,7 +757,11 @@ def wished(layout: Layout, now: PlantArrays, around: Surroundings, row: int, fee
         if i >= first_pv:
             sun = around.pv_available_kw[row, i - first_pv]
             feeds[i] = pv_step(now.reached_kw[i], sun, layout.parameters[i, CAPACITY])
-        elif i < layout.batteries or first_car <= i < first_machine:
+        elif first_car <= i < first_machine:
+            p, car, reached = layout.parameters[i], around.car[row, i - first_car], now.reached_kw[i]
+            charge, discharge, _ = car_step(p, car, now.energy_kwh[i], reached, now.acting_kw[i], reached)
+            feeds[i] = discharge - charge
+        elif i < layout.batteries:
             feeds[i] = delivered(layout, now, around, row, i, now.reached_kw[i])
         elif first_engine <= i < first_engine + layout.engines:
             feeds[i] = slots[i, IN_KW]
@@ -771,7 +782,13 @@ def settled(layout: Layout, now: PlantArrays, around: Surroundings, row: int, fe
         if i >= first_engine + layout.engines + layout.flexibles:
             slots[i, IN_KW] = feeds[i]
             total += feeds[i]
-        elif i < layout.batteries or first_car <= i < first_machine:
+        elif first_car <= i < first_machine:
+            p, car, reached = layout.parameters[i], around.car[row, i - first_car], now.reached_kw[i]
+            charge, discharge, energy = car_step(p, car, now.energy_kwh[i], reached, now.acting_kw[i], feeds[i])
+            now.energy_kwh[i] = energy
+            slots[i, OUT_KW], slots[i, IN_KW], slots[i, ENERGY_KWH] = charge, discharge, energy
+            total += discharge - charge
+        elif i < layout.batteries:
             total += commit(layout, now, around, row, i, feeds[i], slots)
         elif first_engine <= i < first_engine + layout.engines:
             total += slots[i, IN_KW]

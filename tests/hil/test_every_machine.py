@@ -210,7 +210,8 @@ def test_nobody_asks_a_process_for_more_heat_than_it_gives_off(park):
 
 def test_every_device_tells_its_range_and_its_state(park):
     plant = plant_of(park)
-    state, _ = run(plant, park, {"chp1": 100.0, "flexible": 30.0}, 30)
+    told, _ = run(plant, park, {"chp1": 100.0, "flexible": 30.0}, 1)
+    state, _ = run_minutes(plant, told, 30)
     ranges = {name: range_kw(plant, state, name) for name in plant.controlled}
     assert ranges["chp1"][1] > ranges["chp1"][0]
     assert ranges["flexible"][0] < 0.0 < ranges["flexible"][1]
