@@ -6,8 +6,6 @@ import math
 
 import numpy as np
 
-from optimizer.time_grid import Array
-
 WINDOW_MINUTES = 15.0
 """Demand is billed as the highest mean over this time, sliding (RULES 1.3, TV-05)."""
 _GOLDEN, _MIX_1, _MIX_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -34,11 +32,3 @@ def reading(value_kw: float, noise_share: float, quantum_kw: float, meter: int, 
     """What meter `meter` shows as reading `number` [kW]: noise in proportion, rounded to its step, never below 0."""
     shown = max(value_kw * (1.0 + noise_share * noise(meter, number)), 0.0) if noise_share > 0.0 else value_kw
     return math.floor(shown / quantum_kw + 0.5) * quantum_kw if quantum_kw > 0.0 else shown
-
-
-def sliding_means(kw: Array, count: int) -> Array:
-    """(n,) mean of the last `count` values at the end of each step; before the first value there was nothing."""
-    sums = np.concatenate([np.zeros(1), np.cumsum(kw)])
-    first = np.maximum(np.arange(1, len(kw) + 1) - count, 0)
-    means: Array = (sums[1:] - sums[first]) / count
-    return means

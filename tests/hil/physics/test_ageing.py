@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.physics import ageing
+from optimizer.devices.storage import exchange
 
 YEAR_S = 365 * ageing.SECONDS_PER_DAY
 
@@ -79,3 +80,15 @@ def test_rainflow_counts_every_way_once(values):
     cycles = list(ageing.rainflow(course))
     assert sum(2 * c.weight * c.depth for c in cycles) == pytest.approx(np.abs(np.diff(course)).sum(), abs=1e-9)
     assert max((c.depth for c in cycles), default=0.0) == pytest.approx(np.ptp(course), abs=1e-12)
+
+
+def test_tv21_what_a_cycle_earns_after_losses_and_wear():
+    """Money per kWh discharged: filled in the valley at 0.28, emptied at the flat price 0.70 or the sharp 1.435."""
+    one_way, energy, bought, sold = 0.88**0.5, 0.0, 0.0, 0.0
+    for hour in range(8):
+        wish = (50.0, 0.0) if hour < 4 else (0.0, 50.0)
+        charge, discharge, energy = exchange(energy, *wish, 1.0, 150.0, 60.0, 60.0, one_way, one_way)
+        bought, sold = bought + charge, sold + discharge
+    assert energy == pytest.approx(0.0, abs=1e-9)
+    margins = [price - 0.28 * bought / sold - 0.1481 for price in (0.70, 1.435)]
+    assert margins == pytest.approx([0.2337, 0.9687], abs=5e-5)
