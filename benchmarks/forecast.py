@@ -23,12 +23,22 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+from figures import Figure, run, tracked
+from recorded_loads import Load, public_days, recorded_loads, year_long_loads
 
-from benchmarks.figures import Figure, run, tracked
-from benchmarks.recorded_loads import Load, public_days, recorded_loads, year_long_loads
 from forecasting import members
-from forecasting.backtest import PEER, BackTest, Block, Record, Schedule, blocks, day_table, joined, rolling_origins
-from forecasting.backtest import run_block as run_block
+from forecasting.backtest import (
+    PEER,
+    BackTest,
+    Block,
+    Record,
+    Schedule,
+    blocks,
+    day_table,
+    joined,
+    rolling_origins,
+    run_block,
+)
 from forecasting.day_types import LocalClock
 from forecasting.demand import Demand
 from forecasting.forecast import Array, Forecast

@@ -42,17 +42,17 @@ class Record:
     """UTC index of interval starts in order, a column for each series; NaN where nothing was measured."""
     step_minutes: int
     sessions: tuple[PastSession, ...] = ()
-    weather_forecast: pd.DataFrame | None = None
-    """What was announced: columns `issued_at`, `time` and values, in order of issue; None where there is none."""
+    published: pd.DataFrame | None = None
+    """What others announced, such as weather forecasts: columns `issued_at`, `time` and values, in order of issue."""
 
     def known_at(self, at: datetime) -> Record:
-        """What was known at `at`: intervals that were over, stays that were over, forecasts issued before."""
+        """What was known at `at`: intervals that were over, stays that were over, what was announced before."""
         over = self.frame.index.searchsorted(pd.Timestamp(at) - pd.Timedelta(minutes=self.step_minutes), side="right")
-        weather = self.weather_forecast
-        if weather is not None:
-            weather = weather.iloc[: weather["issued_at"].searchsorted(pd.Timestamp(at))]
+        published = self.published
+        if published is not None:
+            published = published.iloc[: published["issued_at"].searchsorted(pd.Timestamp(at))]
         sessions = tuple(session for session in self.sessions if session.depart <= at)
-        return replace(self, frame=self.frame.iloc[:over], sessions=sessions, weather_forecast=weather)
+        return replace(self, frame=self.frame.iloc[:over], sessions=sessions, published=published)
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ def _fit(block: Block) -> FittedSite:
         {block.series: block.kind}, partial(_name_of, block.days), block.zone, block.record.step_minutes
     )
     horizon_end = block.origins[-1] + block.horizon
-    return forecaster.fit(known.frame, at, horizon_end, known.sessions, published=known.weather_forecast)
+    return forecaster.fit(known.frame, at, horizon_end, known.sessions, published=known.published)
 
 
 def _name_of(days: DayTable, local_date: date) -> str:
@@ -269,7 +269,7 @@ def _issue_all(site: FittedSite, block: Block) -> tuple[list[Forecast], list[flo
         since = min(block.origins[0], at - timedelta(days=RECENT_DAYS))
         known = block.record.known_at(at)
         began = block.timer()
-        issued = site.issue(known.frame.loc[since:], at, at + block.horizon, published=known.weather_forecast)
+        issued = site.issue(known.frame.loc[since:], at, at + block.horizon, published=known.published)
         forecasts.append(issued[block.series])
         times.append(1000 * (block.timer() - began))
     return forecasts, times

@@ -14,7 +14,7 @@ import numpy as np
 from forecasting.forecast import Array
 
 PULL, PULL_PER_HOUR = 0.1, 0.05
-"""λ at the first step, and more for each hour of lead: errors a day ahead last a day, so four weeks hold few of them."""
+"""λ near by, and more for each hour of lead: errors a day ahead last a day, so four weeks hold few of them."""
 ROUNDS = 4
 SUM_WEIGHT = 1e3
 """Of the row that makes the weights sum to 1, against rows of size 1."""

@@ -20,7 +20,7 @@ from forecasting.forecast import Array
 from forecasting.near_model import NearModel, NearView, near_leads
 
 TREES, FEW_TREES = 160, 50
-"""Grown, and how many of them speak in the cautious member: short histories are better off with few, long with many."""
+"""Grown from more than a year of history; the first few are a member of their own, and all that less history grows."""
 LEARNING_RATE = 0.07
 LEAVES = 31
 DEPTH = 6
@@ -93,15 +93,16 @@ def fit_boosted(view: NearView, model: NearModel, targets: Array, clock: LocalCl
     seasonal = bool(view.origins[-1] - view.origins[0] > YEAR_DAYS * clock.steps_per_day)
     rows = _rows(view, linear, unit, seasonal, clock, days)
     taken = _some_leads(residual.shape) & np.isfinite(residual)
-    return Boosted(_grown(rows[taken], (residual / scale)[taken]), unit, scale, seasonal)
+    forest = _grown(rows[taken], (residual / scale)[taken], TREES if seasonal else FEW_TREES)
+    return Boosted(forest, unit, scale, seasonal)
 
 
-def _grown(rows: Array, target: Array) -> Forest:
+def _grown(rows: Array, target: Array, trees: int) -> Forest:
     from sklearn.ensemble import HistGradientBoostingRegressor  # slow to import, only the fitting process needs it
 
     learner = HistGradientBoostingRegressor(
         loss="absolute_error",
-        max_iter=TREES,
+        max_iter=trees,
         learning_rate=LEARNING_RATE,
         max_leaf_nodes=LEAVES,
         max_depth=DEPTH,

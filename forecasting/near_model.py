@@ -33,7 +33,7 @@ RIDGE_ROWS = 30.0
 """Penalty: as if so many more rows with the mean square of each feature had shown no effect."""
 HUBER_SCALES = 0.5
 """Residuals above this many robust standard deviations count linearly."""
-REWEIGHTINGS = 3
+REWEIGHTINGS = 2
 MIN_ORIGINS = 100
 
 
@@ -110,9 +110,12 @@ def fit_near(view: NearView, targets: Array) -> NearModel:
     if keep.sum() < MIN_ORIGINS:
         raise ValueError(f"only {keep.sum()} of {len(keep)} origins have measurements around them")
     kept, odd = view.of(keep), targets[keep] - view.profile[keep]
-    return NearModel(
-        np.stack([_weights(kept.features[:, h], kept.basis[:, h], odd[:, h]) for h in range(odd.shape[1])])
-    )
+    inputs, weights = kept.basis.shape[2] * kept.features.shape[2], []
+    last = np.zeros(inputs)
+    for lead in range(odd.shape[1]):
+        last = _robust_ridge(_products(kept, lead), odd[:, lead], last)
+        weights.append(last)
+    return NearModel(np.stack(weights).reshape(odd.shape[1], kept.basis.shape[2], -1))
 
 
 def _basis(origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Array:
@@ -125,10 +128,10 @@ def _basis(origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Arr
     return np.stack([np.ones(targets.shape), np.cos(turn), np.sin(turn), off, other], axis=2)
 
 
-def _weights(features: Array, basis: Array, target: Array) -> Array:
-    """(5, p) weights of one lead."""
-    products = (basis[:, :, None] * features[:, None, :]).reshape(len(target), -1)
-    return _robust_ridge(products, target).reshape(basis.shape[1], features.shape[1])
+def _products(view: NearView, lead: int) -> Array:
+    """(n, 5·p) b·x of (1) at one lead."""
+    products: Array = view.basis[:, lead, :, None] * view.features[:, lead, None, :]
+    return products.reshape(len(products), -1)
 
 
 def _anomalies_seen(odd: Array, at: Ints, leads: Ints, clock: LocalClock) -> list[Array]:
@@ -179,17 +182,18 @@ def window_mean(values: Array, ends: Ints, length: int) -> Array:
     return np.where(count > 0, (sums[ends] - sums[starts]) / np.maximum(count, 1), np.nan)
 
 
-def _robust_ridge(features: Array, target: Array) -> Array:
-    """Weights that make |target - features·w| small in Huber's sense; rows with an unknown target are left out."""
+def _robust_ridge(features: Array, target: Array, start: Array) -> Array:
+    """Weights that make |target - features·w| small in Huber's sense; rows with an unknown target are left out.
+
+    `start` are weights that are about right, e.g. those of the lead before: then two rounds are enough.
+    """
     known = np.isfinite(target)
     x, y = features[known], target[known]
     penalty = np.diag(RIDGE_ROWS * np.einsum("nf,nf->f", x, x) / max(1, len(x)) + 1e-9)
-    row_weights = np.ones(len(y))
-    weights: Array = np.zeros(x.shape[1])
+    weights = start
     for _ in range(REWEIGHTINGS):
-        weighted = x * row_weights[:, None]
-        weights = np.asarray(np.linalg.solve(weighted.T @ x + penalty, weighted.T @ y), dtype=float)
         residual = np.abs(y - x @ weights)
-        scale = 1.4826 * HUBER_SCALES * float(np.median(residual))
-        row_weights = scale / np.maximum(residual, scale) if scale > 0 else np.ones(len(y))
+        scale = 1.4826 * HUBER_SCALES * float(np.median(residual)) if len(y) else 0.0
+        weighted = x * (scale / np.maximum(residual, scale))[:, None] if scale > 0 else x
+        weights = np.asarray(np.linalg.solve(weighted.T @ x + penalty, weighted.T @ y), dtype=float)
     return weights

@@ -2,8 +2,9 @@
 
 One model for each group of leads, the lead itself among the features; lags, means and calendar beside it. In the first
 hour it learns the change from the last value, further on the distance from the mean of the last days of the same type:
-raw values as target lost to persistence near by and to last week a day ahead. It knows the same history and the same
-day types as the forecaster it is compared with, and shares no code with it.
+raw values as target lost to persistence near by and to last week a day ahead. The level and the season are not among
+the features: trees cannot go beyond those they have seen, and a new term's load a day ahead was three times as wrong.
+It knows the same history and day types as the forecaster it is compared with, and shares no code with it.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def _features(past: Measured, origins: Ints, leads: Ints, clock: LocalClock, day
     near = (leads < clock.steps_in(NEAR_HOURS)) & np.isfinite(last)
     base = np.where(near, last, usual)
     lags = [column - base for column in (*recent, *means, *daily[:3], daily[6], daily[13], usual)]
-    return np.column_stack([leads, base, *lags, *_calendar(targets, origins, clock, days)]), base
+    return np.column_stack([leads, *lags, *_calendar(targets, origins, clock, days)]), base
 
 
 def _same_slot(past: Measured, targets: Ints, ahead: Ints, clock: LocalClock, days: DayTable) -> tuple[Array, Array]:
@@ -153,7 +154,7 @@ def _calendar(targets: Ints, origins: Ints, clock: LocalClock, days: DayTable) -
     local_days, slots = clock.days_and_slots(targets)
     origin_days, _ = clock.days_and_slots(origins)
     off = [days.is_off(local_days + shift) for shift in (-1, 0, 1)]
-    return [slots, (local_days + 3) % 7, local_days % 365, *off, days.is_off(origin_days), days.is_off(origin_days - 1)]
+    return [slots, (local_days + 3) % 7, *off, days.is_off(origin_days), days.is_off(origin_days - 1)]
 
 
 def _mean_before(past: Measured, ends: Ints, length: int) -> Array:

@@ -29,6 +29,8 @@ FIT_MINUTES, LONG_FIT_MINUTES = 30, 60
 """Values are averaged to this step for the fit [min]; docs/forecasting.md has the measured cost and gain."""
 CHANGEPOINT_PRIOR = 0.001
 """Freedom of the trend: the stiffest of those tried was the best over a month; see docs/forecasting.md."""
+MOST_ROWS = 5000
+"""Rows of a fit. Neighbouring hours miss alike, so a long history is thinned instead of waited for."""
 DAY_ORDER = 12
 WEEK_ORDER = 3
 YEAR_ORDER = 6
@@ -45,10 +47,11 @@ def prophet_path(past: Measured, first: int, end: int, clock: LocalClock, days: 
     seasonal = len(past.values) > LONG_DAYS * clock.steps_per_day
     used = past if seasonal else past.between(max(past.first, past.end - RECENT_DAYS * clock.steps_per_day), past.end)
     group = max(1, (LONG_FIT_MINUTES if seasonal else FIT_MINUTES) // clock.step_minutes)
-    steps, values = _thinned(used, group)
+    steps, values = _grouped(used, group)
     if len(values) * group * clock.step_minutes < SHORTEST_DAYS * 1440:
         raise ValueError(f"less than {SHORTEST_DAYS} days of measurements")
-    frame = _frame(steps, group, clock, days).assign(y=values)
+    taken = steps // group % _spacing(len(values), clock.steps_per_day // group) == 0
+    frame = _frame(steps[taken], group, clock, days).assign(y=values[taken])
     with _quiet():
         model = _model(days, seasonal)
         model.fit(frame, seed=SEED)
@@ -84,7 +87,15 @@ def _frame(steps: Ints, length: int, clock: LocalClock, days: DayTable) -> pd.Da
     return pd.DataFrame({"ds": middle, "works": ~off, "off": off})
 
 
-def _thinned(past: Measured, group: int) -> tuple[Ints, Array]:
+def _spacing(rows: int, per_day: int) -> int:
+    """One row of how many is taken: all slots of the day and all days of the week must come in turn."""
+    spacing = max(1, rows // MOST_ROWS)
+    while np.gcd(spacing, 7 * per_day) > 1:
+        spacing += 1
+    return spacing
+
+
+def _grouped(past: Measured, group: int) -> tuple[Ints, Array]:
     """Means of `group` measured values each, named by the group's first step; groups with a hole are left out."""
     first = -(-past.first // group) * group
     count = max(0, (past.end - first) // group)

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -51,6 +51,8 @@ SHORTEST_DAYS = 8
 """Measured history needed before the first origin [days]: a week to look back on, and a day."""
 LONGEST_HORIZON = timedelta(days=62)
 """Two months: no plan looks further than the end of the next billing period."""
+LONGEST_END_S = 5.0
+"""Time that a process has to end [s]."""
 CALENDARS: tuple[CalendarKind, ...] = ("CN", "US", "GB", "none")
 
 
@@ -118,7 +120,7 @@ def run_backtests(place: Place, folder: Path, series: Sequence[str], window: Win
         InputError: the history does not serve; every problem of every series at once.
         MissingPartError: a process ended by itself.
     """
-    history = read_history(folder, zone=place.zone.key)
+    history = read_history(folder, zone=place.zone.key, bridged=False)
     schedule, notes = _schedule(history, place.zone, window)
     record, kinds = _prepared(history, place, list(dict.fromkeys(series)), schedule.origins[0])
     days = day_table(record, place.day_type, place.zone, schedule)
@@ -164,7 +166,7 @@ def _prepared(
     kinds = {name: known.get(name) or _kind_by_name(name, past[name]) for name in series}
     sessions = tuple(PastSession(s.arrive, s.depart, s.energy_needed_kwh, s.charger) for s in history.sessions)
     foretold = history.weather_forecast
-    published = published_rows(place.site, frame, foretold) if place.site else foretold
+    published = published_rows(place.site, history.frame, foretold) if place.site else foretold
     return Record(frame, history.step_minutes, sessions, published), kinds
 
 
@@ -189,7 +191,7 @@ def _kind_by_name(name: str, past: pd.Series[float]) -> SeriesKind:
         return Pv(float(past.max()))
     if name == "weather.temperature_c":
         return Temperature()
-    if quantity.endswith("_per_kwh"):
+    if quantity.endswith("per_kwh"):
         return Market(name, *limits_of(name))
     return Demand(*limits_of(name))
 
@@ -223,9 +225,13 @@ def _run_all(parts: list[Block]) -> list[BackTest]:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Fresh processes, as threads and locks of this one do not survive a fork; all end when the block is left."""
+    """Fresh processes, as threads and locks of this one do not survive a fork; none outlives the block.
+
+    An interrupt is this process's to answer: the others ignore it and are ended by it.
+    """
+    others = active_children()
     pool = ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)
+        workers, get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
     )
     try:
         yield pool
@@ -235,6 +241,9 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+        for child in set(active_children()).difference(others):
+            child.terminate()
+            child.join(LONGEST_END_S)
 
 
 def _shown(results: Iterable[BackTest], total: int) -> list[BackTest]:

@@ -87,7 +87,8 @@ def draw_course(axes: Axes, test: BackTest) -> list[Legend]:
     steps, values = _measured(test)
     axes.plot(_times(steps, test), values, color=MEASURED, linewidth=0.9)
     bottom = axes.get_ylim()[0]
-    axes.plot(_times(test.origins, test), np.full(len(test.origins), bottom), "^", color=ISSUED, markersize=5)
+    at_bottom = np.full(len(test.origins), bottom)
+    axes.plot(_times(test.origins, test), at_bottom, "^", color=ISSUED, markersize=6, clip_on=False, zorder=5)
     axes.set_ylim(bottom=bottom)
     axes.set_ylabel(unit(test.series))
     axes.xaxis_date(test.clock.zone)
@@ -137,8 +138,7 @@ def _measured(test: BackTest) -> tuple[Ints, Array]:
 
 def _times(steps: Ints, test: BackTest) -> Array:
     """(n,) starts of steps as matplotlib counts time: days since 1970 in UTC."""
-    days: Array = steps * (test.clock.step_minutes / 1440)
-    return days
+    return np.asarray(steps * (test.clock.step_minutes / 1440), dtype=float)
 
 
 def _floats(values: list[float | None]) -> Array:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -9,6 +12,7 @@ from rich.table import Table
 from quartet.documents import ForecastBackTest, Scores, SeriesBackTest, TotalError
 from quartet.show import PLAIN
 
+NARROW: Any = {**PLAIN, "padding": (0, 1, 0, 0), "pad_edge": False}
 SHOWN_HOURS = (1, 2, 4, 8, 12, 24, 48, 72, 168, 336, 720)
 """Leads that have a row in the table beside the first and the last [h]."""
 YARDSTICKS = {
@@ -23,12 +27,12 @@ YARDSTICKS = {
 def show_backtest(document: ForecastBackTest) -> None:
     console = Console()
     for name, found in document.series.items():
-        console.print(_heading(name, found))
+        console.print(_heading(name, found), soft_wrap=True)
         console.print(_errors(found), _comparison(found))
         for line in (*_totals(found), *_remarks(found)):
-            console.print(line)
+            console.print(line, soft_wrap=True)
     for note in document.notes:
-        console.print(f"[yellow]note:[/yellow] {escape(note)}")
+        console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
     console.print(
         f"a fit took {document.fit_ms:,.0f} ms, a forecast {document.update_ms:.1f} ms; {document.wall_s:.0f} s in all"
     )
@@ -47,8 +51,12 @@ def lead_name(row: Scores) -> str:
     return f"{(row.lead_from_minutes - 1) // 1440} to {-(-row.lead_minutes // 1440)} d"
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    return "-" if value is None else f"{value:,.{digits}f}"
+def number(value: float | None) -> str:
+    """Four figures, as kW and prices per kWh both need them."""
+    if value is None:
+        return "-"
+    digits = 3 - math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:,.{min(4, max(0, digits))}f}"
 
 
 def _length(minutes: int) -> str:
@@ -65,9 +73,9 @@ def _heading(name: str, found: SeriesBackTest) -> str:
 
 
 def _errors(found: SeriesBackTest) -> Table:
-    table = Table(title="by lead: errors of the median, and shares inside the bands", **PLAIN)
+    table = Table(title="by lead: errors of the median, and shares inside the 80 % and 95 % bands", **NARROW)
     table.add_column("lead", no_wrap=True)
-    for heading in ("n", "MAE", "RMSE", "bias", "MASE", "MAPE %", "pinball", "in 80 %", "in 95 %"):
+    for heading in ("n", "MAE", "RMSE", "bias", "MASE", "MAPE %", "pinball", "80 %", "95 %"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in shown_rows(found):
         table.add_row(lead_name(row), *_error_cells(row))
@@ -83,7 +91,7 @@ def _error_cells(row: Scores) -> list[str]:
 
 
 def _comparison(found: SeriesBackTest) -> Table:
-    table = Table(title="by lead: MAE beside other ways; * is the least", **PLAIN)
+    table = Table(title="by lead: MAE beside other ways; * is the least", **NARROW)
     table.add_column("lead", no_wrap=True)
     for heading in ("forecast", *YARDSTICKS.values()):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -29,16 +29,19 @@ from forecasting.day_types import DayTable, LocalClock
 from forecasting.demand import Demand
 from forecasting.forecast import LEVELS
 from forecasting.kinds import PastSession, SeriesKind
+from forecasting.market import Market
 from forecasting.measured import Measured
 from forecasting.peer import SETTINGS, fit_peer
 from forecasting.pv import Pv
+from forecasting.sun import Position
 from forecasting.weather import Temperature
 from tests.forecasting.park import CAPACITY_KW, ISSUED, ZONE, day_type
 
 DAY = timedelta(days=1)
 KINDS: dict[str, SeriesKind] = {
     "load.demand_kw": Demand(),
-    "pv1.available_kw": Pv(CAPACITY_KW),
+    "pv1.available_kw": Pv(CAPACITY_KW, Position(30.84, 120.92)),
+    "market.import_price_per_kwh": Market("market.import_price_per_kwh"),
     "weather.temperature_c": Temperature(),
 }
 SCHEDULE = Schedule(
@@ -59,10 +62,19 @@ def small_peer() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def record(park: pd.DataFrame) -> Record:
+    """The made-up park by the hour, and forecasts of the irradiance behind its output, issued twice a day."""
+    park = park.resample("1h").mean()
     sessions = (PastSession(ISSUED - 3 * DAY, ISSUED - 2 * DAY, 20.0, "ev01"),)
-    issued = [ISSUED - 2 * DAY, ISSUED - DAY, ISSUED]
-    weather = pd.DataFrame({"issued_at": issued, "time": [ISSUED] * 3, "weather.temperature_c": [20.0, 21.0, 22.0]})
-    return Record(park, 15, sessions, weather)
+    issues = pd.date_range(ISSUED - 40 * DAY, ISSUED + 2 * DAY, freq="12h")
+    rows = [_weather_forecast(park, issued) for issued in issues]
+    priced = park.assign(**{"market.import_price_per_kwh": 0.3 + park["load.demand_kw"] / 1000})
+    return Record(priced, 60, sessions, pd.concat(rows, ignore_index=True))
+
+
+def _weather_forecast(park: pd.DataFrame, issued: datetime) -> pd.DataFrame:
+    times = pd.date_range(issued, issued + 2 * DAY, freq="1h")
+    sun = park["pv1.available_kw"].reindex(times).fillna(0.0).to_numpy()
+    return pd.DataFrame({"issued_at": issued, "time": times, "weather.ghi_w_per_m2": 2.0 * sun})
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +86,11 @@ def poisoned(record: Record, at: datetime) -> Record:
     """The record with everything absurd that could not be known at `at`."""
     frame = record.frame.copy()
     frame.loc[at:] = POISON
-    weather = record.weather_forecast
-    assert weather is not None
-    weather = weather.copy()
-    weather.loc[weather["issued_at"] >= at, "weather.temperature_c"] = POISON
+    assert record.published is not None
+    published = record.published.copy()
+    published.loc[published["issued_at"] >= at, "weather.ghi_w_per_m2"] = POISON
     later = PastSession(at - timedelta(hours=1), at + timedelta(minutes=1), POISON, "ev01")
-    return Record(frame, record.step_minutes, (*record.sessions, later), weather)
+    return Record(frame, record.step_minutes, (*record.sessions, later), published)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -104,44 +115,54 @@ def test_a_poisoned_future_changes_no_forecast_and_no_yardstick(
 def test_what_was_known_ends_at_the_moment(record: Record) -> None:
     at = ISSUED + timedelta(minutes=7)
     known = record.known_at(at)
-    assert known.frame.index[-1] == ISSUED - timedelta(minutes=15)
-    assert record.known_at(ISSUED).frame.index[-1] == ISSUED - timedelta(minutes=15)
-    assert known.weather_forecast is not None
-    assert record.known_at(ISSUED).weather_forecast is not None
-    assert len(known.weather_forecast) == 3
-    assert len(record.known_at(ISSUED).weather_forecast) == 2  # type: ignore[arg-type]
+    assert known.frame.index[-1] == ISSUED - timedelta(hours=1)
+    assert record.known_at(ISSUED).frame.index[-1] == ISSUED - timedelta(hours=1)
+    assert _last_issue(known) == ISSUED
+    assert _last_issue(record.known_at(ISSUED)) == ISSUED - DAY / 2
     assert known.sessions == record.sessions
     assert record.known_at(ISSUED - 2 * DAY - timedelta(seconds=1)).sessions == ()
 
 
+def _last_issue(record: Record) -> datetime:
+    assert record.published is not None
+    last: datetime = record.published["issued_at"].iloc[-1]
+    return last
+
+
+def test_weather_forecasts_are_listened_to(found: dict[str, BackTest]) -> None:
+    """Without this, a poisoned weather forecast would prove nothing."""
+    assert "clear-sky index+weather forecast" in found["pv1.available_kw"].methods
+
+
 def test_actual_values_and_paths_stand_side_by_side(record: Record, found: dict[str, BackTest]) -> None:
     load = found["load.demand_kw"]
-    assert load.actual.shape == (len(SCHEDULE.origins), 24)
+    assert load.actual.shape == (len(SCHEDULE.origins), 6)
     assert set(load.quantiles) == set(LEVELS)
     for row, at in enumerate(SCHEDULE.origins):
-        wanted = record.frame["load.demand_kw"].loc[at : at + timedelta(hours=6)].iloc[:24]
+        wanted = record.frame["load.demand_kw"].loc[at : at + timedelta(hours=6)].iloc[:6]
         np.testing.assert_array_equal(load.actual[row], wanted)
-        assert load.yardsticks["persistence"][row, 0] == record.frame["load.demand_kw"].loc[at - timedelta(minutes=15)]
+        assert load.yardsticks["persistence"][row, 0] == record.frame["load.demand_kw"].loc[at - timedelta(hours=1)]
         np.testing.assert_array_equal(
             load.yardsticks["same_slot_yesterday"][row],
-            record.frame["load.demand_kw"].loc[at - DAY :].iloc[:24],
+            record.frame["load.demand_kw"].loc[at - DAY :].iloc[:6],
         )
-    assert load.leads_minutes.tolist() == list(range(15, 375, 15))
-    assert load.history_rows == 44 * 96
+    assert load.leads_minutes.tolist() == list(range(60, 420, 60))
+    assert load.history_rows == 44 * 24
     assert load.absent == {}
-    assert set(load.methods) == {"prophet+profile+linear+trees"}
+    assert not any("failed" in method for method in load.methods)
 
 
 def test_blocks_in_any_order_and_any_process_give_the_same(record: Record, found: dict[str, BackTest]) -> None:
     def backwards(job: object, parts: Iterable[Block]) -> list[BackTest]:
         return [run_block(pickle.loads(pickle.dumps(block))) for block in reversed(list(parts))][::-1]
 
-    again = backtest(record, "load.demand_kw", Demand(), day_type, ZONE, SCHEDULE, run=backwards)
+    name = "pv1.available_kw"
+    again = backtest(record, name, KINDS[name], day_type, ZONE, SCHEDULE, run=backwards)
     for level, path in again.quantiles.items():
-        np.testing.assert_array_equal(path, found["load.demand_kw"].quantiles[level])
-    for name, path in again.yardsticks.items():
-        np.testing.assert_array_equal(path, found["load.demand_kw"].yardsticks[name])
-    assert again.scale == found["load.demand_kw"].scale
+        np.testing.assert_array_equal(path, found[name].quantiles[level])
+    for yardstick, path in again.yardsticks.items():
+        np.testing.assert_array_equal(path, found[name].yardsticks[yardstick])
+    assert again.scale == found[name].scale
     assert len(again.fit_ms) == 2
     assert len(again.update_ms) == len(SCHEDULE.origins)
 

@@ -47,6 +47,16 @@ def test_local_days_and_slots_over_a_change_of_clocks() -> None:
     assert days[23] == days[0] + 1
 
 
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/Los_Angeles", "Europe/London", "Australia/Lord_Howe"])
+def test_local_days_and_slots_are_those_of_the_wall_clock(zone: str) -> None:
+    clock = LocalClock(ZoneInfo(zone), 15)
+    steps = np.arange(clock.first_step(datetime(1985, 1, 1, tzinfo=UTC)), clock.first_step(ISSUED), 5)
+    minutes = clock.local_times(steps).as_unit("s").asi8 // 60
+    days, slots = clock.days_and_slots(steps)
+    np.testing.assert_array_equal(days, minutes // 1440)
+    np.testing.assert_array_equal(slots, minutes % 1440 // 15)
+
+
 def test_an_interval_that_is_not_over_is_not_closed() -> None:
     at = datetime(2026, 8, 26, 10, 7, tzinfo=UTC)
     assert QUARTERS.start_of(QUARTERS.closed_steps(at)) == datetime(2026, 8, 26, 10, 0, tzinfo=UTC)
