@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from forecasting.day_types import EPOCH, DayTable, DayType, Ints, LocalClock
+from forecasting.findings import Finding
 from forecasting.forecast import Array, Forecast
 from forecasting.kinds import PastSession, SeriesKind
 from forecasting.measured import Measured, measured
@@ -129,6 +130,8 @@ class BackTest:
     """Time of each fit of the forecaster, without the yardsticks."""
     update_ms: tuple[float, ...]
     """(n,) time of each forecast."""
+    findings: tuple[Finding, ...] = ()
+    """What was wrong in the measurements before the last origin, and what was done about it."""
 
     @property
     def median(self) -> Array:
@@ -223,6 +226,7 @@ def run_block(block: Block) -> BackTest:
         scale=seasonal_mae(past.values, clock.steps_per_day),
         fit_ms=(fit_ms,),
         update_ms=tuple(update_ms),
+        findings=(*site.provenance.findings[block.series], *forecasts[-1].findings),
     )
 
 
@@ -241,6 +245,7 @@ def joined(parts: Iterable[BackTest]) -> BackTest:
         methods=tuple(method for part in parts for method in part.methods),
         fit_ms=tuple(ms for part in parts for ms in part.fit_ms),
         update_ms=tuple(ms for part in parts for ms in part.update_ms),
+        findings=parts[-1].findings,
     )
 
 
@@ -254,8 +259,7 @@ def _fit(block: Block) -> FittedSite:
     forecaster = SiteForecaster(
         {block.series: block.kind}, partial(_name_of, block.days), block.zone, block.record.step_minutes
     )
-    horizon_end = block.origins[-1] + block.horizon
-    return forecaster.fit(known.frame, at, horizon_end, known.sessions, published=known.published)
+    return forecaster.fit(known.frame, at, block.origins[-1] + block.horizon, known.sessions, known.published)
 
 
 def _name_of(days: DayTable, local_date: date) -> str:
@@ -268,9 +272,9 @@ def _issue_all(site: FittedSite, block: Block) -> tuple[list[Forecast], list[flo
     for at in block.origins:
         since = min(block.origins[0], at - timedelta(days=RECENT_DAYS))
         known = block.record.known_at(at)
+        recent = known.frame.loc[since:]
         began = block.timer()
-        issued = site.issue(known.frame.loc[since:], at, at + block.horizon, published=known.published)
-        forecasts.append(issued[block.series])
+        forecasts.append(site.issue(recent, at, at + block.horizon, known.published)[block.series])
         times.append(1000 * (block.timer() - began))
     return forecasts, times
 

@@ -66,7 +66,7 @@ def _series(tests: BackTests, test: BackTest) -> SeriesBackTest:
         first_origin=test.clock.start_of(int(test.origins[0])),
         last_origin=test.clock.start_of(int(test.origins[-1])),
         history_rows=test.history_rows,
-        repairs=_repairs(tests.history, test.series),
+        repairs=_repairs(tests.history, test),
         levels=sorted(test.quantiles),
         methods=dict(Counter(test.methods)),
         mase_scale=_number(test.scale),
@@ -77,10 +77,13 @@ def _series(tests: BackTests, test: BackTest) -> SeriesBackTest:
     )
 
 
-def _repairs(history: History, series: str) -> list[dict[str, str | int]]:
-    """What was repaired in the column, or in the times that all columns share."""
-    concerned = [repair for repair in history.repairs if repair.column in (series, "time")]
-    return [repair.as_document() for repair in concerned]
+def _repairs(history: History, test: BackTest) -> list[dict[str, str | int]]:
+    """What was repaired in the file, in this column or in all times, and what was wrong in the values."""
+    concerned = [repair for repair in history.repairs if repair.column in (test.series, "time")]
+    return [
+        *(repair.as_document() for repair in concerned),
+        *({**finding.as_document(), "text": finding.as_text()} for finding in test.findings),
+    ]
 
 
 def _scores(test: BackTest, leads: slice) -> Scores:

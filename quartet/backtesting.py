@@ -191,7 +191,7 @@ def _kind_by_name(name: str, past: pd.Series[float]) -> SeriesKind:
         return Pv(float(past.max()))
     if name == "weather.temperature_c":
         return Temperature()
-    if quantity.endswith("per_kwh"):
+    if quantity.endswith("_per_kwh"):
         return Market(name, *limits_of(name))
     return Demand(*limits_of(name))
 
