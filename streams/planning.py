@@ -104,7 +104,6 @@ def prepare(
     state: SiteState,
     recent: pd.DataFrame,
     fitted: FittedSite | None,
-    unfitted: str = NOT_FITTED,
     published: pd.DataFrame | None = None,
 ) -> Prepared:
     """Forecasts from what is known, and the situation they make."""
@@ -291,7 +290,7 @@ class PlanningDesk:
 def fall_back(job: PlanJob, prepared: Prepared | None, reason: str) -> Decision:
     """The next-best decision, made without a solver; never raises."""
     try:
-        ready = prepared or prepare(job.site, job.state, job.recent, None, job.unfitted, job.published)
+        ready = prepared or prepare(job.site, job.state, job.recent, None, job.published)
         result = fallback_cycle(job.site, ready.situation, job.last_plan, reason)
         return decide(ready.situation, ready.forecasts, result.plan)
     except Exception as error:  # whatever is wrong, the site must be told something safe

@@ -96,7 +96,6 @@ def fit_site(
     at: datetime,
     sessions: Sequence[Session] = (),
     issued: Mapping[str, Sequence[Issued]] | None = None,
-    published: pd.DataFrame | None = None,
 ) -> FittedSite:
     """Models of all series as of `at`, good for every plan of their life.
 
@@ -152,7 +151,7 @@ def yardstick_forecasts(
     until = grid_for(site, at).end
     forecaster = SiteForecaster(kinds, day_type_of(site), site.zone, site.step_minutes)
     fitted = forecaster.fit(recent, at, until, published=published)
-    return fitted.issue(recent, at, until, published=published)
+    return fitted.issue(recent, at, until, published)
 
 
 def published_rows(site: Site, frame: pd.DataFrame, foretold: pd.DataFrame | None) -> pd.DataFrame | None:
