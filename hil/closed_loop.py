@@ -14,13 +14,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from hil.plant import HeldSetpoint, Plant, PlantState, Records, offer, run_minutes
+from hil.plant import HeldSetpoint, Plant, PlantState, Records, offer, run_minutes, states_of
 from hil.recorded import lead_in, recorded_plant, sessions_by_charger
 from hil.telemetry import car_at
 from hil.truth import Truth
-from optimizer.devices.battery import Battery
-from optimizer.devices.thermal_store import ThermalStore
-from optimizer.devices.v2g_charger import V2gCharger
 from optimizer.plan import SETPOINT_LIFE_STEPS, Plan
 from optimizer.rules import rule_plan
 from optimizer.situation import Situation
@@ -136,15 +133,12 @@ def setpoints_of(plant: Plant, at: datetime, decision: Decision) -> dict[str, He
 
 
 def site_state(plant: Plant, state: PlantState, peaks_kw: Mapping[str, float]) -> SiteState:
-    """What the site reports at a moment, without meter error: energies, and the cars that stand there."""
+    """What the site reports at a moment, without meter error: its devices' states, and the cars that stand there."""
     at = state.at
-    energies = {
-        device.id: {"energy_kwh": float(state.arrays.energy_kwh[plant.slots[device.id]])}
-        for device in plant.of_type(Battery, ThermalStore, V2gCharger)
-    }
+    known = {device.id: states_of(plant, state, device) for device in plant.devices}
     cars = {charger: car_at(sessions, at) for charger, sessions in plant.drivers.sessions.items()}
-    standing = {charger: (car,) for charger, car in cars.items() if car is not None}
-    return SiteState(plant.truth.site.id, at, energies, peaks_kw, standing)
+    standing = {charger: (plant.drivers.as_said(car),) for charger, car in cars.items() if car is not None}
+    return SiteState(plant.truth.site.id, at, {name: own for name, own in known.items() if own}, peaks_kw, standing)
 
 
 def baseline(site: Site, history: History, name: Baseline) -> Controller:

@@ -25,8 +25,7 @@ from streams.gateways.registers import (
     RegisterMap,
     RejectReason,
     Value,
-    load_profile,
-    map_registers,
+    site_registers,
 )
 
 HOST = "127.0.0.1"
@@ -39,7 +38,7 @@ class ModbusFace:
     def __init__(self, controller: SiteController, port: int = 0) -> None:
         site = controller.plant.truth.site
         self._controller = controller
-        self._map = map_registers(load_profile(site.control.profile), site.devices)
+        self._map = site_registers(site)
         self._asked_port = port
         self._beats = 0
         self._ready = Event()
@@ -112,6 +111,7 @@ class ModbusFace:
             "device_heartbeat": float(self._beats & 0xFFFF),
             "site_clock": float(int(self._controller.clock.timestamp())),
             "remote": 1.0,
+            "net_import": self._controller.net_import_kw,
         }
 
     def _device_values(self, device: str) -> dict[str, Value]:
@@ -123,6 +123,9 @@ class ModbusFace:
             "measured_kw": reading.measured_kw,
             "state": float(DeviceState.REJECTED if refused else reading.view.state),
             "reject_reason": float(reading.answer),
+            "adjusted": reading.view.adjusted_kw,
+            "least_now": reading.range_kw[0],
+            "greatest_now": reading.range_kw[1],
         }
 
     def _take(self, address: int, words: list[int], registers: list[int], start: int) -> ExcCodes | None:
@@ -133,6 +136,10 @@ class ModbusFace:
             if address == block.address and len(words) == _written_size(block):
                 own = registers[block.address - start :][: block.size]
                 self._controller.write(device, _setpoint(block.decode([*words, *own[len(words) :]])))
+                return None
+            adjusted = block.layout.points["adjusted"]
+            if address == block.address + adjusted.offset and len(words) == adjusted.size:
+                self._controller.adjust(device, block.decode_point("adjusted", words))
                 return None
         return ExcCodes.ILLEGAL_ADDRESS
 

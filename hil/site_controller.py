@@ -8,7 +8,7 @@ from datetime import datetime
 from threading import Condition
 
 from hil.kernels import HELD, VALID_FROM
-from hil.plant import DeviceView, HeldSetpoint, Plant, PlantState, Records, offer, run_minutes, view
+from hil.plant import DeviceView, HeldSetpoint, Plant, PlantState, Records, adjust, offer, range_kw, run_minutes, view
 from streams.gateways.registers import RejectReason
 
 
@@ -21,6 +21,8 @@ class DeviceReading:
     """Mean of the last minute; > 0 feeds the bus."""
     answer: RejectReason
     """To the last setpoint offered."""
+    range_kw: tuple[float, float]
+    """What it could do in the minute that comes."""
 
 
 class SiteController:
@@ -31,6 +33,7 @@ class SiteController:
         self._state = state
         self._answers: dict[str, RejectReason] = {}
         self._measured: Mapping[str, float] = dict.fromkeys(plant.slots, 0.0)
+        self._net_import_kw: float | None = None
         self._unread: set[str] = set()
         self._changed = Condition()
 
@@ -49,6 +52,7 @@ class SiteController:
         with self._changed:
             self._state, records = run_minutes(self.plant, self._state, minutes)
             self._measured = last_minute_kw(self.plant, records)
+            self._net_import_kw = float(records.get("meter.import_kw")[-1] - records.get("meter.export_kw")[-1])
             return records
 
     def write(self, device: str, setpoint: HeldSetpoint) -> RejectReason:
@@ -64,7 +68,19 @@ class SiteController:
             self._unread.discard(device)
             self._changed.notify_all()
             answer = self._answers.get(device, RejectReason.NONE)
-            return DeviceReading(view(self.plant, self._state, device), self._measured[device], answer)
+            seen, able = view(self.plant, self._state, device), range_kw(self.plant, self._state, device)
+            return DeviceReading(seen, self._measured[device], answer, able)
+
+    def adjust(self, device: str, power_kw: float | None) -> None:
+        """Another power for the setpoint in force; None goes back to its target."""
+        with self._changed:
+            self._state = adjust(self.plant, self._state, device, power_kw)
+
+    @property
+    def net_import_kw(self) -> float | None:
+        """Mean of the last minute, < 0 exports; None before the first, and where the cabinet keeps the limits itself:
+        then it leaves the gateway's loop nothing to do."""
+        return None if self.plant.truth.guards else self._net_import_kw
 
     def wait_for_setpoints(self, interval: datetime, timeout_s: float) -> bool:
         """Waits until every controlled device holds a setpoint from `interval` on; False when the time was up."""

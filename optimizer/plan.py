@@ -49,6 +49,9 @@ class Setpoint:
     valid_from: datetime
     valid_until: datetime
     reason: Text
+    room_kw: tuple[float, float] | None = None
+    """Least and greatest power to which fast local control may move the device within the step without breaking what
+    the plan promises (energy limits, cars that are due); None: it is not to be moved."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,7 @@ class Plan:
                     valid_from=s.valid_from,
                     valid_until=s.valid_until,
                     reason=s.reason,
+                    room_kw=s.room_kw,
                 )
                 for s in self.setpoints
             ],
@@ -244,6 +248,8 @@ class SetpointDocument(BaseModel):
     valid_from: datetime
     valid_until: datetime
     reason: Text
+    room_kw: tuple[float, float] | None = None
+    """Least and greatest power to which fast local control may move the device; null: it is not to be moved."""
 
 
 class ScenariosDocument(BaseModel):

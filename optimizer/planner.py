@@ -24,6 +24,7 @@ from optimizer.devices.base import Device
 from optimizer.exact import Answer, solve_exactly
 from optimizer.holding import Holding
 from optimizer.model import Model, build
+from optimizer.orders import ordered_program
 from optimizer.plan import Plan
 from optimizer.program import Program
 from optimizer.reading import Reading
@@ -129,7 +130,8 @@ class Planner:
         by_id = {device.id: device for device in self.devices}
         inputs |= {service.id: service.inputs(situation, by_id) for service in self.services}
         parameters = model.compiled.parameters.values(inputs)
-        return _Prepared(conditions, parameters, model.compiled.program(parameters))
+        program = ordered_program(model.compiled.program(parameters), model, self.devices, conditions, situation)
+        return _Prepared(conditions, parameters, program)
 
     def model_for(self, shape: GridShape) -> Model:
         """The built model for this number of steps; built now when there is none."""

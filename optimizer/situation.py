@@ -70,6 +70,27 @@ class Prices:
 
 
 @dataclass(frozen=True)
+class FixedPower:
+    """A person has given a device its power, from now until then."""
+
+    device: str
+    power_kw: float
+    """> 0 feeds the bus."""
+    until: datetime
+    reason: str
+    """What was ordered, by whom and why."""
+
+
+@dataclass(frozen=True)
+class ImportCap:
+    """A person has capped the site's import, from now until then."""
+
+    power_kw: float
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
 class Uncertainty:
     """Other courses that the series may take, each as likely as the central one, and how much the worst of them count.
 
@@ -110,6 +131,8 @@ class Situation:
     """(n,) local date that each step begins in, 0 for that of the first; empty: days of UTC."""
     uncertainty: Uncertainty | None = None
     """Other courses to be planned for; None: the series are taken for certain."""
+    orders: tuple[FixedPower | ImportCap, ...] = ()
+    """What persons have ordered: given, not decided."""
 
     @property
     def shape(self) -> GridShape:

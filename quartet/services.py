@@ -53,7 +53,7 @@ def log_to_stderr() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for chatty in ("kafka", "pymodbus", "cmdstanpy", "prophet"):
+    for chatty in ("kafka", "pymodbus", "ocpp", "websockets", "cmdstanpy", "prophet"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
     for chatty in ("aiokafka", "faust", "mode"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from optimizer.plan import PlanDocument, ScenariosDocument
 from quartet.comparison import bill_rows, measure_rows, money
-from quartet.documents import DemoSummary
+from quartet.documents import DataCheck, DemoSummary, SiteCheck
+from quartet.operator import OrderDocument
 from settlement.bill import MAIN
 from settlement.carbon_document import CarbonReport
 from settlement.documents import BillDocument, ComparisonDocument, QualityDocument, TraceDocument
@@ -241,6 +242,31 @@ def show_check(document: CheckDocument) -> None:
         console.print(f"[red]{error.file}[/red]: [bold]{error.path}[/bold]: {error.message}, got {error.value}")
     if not document.ok:
         console.print(f"{len(document.errors)} error(s): mend them and run the check again")
+    if isinstance(document, SiteCheck) and document.data is not None:
+        _show_data(console, document.data)
+
+
+def _show_data(console: Console, data: DataCheck) -> None:
+    odd = [*data.repairs, *(finding.text for finding in data.findings)]
+    odd += [f"{day.series}: {day.text}" for day in data.closure_suggestions]
+    for text in odd:
+        console.print(f"[yellow]{text}[/yellow]")
+    if not odd:
+        console.print("[green]nothing odd in the history[/green]")
+
+
+def show_order(document: OrderDocument, site: Site) -> None:
+    console, command, answer = Console(soft_wrap=True), document.command, document.answer
+    what = " ".join([command.kind, *([command.device] if command.device else [])])
+    power = "" if command.power_kw is None else f" {command.power_kw:g} kW"
+    until = "" if command.until is None else f" until {command.until.astimezone(site.zone):%Y-%m-%d %H:%M}"
+    console.print(f"[bold]{what}{power}[/bold]{until}, by {command.who}: {command.why}")
+    if answer is None:
+        console.print("[yellow]no engine has answered: the order stands, and is taken when one runs[/yellow]")
+    elif answer.state == "refused":
+        console.print(f"[red]refused: {answer.reason}[/red]")
+    else:
+        console.print(f"[green]taken, in force from the next interval on[/green] {answer.reason}".rstrip())
 
 
 def show_sites(sites: Sequence[Site]) -> None:

@@ -85,8 +85,10 @@ class History:
         return ahead.drop(columns="issued_at").set_index("time").sort_index()
 
 
-def read_history(folder: Path | str, *, zone: str | None = None) -> History:
+def read_history(folder: Path | str, *, zone: str | None = None, bridged: bool = True) -> History:
     """The history in `folder`; times without an offset are read in the IANA `zone`, where it is given.
+
+    `bridged` false leaves short gaps empty, too: a value interpolated over one knows what came after it.
 
     Safe repairs are made and named in `History.repairs`. Raises InputError with every problem of every file at once.
     """
@@ -104,7 +106,7 @@ def read_history(folder: Path | str, *, zone: str | None = None) -> History:
     table = read_table(series, found) if series else None
     if table is None:
         raise InputError(found.problems)
-    frame, step = regular_series(table, known_zone, found)
+    frame, step = regular_series(table, known_zone, found, bridged)
     return History(str(root), frame, step, cars, weather, tuple(found.repairs), found.interpolated)
 
 

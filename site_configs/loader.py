@@ -366,6 +366,16 @@ def _services_fit(draft: _Draft) -> Iterator[Finding]:
                 yield f"services.{place}.{field} ({service.id})", value, message
 
 
+def _ocpp_places_are_chargers(draft: _Draft) -> Iterator[Finding]:
+    control = draft.section("control")
+    chargers = [item.get("id") for _, item in draft.devices if item.get("kind") == "v2g_charger"]
+    for path, settings in (("control.places", control), ("control.chargers.places", control.get("chargers"))):
+        places = settings.get("places") if isinstance(settings, dict) else None
+        for name in places if isinstance(places, dict) else ():
+            if name not in chargers:
+                yield f"{path}.{name}", name, "is not a charger of this site: correct the id or remove it"
+
+
 def _carbon_is_priced_once(draft: _Draft) -> Iterator[Finding]:
     """The site's price of carbon covers every fuel: a device with a price of its own would pay it twice."""
     price = draft.section("carbon").get("price_per_kg")
@@ -391,4 +401,5 @@ CROSS_CHECKS: tuple[Callable[[_Draft], Iterator[Finding]], ...] = (
     _carbon_factor_exists,
     _services_fit,
     _carbon_is_priced_once,
+    _ocpp_places_are_chargers,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import date
+from datetime import date, time
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model
 from optimizer.devices import AnyDevice
 from optimizer.devices.base import DeviceId, Efficiency, NotNegative, Positive
 from optimizer.services import AnyService
+from site_configs.control import AnyControl, ModbusControl
 from site_configs.custom_tariff import CustomTariff
 from site_configs.tariff_table import STRICT
 
@@ -123,6 +124,29 @@ class ExportSettlement(BaseModel):
     """The contract for difference, where the plant has one; settled by the month, not seen by plans."""
 
 
+def _clock_time(text: str) -> str:
+    try:
+        return time.fromisoformat(text).isoformat("minutes")
+    except ValueError as error:
+        raise ValueError('is no time of day: write it as "13:00"') from error
+
+
+class DayAhead(BaseModel):
+    """When the prices and carbon factors of a day are out, where they are: from then on plans take them as known."""
+
+    model_config = STRICT
+    published_at: Annotated[str, AfterValidator(_clock_time)]
+    """Local time on the day before, e.g. "12:57"; give the latest one that the market keeps to."""
+    timezone: ZoneName | None = None
+    """Zone of that time and of the market's days; the site's when absent."""
+    series: tuple[str, ...] = ("market.import_price_per_kwh", "market.export_price_per_kwh")
+    """Columns of the history that are published so."""
+
+    @property
+    def at(self) -> time:
+        return time.fromisoformat(self.published_at)
+
+
 class CarbonChoice(BaseModel):
     """Which grid factor the site reports by."""
 
@@ -135,6 +159,8 @@ class CarbonChoice(BaseModel):
     """Where that factor was read."""
     data_year: int | None = None
     """Year of the data behind the factor; the latest announced when absent."""
+    from_data: bool = False
+    """Plans count emissions by the series `grid.carbon_kg_per_kwh` instead; statements keep to the factor."""
     price_per_kg: NotNegative = 0.0
     """Price at which the plan counts emissions of import and fuel [money/kgCO2]; in no bill and no statement."""
 
@@ -223,17 +249,6 @@ class Feeder(BaseModel):
         return min(carried, math.inf if self.limit_kw is None else self.limit_kw)
 
 
-class Control(BaseModel):
-    """How setpoints reach the site controller."""
-
-    model_config = STRICT
-    gateway: Literal["modbus_tcp"] = "modbus_tcp"
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 502
-    profile: str = "site_controller"
-    """Name of the register map."""
-
-
 def _central_and_pairs(count: int) -> int:
     if count % 2 == 0:
         raise ValueError("must be odd: the central forecast and pairs of scenarios around it")
@@ -265,8 +280,8 @@ class Site(BaseModel):
     """IANA zone of the site, used for tariffs, calendars and people."""
     latitude: Annotated[float, Field(ge=-90, le=90)]
     longitude: Annotated[float, Field(ge=-180, le=180)]
-    holidays: Literal["CN", "none"] = "CN"
-    """Public calendar that decides workdays and rest days."""
+    holidays: Literal["CN", "US", "GB", "none"] = "CN"
+    """Public calendar that decides workdays and rest days; `GB` is that of England and Wales."""
     closures: tuple[date, ...] = ()
     """The site's own days off, local dates."""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "CNY"
@@ -278,6 +293,8 @@ class Site(BaseModel):
     """Length of the coarse steps from there to the end of the billing period [h]."""
     tariff: AnyTariff
     export: ExportSettlement = ExportSettlement()
+    day_ahead: DayAhead | None = None
+    """When tomorrow's prices are known; absent: prices from the data are forecast from now on."""
     carbon: CarbonChoice
     devices: tuple[AnyDevice, ...] = Field(min_length=1)
     feeders: tuple[Feeder, ...] = ()
@@ -285,7 +302,8 @@ class Site(BaseModel):
     """Parts of the bill: what is billed apart, and who is charged which part."""
     services: tuple[AnyService, ...] = ()
     """What the site does for the grid or holds for itself beside its own supply."""
-    control: Control = Control()
+    control: AnyControl = ModbusControl()
+    """How setpoints reach the site's controllers."""
     uncertainty: UncertaintyChoice | None = None
     """How plans allow for wrong forecasts; absent: the central forecast is planned for alone."""
 

@@ -15,8 +15,10 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from optimizer.balance import FeederLimit
+from optimizer.orders import ordered_setpoints
 from optimizer.plan import SETPOINT_LIFE_STEPS, Plan, Setpoint, Text
 from optimizer.planner import NoPlan, Planner
+from optimizer.room import with_room
 from optimizer.rules import rule_plan, shifted_plan
 from optimizer.services.accounts import with_accounts
 from optimizer.services.base import Service
@@ -58,27 +60,55 @@ def planner_for(site: Site) -> Planner:
 def control_cycle(
     site: Site, planner: Planner, situation: Situation, last_plan: Plan | None, *, deadline_s: float = 10.0
 ) -> CycleResult:
-    """The best verified answer for the situation; never raises for what the situation holds."""
+    """The best verified answer for the situation; never raises for what the situation holds.
+
+    What persons have ordered is planned around. Where there is no such plan, the rest is planned as if nothing had been
+    ordered, and the orders are sent all the same.
+    """
+    began = time.perf_counter()
+    result = _planned(site, planner, situation, last_plan, deadline_s)
+    if situation.orders and result.attempts:
+        left_s = max(0.05, deadline_s - (time.perf_counter() - began))
+        free = _planned(site, planner, replace(situation, orders=()), last_plan, left_s)
+        note = f"orders are sent without being planned around: {'; '.join(result.attempts)}"
+        result = replace(free, plan=replace(free.plan, note=note))
+    return _with_orders(result, site, situation)
+
+
+def _with_orders(result: CycleResult, site: Site, situation: Situation) -> CycleResult:
+    if not situation.orders:
+        return result
+    return replace(result, plan=ordered_setpoints(result.plan, site.devices, situation))
+
+
+def _planned(
+    site: Site, planner: Planner, situation: Situation, last_plan: Plan | None, deadline_s: float
+) -> CycleResult:
     try:
         outcome = planner.plan(situation, deadline_s, last_plan=last_plan)
     except ValueError as error:
-        return fallback_cycle(site, situation, last_plan, str(error))
+        return _fallback(site, situation, last_plan, str(error))
     if isinstance(outcome, NoPlan):
-        return fallback_cycle(site, situation, last_plan, outcome.reason)
+        return _fallback(site, situation, last_plan, outcome.reason)
     began = time.perf_counter()
     violations = verify(site.devices, planner.feeders, situation, outcome, planner.services)
     verify_ms = (time.perf_counter() - began) * 1e3
     if violations:
-        return fallback_cycle(site, situation, last_plan, _refusal("plan", violations))
+        return _fallback(site, situation, last_plan, _refusal("plan", violations))
     took = {**outcome.time_ms, "verify": verify_ms}
-    return CycleResult(replace(outcome, time_ms={**took, "total": sum(took.values())}))
+    timed = replace(outcome, time_ms={**took, "total": sum(took.values())})
+    return CycleResult(with_room(timed, site.devices, planner.services, situation))
 
 
 def fallback_cycle(site: Site, situation: Situation, last_plan: Plan | None, reason: str) -> CycleResult:
     """The next-best answer when there is no plan: the last plan moved on, else rules, else safe values.
 
-    Needs no solver.
+    Needs no solver. Orders of persons are sent all the same.
     """
+    return _with_orders(_fallback(site, situation, last_plan, reason), site, situation)
+
+
+def _fallback(site: Site, situation: Situation, last_plan: Plan | None, reason: str) -> CycleResult:
     try:
         return _without_solver(site, situation, last_plan, reason)
     except ValueError as error:  # nothing can be said about the steps to come
@@ -93,7 +123,8 @@ def _without_solver(site: Site, situation: Situation, last_plan: Plan | None, re
         shifted = with_accounts(services, situation, shifted, site.devices)
         violations = verify(site.devices, feeder_limits(site), situation, shifted, services)
         if not violations:
-            return CycleResult(replace(shifted, note=reason), tuple(attempts))
+            free = with_room(replace(shifted, note=reason), site.devices, services, situation)
+            return CycleResult(free, tuple(attempts))
         attempts.append(_refusal("shifted plan", violations))
     plan = with_accounts(services, situation, rule_plan(site.devices, situation, feeder_limits(site)), site.devices)
     if not all(np.isfinite(setpoint.target_kw) for setpoint in plan.setpoints):
@@ -101,7 +132,8 @@ def _without_solver(site: Site, situation: Situation, last_plan: Plan | None, re
     violations = verify(site.devices, feeder_limits(site), situation, plan, services)
     if violations:
         attempts.append(_refusal("rules", violations))
-    return CycleResult(replace(plan, note="; ".join(attempts)), tuple(attempts))
+    free = with_room(replace(plan, note="; ".join(attempts)), site.devices, services, situation)
+    return CycleResult(free, tuple(attempts))
 
 
 def safe_plan(site: Site, at: datetime, reason: str) -> Plan:

@@ -28,10 +28,12 @@ from site_configs.site import Site
 from streams import faust_private
 from streams.acks import AckIntake
 from streams.admin import ensure_topics, is_embedded, wait_for_broker
+from streams.commands import CommandDesk
 from streams.dead_letters import DeadLetterDesk
 from streams.engine import Engine
 from streams.ledger import Ledger
 from streams.planning import FittedModels, PlanningDesk, PlanningHandler
+from streams.site_forecasts import published_rows
 from streams.site_runtime import SiteRuntime, at_step
 from streams.watchdog import Positions, Todo, Watchdog
 from streams.workers import WorkerPool
@@ -107,17 +109,21 @@ def run_engine(
         asyncio.run(_serve(sites, past, broker, ledger, workers, deadline_s, fit_wait_s, worker_id, stop_s, stall_s))
 
 
-def _recorded(site: Site, folder: Path | None) -> tuple[pd.DataFrame, tuple[Session, ...]]:
-    """The recorded past at the site's step, and the stays of cars in it."""
+Past = tuple[pd.DataFrame, tuple[Session, ...], pd.DataFrame | None]
+"""The recorded past at the site's step, the stays of cars in it, and what was announced ahead."""
+
+
+def _recorded(site: Site, folder: Path | None) -> Past:
     if folder is None:
-        return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC", name="time")), ()
+        return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC", name="time")), (), None
     history = read_history(folder, zone=site.timezone)
-    return at_step(history.frame, site.step_minutes), history.sessions
+    published = published_rows(site, history.frame, history.weather_forecast)
+    return at_step(history.frame, site.step_minutes), history.sessions, published
 
 
 async def _serve(
     sites: Sequence[Site],
-    past: Mapping[str, tuple[pd.DataFrame, tuple[Session, ...]]],
+    past: Mapping[str, Past],
     broker: str,
     ledger: Ledger,
     workers: int,
@@ -135,9 +141,10 @@ async def _serve(
         dead_letters = DeadLetterDesk(ledger, send)
         restore = {site.id: partial(SiteRuntime.restore, site, ledger, *past[site.id]) for site in sites}
         engine = Engine(restore, ledger, PlanningDesk(pool, models, deadline_s), send, dead_letters, _fatal)
-        face = Face(app, (engine, AckIntake(ledger, dead_letters)))
+        commands = CommandDesk({site.id: site for site in sites}, ledger, dead_letters, send)
+        face = Face(app, (engine, AckIntake(ledger, dead_letters), commands))
         watchdog = Watchdog(broker, lambda: (face.progress, engine.deciding), lambda: face.todo, _fatal, stall_s)
-        tasks = [asyncio.create_task(_guarded(work)) for work in (dead_letters.run, face.keep_committing)]
+        tasks = [asyncio.create_task(_guarded(work)) for work in (dead_letters.run, commands.run, face.keep_committing)]
         await app.start()
         if is_embedded(broker):
             faust_private.set_fetch_wait(app, EMBEDDED_FETCH_WAIT_MS)

@@ -11,7 +11,7 @@ import numpy as np
 
 from optimizer.events import DemandResponseEvent, Event, ReserveOffer
 from optimizer.plan import FlowSeries, GivenWay, HeldReserve, Plan, PlanDocument, ScenarioOutcome, Setpoint
-from optimizer.situation import DemandLine, Prices, Session, Situation, Uncertainty
+from optimizer.situation import DemandLine, FixedPower, ImportCap, Prices, Session, Situation, Uncertainty
 from optimizer.time_grid import TimeGrid
 
 
@@ -37,6 +37,8 @@ def freeze_situation(situation: Situation) -> str:
         "events": [_event(one) for one in situation.events],
         "local_day": list(situation.local_day),
     }
+    if situation.orders:
+        document["orders"] = [_order(one) for one in situation.orders]
     if situation.uncertainty is not None:
         document["uncertainty"] = _uncertainty(situation.uncertainty)
     return json.dumps(document, sort_keys=True, allow_nan=False)
@@ -76,6 +78,7 @@ def thaw_situation(text: str) -> Situation:
         events=tuple(_thawed_event(one) for one in document.get("events", ())),
         local_day=tuple(document.get("local_day", ())),
         uncertainty=_thawed_uncertainty(document.get("uncertainty")),
+        orders=tuple(_thawed_order(one) for one in document.get("orders", ())),
     )
 
 
@@ -101,7 +104,7 @@ def thaw_plan(text: str, grid: TimeGrid) -> Plan:
         export_per_kwh=np.asarray(document.prices["export_per_kwh"], dtype=float),
         cost=cost,
         setpoints=tuple(
-            Setpoint(s.device, s.target_kw, s.safe_value_kw, s.valid_from, s.valid_until, s.reason)
+            Setpoint(s.device, s.target_kw, s.safe_value_kw, s.valid_from, s.valid_until, s.reason, s.room_kw)
             for s in document.setpoints
         ),
         shadow_prices={carrier: np.asarray(v, dtype=float) for carrier, v in document.shadow_prices.items()},
@@ -147,6 +150,15 @@ def _thawed_event(document: dict[str, Any]) -> Event:
     if "baseline_kw" in fields_of:
         fields_of["baseline_kw"] = tuple(fields_of["baseline_kw"])
     return _EVENTS[document["kind"]](**{**fields_of, **times})
+
+
+def _order(order: FixedPower | ImportCap) -> dict[str, Any]:
+    return {**asdict(order), "until": order.until.isoformat()}
+
+
+def _thawed_order(document: dict[str, Any]) -> FixedPower | ImportCap:
+    fields_of = {**document, "until": datetime.fromisoformat(document["until"])}
+    return FixedPower(**fields_of) if "device" in fields_of else ImportCap(**fields_of)
 
 
 def _session(session: Session) -> dict[str, Any]:

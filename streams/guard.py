@@ -1,9 +1,10 @@
 """The fast local loop: keeps import and export within their limits when reality leaves the plan.
 
 Between two plans the plan's grid limit counts, not its battery powers: a battery that follows them blindly lets every
-forecast error raise the month's peak. Above the limit batteries charge less, then cars with slack are put off, then
-batteries discharge; below it all this is taken back in the opposite order, as far as the plan. A band between limit
-and return keeps the loop from swinging. Plain arithmetic on arrays, compiled as it is by the plant.
+forecast error raise the month's peak. Above the limit curtailed PV is let in, batteries charge less, cars with slack
+are put off, batteries discharge, at last cars do; below it all this is taken back in the opposite order, as far as the
+plan. A band between limit and return keeps the loop from swinging. Plain arithmetic on arrays: the gateway's local loop
+calls it, and the simulated site's own cabinet compiles it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,16 @@ def _usable_compiled(function: Function) -> Function:
 
 
 @_usable_compiled
+def allowed_import_kw(limit_kw: float, window_kw: Array) -> float:
+    """Import of this minute with which the mean over the meter's window stays within the limit [kW].
+
+    `window_kw` are the full minutes before it in the window. Room left by earlier minutes is not used up: import would
+    swing around the limit as the window moves on.
+    """
+    return float(limit_kw - max(window_kw.sum() - limit_kw * len(window_kw), 0.0))
+
+
+@_usable_compiled
 def raise_feeds(feed_kw: Array, roles: Roles, role: int, aim_kw: Array, amount_kw: float) -> float:
     """Raises what devices of one role feed towards `aim_kw`, by `amount_kw` altogether; what is left of it."""
     for i in range(len(feed_kw)):
@@ -55,29 +66,36 @@ def lower_feeds(feed_kw: Array, roles: Roles, role: int, aim_kw: Array, amount_k
 @_usable_compiled
 def cut_import(feed_kw: Array, roles: Roles, greatest_kw: Array, excess_kw: float) -> float:
     """Takes `excess_kw` off the import; what is left of it."""
-    nothing = np.zeros(len(feed_kw))
-    excess_kw = raise_feeds(feed_kw, roles, BATTERY, nothing, excess_kw)
-    excess_kw = raise_feeds(feed_kw, roles, CAR_WITH_SLACK, nothing, excess_kw)
-    return raise_feeds(feed_kw, roles, BATTERY, greatest_kw, excess_kw)
+    rest = np.minimum(greatest_kw, 0.0)
+    excess_kw = raise_feeds(feed_kw, roles, PV, greatest_kw, excess_kw)
+    excess_kw = raise_feeds(feed_kw, roles, BATTERY, rest, excess_kw)
+    excess_kw = raise_feeds(feed_kw, roles, CAR_WITH_SLACK, rest, excess_kw)
+    excess_kw = raise_feeds(feed_kw, roles, CAR_DUE, greatest_kw, excess_kw)
+    excess_kw = raise_feeds(feed_kw, roles, BATTERY, greatest_kw, excess_kw)
+    return raise_feeds(feed_kw, roles, CAR_WITH_SLACK, greatest_kw, excess_kw)
 
 
 @_usable_compiled
 def give_import_back(feed_kw: Array, roles: Roles, planned_kw: Array, room_kw: float) -> float:
     """Goes back to the plan by as much import as there is room for; the room that is left."""
     room_kw = lower_feeds(feed_kw, roles, CAR_DUE, planned_kw, room_kw)
+    room_kw = lower_feeds(feed_kw, roles, CAR_WITH_SLACK, np.maximum(planned_kw, 0.0), room_kw)
     room_kw = lower_feeds(feed_kw, roles, BATTERY, np.maximum(planned_kw, 0.0), room_kw)
     room_kw = lower_feeds(feed_kw, roles, CAR_WITH_SLACK, planned_kw, room_kw)
-    return lower_feeds(feed_kw, roles, BATTERY, planned_kw, room_kw)
+    room_kw = lower_feeds(feed_kw, roles, BATTERY, planned_kw, room_kw)
+    return lower_feeds(feed_kw, roles, PV, planned_kw, room_kw)
 
 
 @_usable_compiled
 def cut_export(feed_kw: Array, roles: Roles, least_kw: Array, excess_kw: float) -> float:
-    """Takes `excess_kw` off the export: discharge, then room in batteries, then PV; what is left of it."""
-    nothing = np.zeros(len(feed_kw))
-    excess_kw = lower_feeds(feed_kw, roles, BATTERY, nothing, excess_kw)
-    excess_kw = lower_feeds(feed_kw, roles, CAR_WITH_SLACK, nothing, excess_kw)
-    excess_kw = lower_feeds(feed_kw, roles, CAR_DUE, nothing, excess_kw)
+    """Takes `excess_kw` off the export: discharge, then room in batteries and cars, then PV; what is left of it."""
+    rest = np.maximum(least_kw, 0.0)
+    excess_kw = lower_feeds(feed_kw, roles, BATTERY, rest, excess_kw)
+    excess_kw = lower_feeds(feed_kw, roles, CAR_WITH_SLACK, rest, excess_kw)
+    excess_kw = lower_feeds(feed_kw, roles, CAR_DUE, rest, excess_kw)
     excess_kw = lower_feeds(feed_kw, roles, BATTERY, least_kw, excess_kw)
+    excess_kw = lower_feeds(feed_kw, roles, CAR_DUE, least_kw, excess_kw)
+    excess_kw = lower_feeds(feed_kw, roles, CAR_WITH_SLACK, least_kw, excess_kw)
     return lower_feeds(feed_kw, roles, PV, least_kw, excess_kw)
 
 
@@ -85,6 +103,8 @@ def cut_export(feed_kw: Array, roles: Roles, least_kw: Array, excess_kw: float) 
 def give_export_back(feed_kw: Array, roles: Roles, planned_kw: Array, room_kw: float) -> float:
     """Goes back to the plan by as much export as there is room for; the room that is left."""
     room_kw = raise_feeds(feed_kw, roles, PV, planned_kw, room_kw)
+    room_kw = raise_feeds(feed_kw, roles, CAR_WITH_SLACK, np.minimum(planned_kw, 0.0), room_kw)
+    room_kw = raise_feeds(feed_kw, roles, CAR_DUE, np.minimum(planned_kw, 0.0), room_kw)
     room_kw = raise_feeds(feed_kw, roles, BATTERY, np.minimum(planned_kw, 0.0), room_kw)
     room_kw = raise_feeds(feed_kw, roles, CAR_DUE, planned_kw, room_kw)
     room_kw = raise_feeds(feed_kw, roles, CAR_WITH_SLACK, planned_kw, room_kw)

@@ -19,10 +19,10 @@ from typing import Any
 import pandas as pd
 
 from optimizer.errors import InputError, MissingPartError, Problem
-from streams.messages import Acknowledgement, CarAtCharger, DeadLetter
-from streams.records import AckRow, Answer, LateReading, SetpointTrace, StoredAnswer, StoredModel
+from streams.messages import Acknowledgement, CarAtCharger, CommandAnswer, DeadLetter, OperatorCommand
+from streams.records import AckRow, Answer, LateReading, SetpointTrace, StoredAnswer, StoredForecast, StoredModel
 
-SCHEMA = "1"
+SCHEMA = "2"
 METER_IMPORT = "meter.import_kw"
 _APPEND_ONLY = {
     "meta": "key, value",
@@ -34,6 +34,7 @@ _APPEND_ONLY = {
     "acks": "",
     "late_readings": "",
     "dead_letters": "letter_id, topic, reason, message",
+    "commands": "",
     "models": "",
 }
 """By table: the columns that may not be changed; all of them when empty."""
@@ -216,9 +217,34 @@ class Ledger:
         row = self._one("SELECT document FROM forecasts WHERE forecast_id = ?", forecast_id)
         return None if row is None else _unpack(row[0])
 
+    def forecasts_between(self, site: str, since: datetime, until: datetime) -> list[StoredForecast]:
+        """All forecasts issued from `since` on and before `until`, oldest first: what was known then."""
+        rows = self._db.execute(
+            "SELECT f.forecast_id, f.issued_at, f.document FROM plans p JOIN forecasts f USING (forecast_id) "
+            "WHERE p.site = ? AND p.interval >= ? AND p.interval < ? ORDER BY p.interval",
+            (site, _text(since), _text(until)),
+        )
+        return [StoredForecast(forecast_id, _time(issued_at), packed) for forecast_id, issued_at, packed in rows]
+
     def counts(self) -> dict[str, int]:
         """Rows by table."""
         return {table: self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _APPEND_ONLY}
+
+    def add_command(self, command: OperatorCommand, answer: CommandAnswer) -> CommandAnswer:
+        """Writes an order and its answer, unless the ledger has it; the answer that it holds."""
+        row = (command.command_id, command.site, command.encode().decode(), answer.encode().decode())
+        self._insert_many("commands", [row])
+        stored = self._one("SELECT answer FROM commands WHERE command_id = ?", command.command_id)
+        assert stored is not None
+        return CommandAnswer.model_validate_json(stored[0])
+
+    def commands(self, site: str) -> list[tuple[OperatorCommand, CommandAnswer]]:
+        """All orders of a site with what was said to them, in the order in which they came."""
+        rows = self._db.execute("SELECT message, answer FROM commands WHERE site = ? ORDER BY rowid", (site,))
+        return [
+            (OperatorCommand.model_validate_json(message), CommandAnswer.model_validate_json(answer))
+            for message, answer in rows
+        ]
 
     def add_model(self, model: StoredModel) -> None:
         row = (model.model_id, model.site, _text(model.fitted_at), model.provenance, model.blob)

@@ -84,6 +84,14 @@ CREATE TABLE dead_letters (
     sent INTEGER NOT NULL DEFAULT 0
 );
 
+CREATE TABLE commands (
+    command_id TEXT PRIMARY KEY,
+    site TEXT NOT NULL,
+    message TEXT NOT NULL,
+    answer TEXT NOT NULL
+);
+CREATE INDEX commands_of_site ON commands (site);
+
 CREATE TABLE models (
     model_id TEXT PRIMARY KEY,
     site TEXT NOT NULL,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from optimizer.plan import PlanStatus, Text
 
 SCHEMA_MAJOR = 1
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 
 class BadMessageError(Exception):
@@ -97,6 +97,8 @@ class SetpointMessage(Message):
     safe_value_kw: float
     grid_limit_kw: float | None = None
     """Import that the site must stay under while this setpoint holds."""
+    room_kw: tuple[float, float] | None = None
+    """Least and greatest power to which the gateway's local loop may move the device; None: it is not to be moved."""
     answer: PlanStatus
     reason: Text
     plan_id: str
@@ -119,6 +121,54 @@ class Acknowledgement(Message):
     """Time of the site's clock."""
     readback_kw: float | None = None
     """Target as read back from the device; None when nothing was written."""
+    reason: str = ""
+
+
+CommandKind = Literal["hold", "override", "disable", "limit", "release"]
+
+
+class OperatorCommand(Message):
+    """A person orders: taken as given by every plan from the next interval on, until it ends or a newer one comes."""
+
+    type: Literal["command"] = "command"
+    command_id: Annotated[str, Field(min_length=1, max_length=80)]
+    """Chosen by the sender; the same one again changes nothing."""
+    kind: CommandKind
+    """hold: devices keep their last setpoints; override: a device gets a power; disable: a device stands still; limit:
+    the site's import stays under a power; release: ends what was ordered."""
+    device: str | None = None
+    """None: hold and release mean the whole site."""
+    power_kw: float | None = None
+    """Of override, > 0 feeds the bus; of limit, the import."""
+    issued_at: Time
+    until: Time | None = None
+    """End of the order; None only for release."""
+    who: Annotated[str, Field(min_length=1, max_length=80)]
+    why: Annotated[str, Field(min_length=1, max_length=200)]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.kind in ("override", "limit") and self.power_kw is None:
+            raise ValueError(f"{self.kind} needs power_kw")
+        if self.kind in ("override", "disable") and self.device is None:
+            raise ValueError(f"{self.kind} needs a device")
+        if self.kind == "limit" and (self.power_kw or 0.0) < 0.0:
+            raise ValueError(f"limit must not be below 0, got {self.power_kw}")
+        if self.kind != "release" and self.until is None:
+            raise ValueError(f"{self.kind} needs until: an order ends by itself")
+        if self.until is not None and self.until <= self.issued_at:
+            raise ValueError(f"until {self.until.isoformat()} is not after issued_at")
+        return self
+
+
+class CommandAnswer(Message):
+    """What the engine says to a command."""
+
+    type: Literal["command_answer"] = "command_answer"
+    command_id: str
+    state: Literal["taken", "refused"]
+    replaces: tuple[str, ...] = ()
+    """Commands that held and end by this one: the newer wins."""
     reason: str = ""
 
 
@@ -147,6 +197,8 @@ _TYPES: dict[str, type[Message]] = {
     "tick": Tick,
     "setpoint": SetpointMessage,
     "ack": Acknowledgement,
+    "command": OperatorCommand,
+    "command_answer": CommandAnswer,
 }
 
 
@@ -182,7 +234,8 @@ def decode(key: bytes | None, raw: bytes | None) -> Message:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadMessageError(f"{kind.__name__}.{where}: {first['msg']}") from error
+        field = f"{kind.__name__}.{where}" if where else kind.__name__
+        raise BadMessageError(f"{field}: {first['msg']}") from error
     if key != message.key:
         raise BadMessageError(f"key {key!r} is not the site {message.site!r}")
     return message

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from forecasting.forecast import Forecast
 from optimizer.events import Event
-from optimizer.situation import Session, Situation
+from optimizer.situation import FixedPower, ImportCap, Session, Situation
 from optimizer.time_grid import TimeGrid
 from site_configs.prices import grid_for, prices_for
 from site_configs.site import Site
@@ -35,6 +35,8 @@ class SiteState:
 
     events: tuple[Event, ...] = ()
     """Calls of the grid and offers of reserve that are known."""
+    orders: tuple[FixedPower | ImportCap, ...] = ()
+    """What persons have ordered and still holds."""
 
     @property
     def peak_kw(self) -> float:
@@ -74,6 +76,7 @@ def build_situation(
         prices=prices_for(site, tariff, grid, series),
         sessions=state.sessions,
         events=state.events,
+        orders=state.orders,
         local_day=local_days(site, grid),
         uncertainty=uncertainty_of(site, grid, forecasts, scenario_rng(site, state.at)),
     )

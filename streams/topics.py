@@ -18,6 +18,8 @@ class Topic:
 TELEMETRY = Topic("quartet.telemetry.v1", "readings and ticks of the sites", 7)
 SETPOINTS = Topic("quartet.setpoints.v1", "setpoints for the gateways", 35)
 ACKS = Topic("quartet.acks.v1", "acknowledgements and read-back from the gateways", 35)
+COMMANDS = Topic("quartet.commands.v1", "what operators order", 90)
+COMMAND_ANSWERS = Topic("quartet.command-answers.v1", "what the engine says to each order", 90)
 DEAD_LETTERS = Topic("quartet.dead-letters.v1", "messages that could not be used, with the reason", 90)
 
-TOPICS = (TELEMETRY, SETPOINTS, ACKS, DEAD_LETTERS)
+TOPICS = (TELEMETRY, SETPOINTS, ACKS, COMMANDS, COMMAND_ANSWERS, DEAD_LETTERS)

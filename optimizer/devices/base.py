@@ -299,6 +299,11 @@ class Device(BaseModel):
         """Least and greatest setpoint the device itself accepts."""
         return (0.0, 0.0)
 
+    def room_kw(self, situation: Situation, conditions: Mapping[str, Array]) -> tuple[float, float] | None:
+        """Least and greatest power that can be held through the first step without harm to what comes after it; None
+        for devices that fast local control leaves alone."""
+        return None
+
 
 def whole_steps(situation: Situation) -> Array:
     """(n,) 1 in steps whose on/off decisions are whole; 0 later, where a plan is a mean over running and standing."""

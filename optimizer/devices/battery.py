@@ -235,3 +235,11 @@ class Battery(Device):
 
     def bounds_kw(self) -> tuple[float, float]:
         return (-self.charge_limit_kw, self.discharge_limit_kw)
+
+    def room_kw(self, situation: Situation, conditions: Mapping[str, Array]) -> tuple[float, float] | None:
+        """What the energy band and (5) leave for a whole step."""
+        state, hours = self.start(situation), situation.grid.step_hours
+        free = max(0.0, self.max_soc * self.capacity_kwh - state["energy_kwh"]) / self.charge_efficiency / hours
+        charge = self.step({"charge_kw": free}, state, {}, hours).flows["charge_kw"]
+        discharge = self.step({"discharge_kw": self.carries_kw(state, hours)}, state, {}, hours).flows["discharge_kw"]
+        return (-charge, discharge)

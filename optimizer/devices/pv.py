@@ -119,6 +119,9 @@ class Pv(Device):
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.capacity_kw)
 
+    def room_kw(self, situation: Situation, conditions: Mapping[str, Array]) -> tuple[float, float] | None:
+        return self.bounds_kw() if self.curtailable else None
+
     def cost_of(self, course: Course) -> dict[str, float]:
         if self.curtailable:
             return {}

@@ -388,6 +388,30 @@ class V2gCharger(Device):
     def bounds_kw(self) -> tuple[float, float]:
         return (-self.charge_limit_kw, self.discharge_limit_kw)
 
+    def room_kw(self, situation: Situation, conditions: Mapping[str, Array]) -> tuple[float, float] | None:
+        """Power while the car is there; a car that is due must charge, so that its greatest power is below 0."""
+        here = {name: float(values[0]) for name, values in conditions.items()}
+        hours = situation.grid.step_hours
+        if here["share"] <= 0.0:
+            return (0.0, 0.0)
+        before = self.start(situation)["energy_kwh"] * here["stay"] + here["arrive_kwh"]
+        charge = self._stepped(before, self.charge_limit_kw, 0.0, hours, here)[0]
+        spare_kwh = before - max(here["floor_kwh"], self._needed_after_first_kwh(conditions, hours))
+        if spare_kwh >= 0.0:
+            discharge = self._stepped(before, 0.0, spare_kwh * self.discharge_efficiency / hours, hours, here)[1]
+            return (-charge / here["share"], discharge / here["share"])
+        due = min(max(-spare_kwh / self.charge_efficiency / hours, here["least_kw"]), charge)
+        return (-charge / here["share"], -due / here["share"])
+
+    def _needed_after_first_kwh(self, conditions: Mapping[str, Array], hours: float) -> float:
+        """Least energy at the end of the first step from which the car is ready in time at full power."""
+        target, share, stay = (conditions[name] for name in ("target_kwh", "share", "stay"))
+        needed = float(target[-1])
+        for t in range(len(target) - 2, -1, -1):
+            gain = self.charge_limit_kw * self.charge_efficiency * hours * float(share[t + 1])
+            needed = max(float(target[t]), needed - gain if stay[t + 1] > 0 else 0.0)
+        return needed
+
 
 _CONDITIONS = (
     "share", "stay", "arrive_kwh", "full_kwh", "floor_kwh", "target_kwh", "needed_kwh", "two_way",

@@ -19,6 +19,7 @@ RepairKind = Literal[
     "clipped",
     "emptied",
     "interpolated",
+    "short_gap",
     "gap",
     "incomplete_car",
 ]
@@ -32,6 +33,7 @@ SENTENCES: dict[RepairKind, str] = {
     "clipped": "small negative stand-by values set to 0",
     "emptied": "impossible values emptied",
     "interpolated": "missing values interpolated",
+    "short_gap": "values missing in gaps up to 1 h, left empty as what comes after a gap may not be known yet",
     "gap": "values missing in gaps longer than 1 h, left empty",
     "incomplete_car": "sessions give only one of capacity and energy on arrival, both ignored: the car is only charged",
 }

@@ -36,6 +36,8 @@ class Accept:
     """What was changed, e.g. the clamp."""
     held: bool = False
     """The device has it already (sent before a restart or a lost answer): only the read-back is missing."""
+    room_kw: tuple[float, float] | None = None
+    """Within the device's bounds."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Held:
     block: Block
     cmd_id: str | None
     state: AckState = "accepted"
+    room_kw: tuple[float, float] | None = None
+    """Within the device's bounds; None where the local loop is to leave the device alone."""
 
     @property
     def is_open(self) -> bool:
@@ -130,7 +134,7 @@ def decide(setpoint: SetpointMessage, device: Device | None, memory: DeviceMemor
 
 def accepted(memory: DeviceMemory, setpoint: SetpointMessage, accept: Accept, now: datetime) -> Outcome:
     """After the block has been written: what it replaces is superseded."""
-    new = Held(accept.block, setpoint.cmd_id)
+    new = Held(accept.block, setpoint.cmd_id, room_kw=accept.room_kw)
     event = Event(setpoint.cmd_id, setpoint.seq, "accepted", reason=accept.note)
     replaced: tuple[Held | None, ...] = ()
     if accept.held:
@@ -204,9 +208,12 @@ def _within_bounds(setpoint: SetpointMessage, bounds: tuple[float, float]) -> Ac
         valid_from=setpoint.valid_from.replace(microsecond=0),
         valid_until=setpoint.valid_until.replace(microsecond=0),
     )
+    least, greatest = setpoint.room_kw or (target, target)
+    room = None if setpoint.room_kw is None else (_clamp(least, bounds), _clamp(greatest, bounds))
     if target == setpoint.target_kw:
-        return Accept(block)
-    return Accept(block, f"clamped from {setpoint.target_kw:g} kW to the device's bound of {target:g} kW")
+        return Accept(block, room_kw=room)
+    note = f"clamped from {setpoint.target_kw:g} kW to the device's bound of {target:g} kW"
+    return Accept(block, note, room_kw=room)
 
 
 def _clamp(value: float, bounds: tuple[float, float]) -> float:

@@ -56,6 +56,8 @@ class SiteStatus:
     """False when a person on site has taken over."""
     heartbeat: int
     """The controller's own counter."""
+    net_import_kw: float | None = None
+    """Power at the grid connection now, < 0 exports; None where the controller does not measure it."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,9 @@ class Readback:
     measured_kw: float
     state: DeviceState
     reject_reason: RejectReason
+    range_kw: tuple[float, float] | None = None
+    """Least and greatest power of the device as it is now (a battery management system's limits, the sun's offer);
+    None where it does not say so."""
 
 
 class Face(Protocol):
@@ -94,6 +99,14 @@ class Face(Protocol):
 
     def write(self, device: str, block: Block) -> WriteFault | None:
         """Writes a device's setpoint as a whole or not at all."""
+        ...
+
+    def adjust(self, device: str, power_kw: float | None) -> WriteFault | None:
+        """Another power for the setpoint in force; None goes back to its target. The next setpoint ends it as well."""
+        ...
+
+    def follow(self, now: datetime) -> None:
+        """Does what is due at `now` where a controller knows no times of validity; nothing where it knows them."""
         ...
 
     def read(self, devices: Iterable[str]) -> Mapping[str, Readback | ReadFault]:

@@ -21,8 +21,8 @@ from kafka.errors import KafkaError
 from site_configs.loader import load_site
 from site_configs.site import Site
 from streams.admin import is_embedded
-from streams.gateways.modbus import ModbusFace
-from streams.gateways.registers import load_profile, map_registers
+from streams.gateways.local_loop import limits_of
+from streams.gateways.open_face import open_face
 from streams.gateways.site_setpoints import SiteSetpoints
 from streams.messages import Acknowledgement, BadMessageError, DeadLetter, SetpointMessage, decode
 from streams.topics import ACKS, DEAD_LETTERS, SETPOINTS
@@ -53,16 +53,21 @@ class StopEvent(Protocol):
     def wait(self, timeout: float | None = None) -> bool: ...
 
 
-def run_gateway(site: Site, broker: str, host: str, port: int, stop_event: StopEvent) -> None:
+def run_gateway(
+    site: Site, broker: str, stop_event: StopEvent, *, host: str | None = None, port: int | None = None
+) -> None:
     """Serves one site until `stop_event` is set. A controller that is gone is waited for.
 
+    `host` and `port` of the controller, those of the site file where they are left out.
+
     Raises:
-        MissingPartError: no Kafka broker at `broker`.
+        InputError: the controller's profile cannot be read.
+        MissingPartError: no Kafka broker at `broker`, or a protocol's part is missing.
     """
-    registers = map_registers(load_profile(site.control.profile), site.devices)
-    devices = [device for device in site.devices if device.id in registers.devices]
-    with _kafka(site.id, broker) as post, closing(ModbusFace(host, port, registers)) as face:
-        setpoints = SiteSetpoints(site.id, devices, face, post.acknowledge)
+    opened, reached = open_face(site, host, port)
+    devices = [device for device in site.devices if device.id in reached]
+    with closing(opened) as face, _kafka(site.id, broker) as post:
+        setpoints = SiteSetpoints(site.id, devices, face, post.acknowledge, limits=limits_of(site))
         post.take_partitions(stop_event)
         while not stop_event.is_set():
             setpoints.handle(post.receive(SETTLING_MS if setpoints.settling else IDLE_MS))
@@ -157,16 +162,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("site", help="shipped name or YAML file of the site")
     parser.add_argument("--broker", required=True, help="host:port of Kafka")
     parser.add_argument("--host", help="site controller; the site file's when left out")
-    parser.add_argument("--port", type=int, help="its Modbus TCP port; the site file's when left out")
+    parser.add_argument("--port", type=int, help="its port; the site file's when left out")
     given = parser.parse_args(arguments)
     site = load_site(given.site)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for noisy in ("kafka", "pymodbus"):
+    for noisy in ("kafka", "pymodbus", "ocpp", "websockets"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    run_gateway(site, given.broker, given.host or site.control.host, given.port or site.control.port, stop)
+    run_gateway(site, given.broker, stop, host=given.host, port=given.port)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,7 @@ class ModbusFace:
             clock=_time(values["site_clock"]),
             remote=bool(values["remote"]),
             heartbeat=_whole(values["device_heartbeat"]),
+            net_import_kw=values.get("net_import"),
         )
 
     def beat(self, count: int) -> Fault | None:
@@ -72,6 +73,13 @@ class ModbusFace:
         elif isinstance(fault, Unreachable):
             self._written.pop(device, None)
         return fault
+
+    def adjust(self, device: str, power_kw: float | None) -> WriteFault | None:
+        registers = self._map.devices[device].encode_point("adjusted", power_kw)
+        return registers if isinstance(registers, OutOfRange) else self._write(registers)
+
+    def follow(self, now: datetime) -> None:
+        """The controller keeps the times of every block by itself."""
 
     def read(self, devices: Iterable[str]) -> Mapping[str, Readback | ReadFault]:
         answers: dict[str, Readback | ReadFault] = {}
@@ -159,7 +167,13 @@ def _readback(values: Mapping[str, Value]) -> Readback:
         measured_kw=_number(values["measured_kw"]),
         state=_state(_whole(values["state"])),
         reject_reason=_reject_reason(_whole(values["reject_reason"])),
+        range_kw=_range(values),
     )
+
+
+def _range(values: Mapping[str, Value]) -> tuple[float, float] | None:
+    least, greatest = values.get("least_now"), values.get("greatest_now")
+    return None if least is None or greatest is None else (least, greatest)
 
 
 def _block(values: Mapping[str, Value]) -> Block:

@@ -9,12 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Protocol, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from optimizer.errors import InputError, Problem
-
-PROFILES = Path(__file__).parents[1] / "profiles"
+from site_configs.control import ModbusControl
+from site_configs.site import Site
+from streams.gateways.profile_file import read_profile
 
 Address = Annotated[int, Field(ge=0, le=0xFFFF)]
 PointType = Literal["int16", "uint16", "int32", "uint32"]
@@ -75,8 +74,8 @@ class Point(BaseModel):
     scale: Annotated[float, Field(gt=0)] = 1.0
     """Units per count: 0.1 means that the register counts tenths."""
     unit: str
-    access: Literal["read", "write"]
-    """Whether the gateway writes the point or only reads it."""
+    access: Literal["read", "write", "adjust"]
+    """Whether the gateway writes the point with the setpoint, alone between two setpoints, or only reads it."""
     none: Annotated[int, Field(ge=0)] | None = None
     """Register content that means that there is no value."""
 
@@ -207,6 +206,11 @@ class MappedBlock:
             return raw
         return Registers(self.address + point.offset, tuple(self._words(point, raw)))
 
+    def decode_point(self, name: str, words: Sequence[int]) -> Value:
+        """One point from its own words."""
+        point = self.layout.points[name]
+        return point.value(self._raw(point.model_copy(update={"offset": 0}), words))
+
     def decode(self, words: Sequence[int]) -> dict[str, Value]:
         """Every point of the block from its `size` words."""
         return {name: point.value(self._raw(point, words)) for name, point in self.layout.points.items()}
@@ -257,30 +261,18 @@ def map_registers(profile: RegisterProfile, devices: Iterable[_DeviceOfKind]) ->
 
 
 def load_profile(name_or_path: str | Path) -> RegisterProfile:
-    """The profile of a shipped name, or of a YAML file.
+    """The register map of a shipped name, or of a YAML file.
 
     Raises:
         InputError: no such profile, or every field of it that is wrong.
     """
-    path = Path(name_or_path)
-    if path.suffix not in {".yaml", ".yml"}:
-        path = PROFILES / f"{name_or_path}.yaml"
-    try:
-        return RegisterProfile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
-        problem = Problem(str(path), "profile", str(name_or_path), f"no such register profile; shipped: {known}")
-        raise InputError([problem]) from error
-    except yaml.YAMLError as error:
-        raise InputError([Problem(str(path), "file", "text", f"not YAML: {error}")]) from error
-    except ValidationError as error:
-        raise InputError([_problem(path, dict(detail)) for detail in error.errors()]) from error
+    return read_profile(RegisterProfile, name_or_path)
 
 
-def _problem(path: Path, detail: Mapping[str, object]) -> Problem:
-    where = detail["loc"]
-    assert isinstance(where, tuple)
-    return Problem(str(path), ".".join(map(str, where)), str(detail["input"]), str(detail["msg"]))
+def site_registers(site: Site) -> RegisterMap:
+    """The register map of a site; that of the default profile where its own controller speaks something else."""
+    control = site.control if isinstance(site.control, ModbusControl) else ModbusControl()
+    return map_registers(load_profile(control.profile), site.devices)
 
 
 def _nearest(count: float) -> int | None:

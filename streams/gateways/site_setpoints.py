@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -21,7 +21,8 @@ from streams.gateways.decisions import (
     passed,
     rejected,
 )
-from streams.gateways.face import Face, Fault, Mismatch, Readback, SiteStatus, Unreachable
+from streams.gateways.face import Face, Fault, Mismatch, Readback, ReadFault, Refused, SiteStatus, Unreachable
+from streams.gateways.local_loop import LocalLoop, SiteLimits
 from streams.messages import Acknowledgement, SetpointMessage
 
 BEAT_S = 1.0
@@ -37,7 +38,8 @@ log = logging.getLogger(__name__)
 class SiteSetpoints:
     """What the gateway knows of its site; knows neither Kafka nor the protocol.
 
-    `publish` takes every acknowledgement; `monotonic` gives seconds of real time that only rise.
+    `publish` takes every acknowledgement; `monotonic` gives seconds of real time that only rise. With `limits` the
+    local loop keeps them between two setpoints.
     """
 
     def __init__(
@@ -47,17 +49,22 @@ class SiteSetpoints:
         face: Face,
         publish: Callable[[Acknowledgement], None],
         monotonic: Callable[[], float] = time.monotonic,
+        limits: SiteLimits | None = None,
     ) -> None:
         self._site = site
         self._devices = {device.id: device for device in devices}
         self._memories = dict.fromkeys(self._devices, DeviceMemory())
         self._waiting: dict[str, SetpointMessage] = {}
         self._face = face
+        self._loop = None if limits is None else LocalLoop(limits, self._devices.values(), face)
         self._publish = publish
         self._monotonic = monotonic
         self._clock = datetime.fromtimestamp(0, UTC)
         self._remote = True
+        self._status: SiteStatus | None = None
         self._fault: Fault | None = Unreachable("not connected yet")
+        self._unread: dict[str, str] = {}
+        """By device: why it cannot be read."""
         self._beats = 0
         self._next_beat = self._next_poll = self._settled_at = monotonic()
 
@@ -98,7 +105,24 @@ class SiteSetpoints:
             return
         for setpoint in tuple(self._waiting.values()):
             self._take(setpoint)
-        self._read_back(self._devices)
+        self._hold_limits(self._read_back(self._devices))
+
+    def _hold_limits(self, reads: Mapping[str, Readback | ReadFault]) -> None:
+        if self._loop is None or not self._remote or self._status is None:
+            return
+        applied = {
+            device: held
+            for device, memory in self._memories.items()
+            if (held := memory.running) is not None and held.state == "applied" and not memory.local
+        }
+        for device, move in self._loop.turn(self._status, applied, reads).items():
+            held, asked = applied[device], move.asked_kw
+            reason = "local loop: back at the setpoint"
+            if asked is not None:
+                reason = f"local loop: {asked:g} kW in place of {move.planned_kw:g} kW, to keep the limits"
+            if held.cmd_id is not None:
+                kw = move.planned_kw if asked is None else asked
+                self._say(device, Event(held.cmd_id, held.block.seq, "applied", kw, reason))
 
     def _look(self) -> bool:
         """Reads the site's clock and switch; after a loss of contact also every device. True when it answered."""
@@ -106,7 +130,9 @@ class SiteSetpoints:
         if not isinstance(status, SiteStatus):
             self._note(status)
             return False
+        self._status = status
         self._clock, self._remote = status.clock, status.remote
+        self._face.follow(self._clock)
         for device, memory in self._memories.items():
             self._keep(device, passed(memory, self._clock))
         if self._fault is not None:
@@ -171,12 +197,20 @@ class SiteSetpoints:
         newest = {device: memory.newest for device, memory in self._memories.items()}
         return [device for device, held in newest.items() if held is not None and held.is_open and held.cmd_id]
 
-    def _read_back(self, devices: Iterable[str]) -> None:
-        for device, read in self._face.read(devices).items():
+    def _read_back(self, devices: Iterable[str]) -> Mapping[str, Readback | ReadFault]:
+        reads = self._face.read(devices)
+        for device, read in reads.items():
             if isinstance(read, Readback | Mismatch):
                 self._keep(device, observed(self._memories[device], read, self._clock))
-            elif isinstance(read, Unreachable):
-                self._note(read)
+            self._note_device(device, read)
+        return reads
+
+    def _note_device(self, device: str, read: Readback | ReadFault) -> None:
+        """One device that cannot be read leaves the others alone: whether the site is there, its status says."""
+        fault = str(read) if isinstance(read, Unreachable | Refused) else ""
+        if fault != self._unread.get(device, ""):
+            log.warning("site %s: %s: %s", self._site, device, fault or "can be read again")
+        self._unread[device] = fault
 
     def _keep(self, device: str, outcome: Outcome) -> None:
         memory, events = outcome

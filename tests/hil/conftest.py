@@ -1,6 +1,7 @@
 """A small park with every kind of device, and a made-up day for it."""
 
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
 
@@ -76,8 +77,8 @@ def drivers(truth: Truth, quarters: int = 96, seed: int = 1) -> Drivers:
     return minute_drivers(frame(quarters), sessions(), START, quarters, truth.flutters, np.random.default_rng(seed))
 
 
-def exact_plant(quarters: int = 96) -> Plant:
-    truth = Truth.exact(PARK)
+def exact_plant(quarters: int = 96, guards: bool = True) -> Plant:
+    truth = replace(Truth.exact(PARK), guards=guards)
     return Plant(truth, drivers(truth, quarters))
 
 

@@ -8,7 +8,7 @@ from pymodbus.client import ModbusTcpClient
 from hil.modbus_face import ModbusFace
 from hil.site_controller import SiteController
 from optimizer.errors import MissingPartError
-from streams.gateways.registers import DeviceState, RejectReason, load_profile, map_registers
+from streams.gateways.registers import DeviceState, RejectReason, site_registers
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ class Registers:
 
     def __init__(self, client, site):
         self.client = client
-        self.map = map_registers(load_profile(site.control.profile), site.devices)
+        self.map = site_registers(site)
 
     def read(self, block):
         answer = self.client.read_holding_registers(block.address, count=block.size, device_id=self.map.unit_id)
@@ -46,6 +46,10 @@ class Registers:
 
     def write(self, address, words):
         return self.client.write_registers(address, list(words), device_id=self.map.unit_id)
+
+    def adjust(self, name, power_kw):
+        registers = self.map.devices[name].encode_point("adjusted", power_kw)
+        assert not self.write(registers.address, registers.words).isError()
 
     def tell(self, name, setpoint):
         values = {
@@ -118,6 +122,48 @@ def test_controller_tells_when_all_setpoints_of_an_interval_are_there_and_read(s
     for name in controller.plant.slots:
         served.device(name)
     assert controller.wait_for_read_back(0.0)
+
+
+def test_a_power_in_place_of_the_target_acts_within_the_minute_until_it_is_taken_back(served, controller, park):
+    served.tell("battery1", park.setpoint(1, -120.5))
+    served.adjust("battery1", -40.0)
+    assert controller.run(1).get("battery1.charge_kw")[-1] == pytest.approx(40.0)
+    seen = served.device("battery1")
+    assert (seen["applied_target"], seen["adjusted"]) == (-120.5, -40.0)
+    served.adjust("battery1", None)
+    assert controller.run(1).get("battery1.charge_kw")[-1] == pytest.approx(120.5)
+    served.adjust("battery1", 900.0)
+    assert served.device("battery1")["adjusted"] == 250.0  # held to the device's own range
+    served.tell("battery1", park.setpoint(2, 10.0))
+    assert served.device("battery1")["adjusted"] is None
+
+
+def test_an_adjustment_does_not_outlive_the_setpoint(served, controller, park):
+    served.tell("battery1", park.setpoint(1, -120.5))
+    served.adjust("battery1", -40.0)
+    controller.run(20)
+    assert controller.run(1).get("battery1.charge_kw")[-1] == 0.0
+
+
+def test_a_cabinet_without_a_loop_of_its_own_shows_its_meter_and_what_devices_can_do(park):
+    plant = park.exact_plant(8, guards=False)
+    controller = SiteController(plant, plant.start({"battery1": {"energy_kwh": 1.0}}))
+    minute = controller.run(1)
+    with ModbusFace(controller) as face:
+        client = ModbusTcpClient("127.0.0.1", port=face.port)
+        assert client.connect()
+        served = Registers(client, plant.truth.site)
+        assert served.site()["net_import"] == pytest.approx(minute.get("meter.import_kw")[-1], abs=0.05)
+        battery, car = served.device("battery1"), served.device("ev1")
+        client.close()
+    least, greatest = battery["least_now"], battery["greatest_now"]
+    assert (least, greatest) == (-250.0, pytest.approx(57.0, abs=0.2))  # a kilowatt hour less losses, in a minute
+    assert (car["least_now"], car["greatest_now"]) == (0.0, 0.0)
+
+
+def test_a_cabinet_that_keeps_the_limits_leaves_the_gateway_nothing_to_do(served, controller):
+    controller.run(1)
+    assert served.site()["net_import"] is None
 
 
 def test_taken_port_is_named(controller):

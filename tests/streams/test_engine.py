@@ -274,7 +274,7 @@ POISON = [
     (b"light_park", b"\xff\xfe\x00", "not UTF-8"),
     (b"light_park", b"[1]", "not an object"),
     (b"light_park", b"[" * 100_000, "not JSON"),
-    (b"light_park", tick(1).encode().replace(b'"1.0"', b'"2.0"'), "version 2.0"),
+    (b"light_park", tick(1).encode().replace(b'"1.1"', b'"2.0"'), "version 2.0"),
     (b"light_park", tick(1).encode().replace(b'"tick"', b'"tock"'), "unknown type 'tock'"),
     (b"light_park", ODD, "Reading.time"),
     (b"light_park", reading("load", 0, demand_kw=1).encode().replace(b"1.0}", b"NaN}"), "not finite: NaN"),

@@ -27,7 +27,15 @@ from streams.broker import EmbeddedBroker
 from streams.gateways.face import Block, Mismatch, Readback, Refused, SiteStatus, Unreachable
 from streams.gateways.gateway import run_gateway
 from streams.gateways.modbus import ModbusFace
-from streams.gateways.registers import DeviceState, OutOfRange, RegisterMap, RejectReason, load_profile, map_registers
+from streams.gateways.registers import (
+    DeviceState,
+    OutOfRange,
+    RegisterMap,
+    RejectReason,
+    load_profile,
+    map_registers,
+    site_registers,
+)
 from streams.gateways.site_setpoints import SiteSetpoints
 from streams.messages import Acknowledgement, DeadLetter, SetpointMessage, decode
 from streams.topics import ACKS, DEAD_LETTERS, SETPOINTS
@@ -411,7 +419,7 @@ def send(broker: str, *messages: tuple[bytes, bytes]) -> None:
 @contextmanager
 def gateway_running(broker: str, port: int) -> Iterator[None]:
     stop = threading.Event()
-    thread = threading.Thread(target=run_gateway, args=(SITE, broker, "127.0.0.1", port, stop))
+    thread = threading.Thread(target=run_gateway, args=(SITE, broker, stop), kwargs={"port": port})
     thread.start()
     try:
         yield
@@ -423,7 +431,7 @@ def gateway_running(broker: str, port: int) -> Iterator[None]:
 
 @pytest.fixture
 def park() -> Iterator[SiteController]:
-    with SiteController(map_registers(load_profile(SITE.control.profile), SITE.devices)).serving() as controller:
+    with SiteController(site_registers(SITE)).serving() as controller:
         yield controller
 
 

@@ -13,7 +13,7 @@ from streams.guard import BATTERY, CAR_DUE, CAR_WITH_SLACK, PV, guard
 
 ROLES = np.array([BATTERY, BATTERY, CAR_WITH_SLACK, CAR_DUE, PV])
 LEAST = np.array([-500.0, -200.0, -20.0, -20.0, 0.0])
-GREATEST = np.array([500.0, 200.0, 20.0, 20.0, 400.0])
+GREATEST = np.array([500.0, 200.0, 20.0, -10.0, 400.0])
 LIMIT, EXPORT_LIMIT, BAND = 1000.0, 300.0, 20.0
 
 
@@ -23,46 +23,52 @@ def guarded(import_kw: float, planned: list[float] | Array, present: list[float]
     return guard(import_kw, LIMIT, EXPORT_LIMIT, BAND, ROLES, planned_kw, present_kw, LEAST, GREATEST)
 
 
-CHARGING = [-100.0, -50.0, -20.0, -20.0, 300.0]
+CHARGING = [-100.0, -50.0, -20.0, -20.0, 400.0]
 
 
 @pytest.mark.parametrize(
     ("import_kw", "feeds"),
     [
-        (1000.0, [-100.0, -50.0, -20.0, -20.0, 300.0]),
-        (1060.0, [-40.0, -50.0, -20.0, -20.0, 300.0]),
-        (1120.0, [0.0, -30.0, -20.0, -20.0, 300.0]),
-        (1160.0, [0.0, 0.0, -10.0, -20.0, 300.0]),
-        (1370.0, [200.0, 0.0, 0.0, -20.0, 300.0]),
-        (1770.0, [500.0, 100.0, 0.0, -20.0, 300.0]),
-        (5000.0, [500.0, 200.0, 0.0, -20.0, 300.0]),
+        (1000.0, [-100.0, -50.0, -20.0, -20.0, 400.0]),
+        (1060.0, [-40.0, -50.0, -20.0, -20.0, 400.0]),
+        (1120.0, [0.0, -30.0, -20.0, -20.0, 400.0]),
+        (1160.0, [0.0, 0.0, -10.0, -20.0, 400.0]),
+        (1375.0, [195.0, 0.0, 0.0, -10.0, 400.0]),
+        (1780.0, [500.0, 100.0, 0.0, -10.0, 400.0]),
+        (1890.0, [500.0, 200.0, 10.0, -10.0, 400.0]),
+        (5000.0, [500.0, 200.0, 20.0, -10.0, 400.0]),
     ],
-    ids=["at the limit", "first battery", "second battery", "car with slack", "discharge", "both", "all there is"],
+    ids=["at the limit", "battery", "next battery", "slack", "discharge", "both", "car feeds", "all there is"],
 )
 def test_order_above_the_import_limit(import_kw: float, feeds: list[float]) -> None:
     assert guarded(import_kw, CHARGING) == pytest.approx(feeds)
 
 
+def test_curtailed_sun_is_let_in_before_anything_else() -> None:
+    assert guarded(1050.0, [-100.0, 0.0, 0.0, -10.0, 320.0]) == pytest.approx([-100.0, 0.0, 0.0, -10.0, 370.0])
+
+
 @pytest.mark.parametrize(
     ("import_kw", "feeds"),
     [
-        (-300.0, [100.0, 0.0, 10.0, 0.0, 400.0]),
-        (-350.0, [50.0, 0.0, 10.0, 0.0, 400.0]),
-        (-405.0, [0.0, 0.0, 5.0, 0.0, 400.0]),
-        (-510.0, [-100.0, 0.0, 0.0, 0.0, 400.0]),
-        (-1210.0, [-500.0, -200.0, 0.0, 0.0, 300.0]),
+        (-300.0, [100.0, 0.0, 10.0, -10.0, 400.0]),
+        (-350.0, [50.0, 0.0, 10.0, -10.0, 400.0]),
+        (-405.0, [0.0, 0.0, 5.0, -10.0, 400.0]),
+        (-510.0, [-100.0, 0.0, 0.0, -10.0, 400.0]),
+        (-1135.0, [-500.0, -200.0, -15.0, -20.0, 400.0]),
+        (-1240.0, [-500.0, -200.0, -20.0, -20.0, 300.0]),
     ],
-    ids=["at the limit", "discharge", "car", "charge", "PV last"],
+    ids=["at the limit", "discharge", "car", "charge", "cars charge", "PV last"],
 )
 def test_order_above_the_export_limit(import_kw: float, feeds: list[float]) -> None:
-    assert guarded(import_kw, [100.0, 0.0, 10.0, 0.0, 400.0]) == pytest.approx(feeds)
+    assert guarded(import_kw, [100.0, 0.0, 10.0, -10.0, 400.0]) == pytest.approx(feeds)
 
 
 def test_return_waits_for_the_band_and_goes_back_in_the_opposite_order() -> None:
-    trimmed = [200.0, 0.0, 0.0, -20.0, 300.0]
+    trimmed = [200.0, 0.0, 0.0, -20.0, 400.0]
     assert guarded(985.0, CHARGING, trimmed) == pytest.approx(trimmed)
-    assert guarded(880.0, CHARGING, trimmed) == pytest.approx([100.0, 0.0, 0.0, -20.0, 300.0])
-    assert guarded(770.0, CHARGING, trimmed) == pytest.approx([0.0, 0.0, -10.0, -20.0, 300.0])
+    assert guarded(880.0, CHARGING, trimmed) == pytest.approx([100.0, 0.0, 0.0, -20.0, 400.0])
+    assert guarded(770.0, CHARGING, trimmed) == pytest.approx([0.0, 0.0, -10.0, -20.0, 400.0])
     assert guarded(0.0, CHARGING, trimmed) == pytest.approx(CHARGING)
 
 
@@ -102,6 +108,16 @@ def test_it_never_makes_a_broken_limit_worse_nor_breaks_one(
         assert import_kw <= after <= -EXPORT_LIMIT + 1e-6
     else:
         assert -EXPORT_LIMIT - 1e-6 <= after <= LIMIT + 1e-6
+
+
+@given(st.floats(-3000, 3000), feeds, feeds)
+def test_a_limit_that_some_action_keeps_is_kept(
+    import_kw: float, planned: tuple[float, ...], present: tuple[float, ...]
+) -> None:
+    before = np.array(present)
+    after = import_after(import_kw, before, guarded(import_kw, list(planned), before))
+    assert after <= max(LIMIT, import_after(import_kw, before, GREATEST)) + 1e-6
+    assert after >= min(-EXPORT_LIMIT, import_after(import_kw, before, LEAST)) - 1e-6
 
 
 @given(st.floats(-EXPORT_LIMIT, LIMIT), feeds)

@@ -102,7 +102,7 @@ def test_a_value_comes_back_within_half_a_step_or_not_at_all(kind: str, scale: f
 def test_devices_follow_one_another_in_the_order_of_the_site_file() -> None:
     devices = [Listed("load", "load"), Listed("pv1", "pv"), Listed("grid", "grid_connection"), Listed("b1", "battery")]
     places = map_registers(load_profile("site_controller"), devices)
-    assert {device: block.address for device, block in places.devices.items()} == {"pv1": 100, "b1": 124}
+    assert {device: block.address for device, block in places.devices.items()} == {"pv1": 100, "b1": 128}
 
 
 @pytest.mark.parametrize(
@@ -134,5 +134,5 @@ def test_a_profile_with_faults_names_all_of_them(tmp_path: Path) -> None:
 
 
 def test_an_unknown_profile_says_which_there_are() -> None:
-    with pytest.raises(InputError, match="shipped: site_controller"):
+    with pytest.raises(InputError, match="shipped: iec104_station, site_controller"):
         load_profile("nobody")

@@ -1,0 +1,181 @@
+"""Orders of operators: taken in, kept in the ledger with their answer, and read by every cycle until they end.
+
+Per device, and for the site's import, the newest order holds: it replaces the one before for good, whichever is the
+longer. An order ends by itself at its time, or by a release. What holds at a moment is a function of what the ledger
+holds, so that a process can end at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from optimizer.plan import Plan
+from optimizer.situation import FixedPower, ImportCap
+from site_configs.site import Site
+from streams.dead_letters import DeadLetterDesk, Send
+from streams.messages import BadMessageError, CommandAnswer, OperatorCommand, decode
+from streams.offsets import Books, OffsetBook
+from streams.records import LedgerStore
+from streams.topics import COMMAND_ANSWERS, COMMANDS
+
+IMPORT = "import"
+"""What a limit is for; a release may name it in place of a device."""
+
+Answered = tuple[OperatorCommand, CommandAnswer]
+
+
+def in_force(site: Site, commands: Iterable[Answered], at: datetime) -> dict[str, OperatorCommand]:
+    """By device, and for the import: the order that holds at `at`."""
+    newest: dict[str, OperatorCommand] = {}
+    for command, answer in commands:
+        if answer.state == "taken":
+            for scope in _scopes(site, command):
+                newest[scope] = command
+    return {
+        scope: command
+        for scope, command in newest.items()
+        if command.kind != "release" and command.until is not None and at < command.until
+    }
+
+
+def orders_at(
+    site: Site, commands: Iterable[Answered], at: datetime, last_plan: Plan | None
+) -> tuple[FixedPower | ImportCap, ...]:
+    """What the plan of the interval at `at` takes as given; a device is held at its setpoint of the last plan."""
+    held = {} if last_plan is None else {setpoint.device: setpoint.target_kw for setpoint in last_plan.setpoints}
+    orders: list[FixedPower | ImportCap] = []
+    for scope, command in sorted(in_force(site, commands, at).items()):
+        assert command.until is not None
+        if command.kind == "limit":
+            orders.append(ImportCap(command.power_kw or 0.0, command.until, _text(command)))
+        else:
+            power_kw = _power_kw(command, held.get(scope))
+            orders.append(FixedPower(scope, power_kw, command.until, _text(command)))
+    return tuple(orders)
+
+
+def judge(site: Site | None, command: OperatorCommand, before: Sequence[Answered]) -> CommandAnswer:
+    """Whether a command is taken, and what it replaces."""
+
+    def say(state: str, reason: str = "", replaces: tuple[str, ...] = ()) -> CommandAnswer:
+        return CommandAnswer.model_validate(
+            {"site": command.site, "command_id": command.command_id, "state": state, "reason": reason}
+            | {"replaces": replaces}
+        )
+
+    if site is None:
+        return say("refused", f"unknown site {command.site}")
+    known = (*_controlled(site), *((IMPORT,) if command.kind == "release" else ()))
+    if command.device is not None and command.device not in known:
+        return say("refused", f"{command.device} takes no setpoint at {site.id}: known are {', '.join(known)}")
+    holding = in_force(site, before, command.issued_at)
+    ended = {holding[scope].command_id: holding[scope] for scope in _scopes(site, command) if scope in holding}
+    if not ended:
+        return say("taken")
+    named = ", ".join(f"{old.kind} by {old.who} ({old.why})" for old in ended.values())
+    return say("taken", f"replaces {named}: the newer holds", tuple(ended))
+
+
+class CommandDesk:
+    """Takes in orders without waiting; `run` writes them down and answers."""
+
+    topic = COMMANDS.name
+
+    def __init__(
+        self, sites: Mapping[str, Site], ledger: LedgerStore, dead_letters: DeadLetterDesk, send: Send
+    ) -> None:
+        self._sites, self._ledger, self._dead_letters, self._send = sites, ledger, dead_letters, send
+        self._books = Books()
+        self._waiting: deque[tuple[OffsetBook, int, CommandAnswer]] = deque()
+        self._wake = asyncio.Event()
+        self.progress = 0
+
+    @property
+    def backlog(self) -> int:
+        return len(self._waiting)
+
+    def assign(self, partition: int) -> None:
+        self._books.open(partition)
+
+    def revoke(self, partition: int) -> None:
+        self._books.close(partition)
+
+    def ingest(
+        self, partition: int, offset: int, key: bytes | None, value: bytes | None, expected: int | None = None
+    ) -> None:
+        """Takes in one message: the next cycle knows it.
+
+        Raises:
+            GapError: messages before it are missing.
+        """
+        book = self._books.get(partition)
+        if book is None or not book.is_new(offset, expected):
+            return
+        try:
+            self._take(book, offset, decode(key, value))
+        except BadMessageError as error:
+            self._dead_letters.bury(book, self.topic, offset, error.reason, value)
+        book.advance()
+        self.progress += 1
+
+    def flush(self) -> None:
+        """Nothing waits to be written: orders are in the ledger before the next message is looked at."""
+
+    def next_offsets(self) -> dict[int, int | None]:
+        """By partition: the offset that is read next; None before the first message."""
+        return self._books.next_offsets()
+
+    def safe_offsets(self) -> dict[int, int]:
+        return self._books.safe_offsets()
+
+    async def run(self) -> None:
+        """Works for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self.work_off()
+
+    async def work_off(self) -> None:
+        """Sends the answers that wait; an answer sent twice after a crash is the same one."""
+        while self._waiting:
+            book, offset, answer = self._waiting[0]
+            await self._send(COMMAND_ANSWERS.name, answer.key, answer.encode())
+            book.release(offset)
+            self._waiting.popleft()
+
+    def _take(self, book: OffsetBook, offset: int, message: object) -> None:
+        if not isinstance(message, OperatorCommand):
+            raise BadMessageError(f"{type(message).__name__} on the topic of orders")
+        answer = judge(self._sites.get(message.site), message, self._ledger.commands(message.site))
+        answer = self._ledger.add_command(message, answer)
+        book.hold(offset, offset)
+        self._waiting.append((book, offset, answer))
+        self._wake.set()
+
+
+def _scopes(site: Site, command: OperatorCommand) -> tuple[str, ...]:
+    """What a command decides about."""
+    if command.kind == "limit":
+        return (IMPORT,)
+    if command.device is not None:
+        return (command.device,)
+    return (*_controlled(site), *((IMPORT,) if command.kind == "release" else ()))
+
+
+def _controlled(site: Site) -> tuple[str, ...]:
+    return tuple(device.id for device in site.devices if device.target_kw({}) is not None)
+
+
+def _power_kw(command: OperatorCommand, held_kw: float | None) -> float:
+    if command.kind == "override":
+        return command.power_kw or 0.0
+    return 0.0 if command.kind == "disable" or held_kw is None else held_kw
+
+
+def _text(command: OperatorCommand) -> str:
+    assert command.until is not None
+    power = "" if command.power_kw is None else f" {command.power_kw:g} kW"
+    return f"{command.kind}{power} by {command.who}, until {command.until:%Y-%m-%dT%H:%MZ}: {command.why}"

@@ -1,0 +1,157 @@
+"""The whole way in process: plans on a forecast that is too low, gateway, plant; with the local loop and blind."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from hil.closed_loop import recorded_situation
+from hil.direct_face import DirectFace
+from hil.drivers import minute_drivers
+from hil.gateway_loop import run_through_gateway, sliding_demand_kw
+from hil.measured import served_cars
+from hil.plant import Plant, Records
+from hil.site_controller import SiteController
+from hil.truth import Truth
+from optimizer.plan import Text
+from site_configs.history import read_history, sample_folder
+from site_configs.loader import load_site
+from site_configs.tariff import load_tariff
+from streams.control_cycle import control_cycle, planner_for
+from streams.decision import decide
+from streams.gateways.local_loop import limits_of
+from streams.gateways.site_setpoints import SiteSetpoints
+from streams.messages import SetpointMessage
+
+SEED = 7
+PEAK_BEFORE_KW = 822.0
+QUARTERS = 5
+
+
+@pytest.fixture(scope="module")
+def jiashan():
+    return load_site("jiashan_park")
+
+
+@pytest.fixture(scope="module")
+def runs(jiashan, park):
+    """A noon, when stores are filled, whose load is 30 % above its forecast, by whether the local loop runs."""
+    history, tariff, start = read_history(sample_folder("jiashan_park")), load_tariff(jiashan), park.START
+    truth = replace(Truth.drawn(jiashan, np.random.default_rng(SEED)), guards=False)
+
+    def run(local_loop):
+        planner = planner_for(jiashan)
+
+        def tell(state):
+            known = recorded_situation(jiashan, tariff, history, state, state.at + timedelta(hours=10))
+            too_low = {name: kw * (0.7 if name == "load.demand_kw" else 1.0) for name, kw in known.series.items()}
+            situation = replace(known, series=too_low)
+            return decide(situation, {}, control_cycle(jiashan, planner, situation, None).plan).setpoints
+
+        return run_through_gateway(
+            jiashan,
+            history,
+            start + timedelta(hours=12),
+            QUARTERS,
+            tell,
+            seed=SEED,
+            truth=truth,
+            peaks_kw={"demand": PEAK_BEFORE_KW},
+            local_loop=local_loop,
+        )
+
+    return {local_loop: run(local_loop) for local_loop in (True, False)}
+
+
+def test_the_loop_keeps_the_peak_that_blind_setpoints_break(runs):
+    limit_kw = float(np.nanmax(runs[True].run.records.get("meter.limit_kw")))
+    assert runs[False].peak_kw > 1.1 * PEAK_BEFORE_KW
+    assert runs[True].peak_kw < 1.02 * max(PEAK_BEFORE_KW, limit_kw)
+
+
+def test_both_meet_the_same_load_and_serve_it(runs):
+    loads = [run.run.records.get("load.demand_kw") for run in runs.values()]
+    assert np.array_equal(*loads)
+    for run in runs.values():
+        assert run.run.records.get("load.unserved_kw").max() == 0.0
+    missed = [served_cars(run.run.plant, run.run.records).missed_kwh for run in runs.values()]
+    assert missed[0] == pytest.approx(missed[1], abs=0.5)
+
+
+def test_setpoints_are_accepted_and_the_loop_says_what_it_did(runs):
+    for run in runs.values():
+        assert not [ack for ack in run.acks if ack.state == "rejected"]
+    assert any("local loop" in ack.reason for ack in runs[True].acks)
+    assert not any("local loop" in ack.reason for ack in runs[False].acks)
+
+
+def test_sliding_demand_sees_what_clock_blocks_hide():
+    """TV-05."""
+    import_kw = np.full(60, 1000.0)
+    import_kw[8:23] = 1600.0
+    assert sliding_demand_kw(import_kw).max() == pytest.approx(1600.0)
+    assert sliding_demand_kw(import_kw)[::15] == pytest.approx([1280.0, 1320.0, 1000.0, 1000.0])
+
+
+class Noon:
+    """The test park around noon with nothing to be exported, its battery told to feed; setpoints by hand."""
+
+    def __init__(self, park, available_kw):
+        truth = replace(Truth.exact(park.PARK), guards=False)  # the cable could carry an export
+        frame = park.frame(8, park.START)
+        frame["pv1.available_kw"] = available_kw
+        drivers = minute_drivers(frame, {}, park.START, 8, {}, np.random.default_rng(1))
+        plant = Plant(truth, drivers)
+        self.controller, self.acks, self.seconds = SiteController(plant, plant.start()), [], 0.0
+        devices = [device for device in truth.site.devices if device.id in plant.controlled]
+        self.gateway = SiteSetpoints(
+            truth.site.id, devices, DirectFace(self.controller), self.acks.append, lambda: self.seconds,
+            limits_of(zero_export(truth.site)),
+        )  # fmt: skip
+        self.start = park.START
+
+    def tell(self, seq, battery_kw, room):
+        told = (("battery1", battery_kw, room), ("pv1", 400.0, (0.0, 400.0)))
+        self.gateway.handle([self.setpoint(seq, *one) for one in told])
+
+    def setpoint(self, seq, device, target_kw, room):
+        at = self.controller.clock
+        return SetpointMessage(
+            site="testpark", cmd_id=f"{device}:{seq}", device=device, seq=seq, issued_at=at, valid_from=at,
+            valid_until=at + timedelta(minutes=20), target_kw=target_kw, safe_value_kw=0.0, grid_limit_kw=400.0,
+            room_kw=room, answer="optimal", reason=Text(zh="", en=""), plan_id="p", plan_hash="h", forecast_id="f",
+        )  # fmt: skip
+
+    def run(self, minutes):
+        parts = []
+        for _ in range(minutes):
+            self.gateway.turn()
+            parts.append(self.controller.run(1))
+            self.seconds += 60.0
+        return Records.joined(parts)
+
+
+def zero_export(site):
+    devices = [
+        d.model_copy(update={"export_limit_kw": 0.0}) if d.kind == "grid_connection" else d for d in site.devices
+    ]
+    return site.model_copy(update={"devices": tuple(devices)})
+
+
+def test_nothing_is_exported_when_the_sun_comes_out_and_the_plan_is_kept_when_it_goes(park):
+    sun = [50.0, 380.0, 380.0, 380.0, 50.0, 50.0, 50.0, 50.0]
+    noon = Noon(park, sun)
+    noon.tell(1, 60.0, (-40.0, 250.0))
+    cloudy = noon.run(15)
+    assert cloudy.get("battery1.discharge_kw")[2:] == pytest.approx(60.0)  # nothing in danger: as told
+    noon.tell(2, 60.0, (-40.0, 250.0))
+    sunny = noon.run(15)
+    assert sunny.get("meter.export_kw")[2:].max() == pytest.approx(0.0, abs=0.5)
+    assert sunny.get("battery1.discharge_kw")[-1] < 60.0
+    noon.tell(3, 60.0, (-40.0, 250.0))
+    noon.run(15)
+    noon.tell(4, 60.0, (-40.0, 250.0))
+    noon.run(15)
+    noon.tell(5, 60.0, (-40.0, 250.0))
+    assert noon.run(15).get("battery1.discharge_kw")[-1] == pytest.approx(60.0)
