@@ -61,22 +61,35 @@ def tracked(results: Iterable[T], total: int, what: str) -> list[T]:
 
 
 def main(name: str, doc: str, measure: Callable[[], Sequence[Figure]] | Parts) -> None:
-    """Runs a benchmark as a program; of one with parts, those asked for, each shown as soon as it is there."""
+    """Runs a benchmark as a program; of one with parts, those asked for."""
     parts = measure if isinstance(measure, Mapping) else {name: measure}
     parser = argparse.ArgumentParser(description=doc)
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     if len(parts) > 1:
         parser.add_argument("--only", nargs="+", choices=parts, default=list(parts), help="parts to run; all if absent")
-    arguments = parser.parse_args()
-    console = Console(stderr=arguments.json)
-    figures: list[Figure] = []
-    for part in getattr(arguments, "only", parts):
-        found = [replace(figure, value=float(figure.value)) for figure in parts[part]()]
-        figures += found
-        console.print(_table(part, found))
-    if arguments.json:
+    run(name, parser, lambda options: _in_turn(parts, getattr(options, "only", parts)))
+
+
+def run(name: str, parser: argparse.ArgumentParser, measure: Callable[[argparse.Namespace], Sequence[Figure]]) -> None:
+    """Runs a benchmark that has options of its own."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+    options = parser.parse_args()
+    figures = [replace(figure, value=float(figure.value)) for figure in measure(options)]
+    if options.json:
         document = {"benchmark": name, "machine": machine(), "figures": [asdict(figure) for figure in figures]}
         json.dump(document, sys.stdout, allow_nan=False)
+    else:
+        Console().print(_table(name, figures))
+
+
+def _in_turn(parts: Parts, chosen: Iterable[str]) -> list[Figure]:
+    """The figures of the chosen parts; those of one part of several are shown as soon as they are there."""
+    found: list[Figure] = []
+    for part in chosen:
+        figures = parts[part]()
+        found += figures
+        if len(parts) > 1:
+            Console(stderr=True).print(_table(part, figures))
+    return found
 
 
 def _table(title: str, figures: Sequence[Figure]) -> Table:

@@ -1,118 +1,343 @@
-"""How good the forecasts of the shipped park are, against the simple ways, and what they cost in time.
+"""How good the forecasts of demand are on recorded loads of many kinds, against the simple ways and another library.
 
-Rolling origins: five fits, two weeks apart, each used for a week with an origin every 7 h. Errors are divided by those
-of the best of four yardsticks, chosen in hindsight per series and lead. The sample's load knows weekends but not the
-Chinese holidays (SOURCES.md beside it), so the day types here are weekdays and weekends.
+Rolling origins: for each load an origin every 7 h over the last ten weeks of its record, fitted every two weeks. Errors
+are divided by those of the best of persistence, same slot yesterday, same slot last week and the mean of the last four
+same-type days, best in hindsight per load and lead; figures are geometric means over the loads. Then whole days ahead
+over a year, and the days to the end of the month. All forecasts see only what was measured before they are issued;
+weather is not used.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+import sys
 import time
-from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+from figures import Figure, run, tracked
+from recorded_loads import Load, public_days, recorded_loads, year_long_loads
 
-from benchmarks.figures import Figure, main, median
-from forecasting.day_types import Bools, DayTable, LocalClock
+from forecasting import members
+from forecasting.backtest import (
+    PEER,
+    BackTest,
+    Block,
+    Record,
+    Schedule,
+    blocks,
+    day_table,
+    joined,
+    rolling_origins,
+    run_block,
+)
+from forecasting.day_types import LocalClock
 from forecasting.demand import Demand
 from forecasting.forecast import Array, Forecast
-from forecasting.kinds import SeriesKind
-from forecasting.measured import Measured, measured
-from forecasting.pv import Pv
-from forecasting.site_forecaster import FittedSite, SiteForecaster
-from forecasting.weather import Temperature
-from forecasting.yardsticks import persistence, same_slot, same_type_mean
+from forecasting.scenarios import correlated, courses
 
-SAMPLE = Path(__file__).parents[1] / "site_configs" / "sample" / "jiashan_park" / "series.csv.gz"
-CLOCK = LocalClock(ZoneInfo("Asia/Shanghai"), 15)
-SPECS: dict[str, SeriesKind] = {
-    "load.demand_kw": Demand(),
-    "cold_load.demand_kw": Demand(),
-    "pv1.available_kw": Pv(500.0),
-    "weather.temperature_c": Temperature(),
-}
-FITS = [datetime(2026, 8, 10, 18, tzinfo=UTC) + timedelta(days=14 * k) for k in range(5)]
-ORIGINS_PER_FIT = 24
-LEADS = {"1step": 0, "1h": 3, "4h": 15, "24h": 95}
-HOW = "MAE over the best simple yardstick, 120 origins"
+REPOSITORY = Path(__file__).parents[1]
+RECORDED = REPOSITORY.parent / "shared" / "data"
+SAMPLE = REPOSITORY / "site_configs" / "sample" / "jiashan_park" / "series.csv.gz"
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
+WEEKS = 10
+NEAR = DAY
+MONTH = timedelta(days=31)
+NEAR_REFIT, TAIL_REFIT, YEAR_REFIT = timedelta(days=14), timedelta(days=35), timedelta(days=61)
+"""In operation every night; here as often as half an hour on two cores allows."""
+LEAD_HOURS = {"1step": 0.0, "1h": 1.0, "4h": 4.0, "24h": 24.0}
+PARTS = ("near", "year", "tail", "sample")
+SIMPLE = ("persistence", "same_slot_yesterday", "same_slot_last_week", "same_type_days")
+PEAK_PAIRS = 20
+PEAK_MEMORY_HOURS = 6.0
 
 
-def weekdays(local_date: date) -> str:
-    return "rest_day" if local_date.weekday() >= 5 else "workday"
+@dataclass(frozen=True)
+class Task:
+    """One back-test to run."""
+
+    purpose: str
+    """`near`, `year`, `tail` or `sample`."""
+    load: Load
+    blocks: tuple[Block, ...]
 
 
-def yardstick_paths(past: Measured, origin: int, days: DayTable) -> Array:
-    """(4, 96) the four simple forecasts from one origin."""
-    origins, leads = np.array([origin]), np.arange(96)
-    week = 7 * CLOCK.steps_per_day
-    return np.stack(
-        [
-            persistence(past, origins, leads)[0],
-            same_slot(past, origins, leads, CLOCK.steps_per_day)[0],
-            same_slot(past, origins, leads, week)[0],
-            same_type_mean(past, origins, leads, CLOCK, days)[0],
-        ]
+def tasks_of(folder: Path, parts: Sequence[str], refit: timedelta | None) -> list[Task]:
+    found = []
+    if "year" in parts:
+        days = [(load, _midnights(load, 365, DAY)) for load in year_long_loads(folder)]
+        found += [_task("year", load, origins, DAY, refit or YEAR_REFIT) for load, origins in days]
+    if "near" in parts:
+        found += [_near("near", load, refit or NEAR_REFIT) for load in recorded_loads(folder)]
+    if "tail" in parts:
+        weeks = [(load, _midnights(load, 70, WEEK)) for load in recorded_loads(folder)]
+        found += [_task("tail", load, origins, MONTH, refit or TAIL_REFIT) for load, origins in weeks]
+    if "sample" in parts:
+        found += [_near("sample", load, refit or NEAR_REFIT) for load in sample_loads()]
+    return found
+
+
+def sample_loads() -> list[Load]:
+    """Two series of the shipped park. Its load knows weekends but not the Chinese holidays (SOURCES.md beside it)."""
+    frame = pd.read_csv(SAMPLE, index_col="time", parse_dates=["time"])
+    clock = LocalClock(ZoneInfo("Asia/Shanghai"), 15)
+    carriers = {"load.demand_kw": "electric", "cold_load.demand_kw": "cold"}
+    end = frame.index[-1] + timedelta(minutes=15)
+    return [Load(f"sample {name}", of, clock, frame[name], public_days("none"), end) for name, of in carriers.items()]
+
+
+def _near(purpose: str, load: Load, refit: timedelta) -> Task:
+    end = load.scored_until.to_pydatetime()
+    origins = rolling_origins(end - WEEKS * WEEK, end - NEAR, timedelta(hours=7), load.clock.zone)
+    return _task(purpose, load, origins, NEAR, refit, peer=True)
+
+
+def _task(
+    purpose: str, load: Load, origins: tuple[datetime, ...], horizon: timedelta, refit: timedelta, peer: bool = False
+) -> Task:
+    record = Record(load.series.to_frame(load.name), load.clock.step_minutes)
+    schedule = Schedule(origins, horizon, refit)
+    days = day_table(record, load.day_type, load.clock.zone, schedule)
+    return Task(purpose, load, tuple(blocks(record, load.name, Demand(), days, load.clock.zone, schedule, peer)))
+
+
+def _midnights(load: Load, days: int, every: timedelta) -> tuple[datetime, ...]:
+    """Local midnights over the last days of the record, each with a day at least to score."""
+    last = load.scored_until.tz_convert(load.clock.zone).normalize()
+    return rolling_origins(
+        (last - pd.Timedelta(days=days)).to_pydatetime(), last.to_pydatetime(), every, load.clock.zone
     )
 
 
-def scored(forecast: Forecast, truth: Measured, days: DayTable) -> tuple[Array, Bools]:
-    """(5, 96) absolute errors of the forecast and the yardsticks, and (96,) whether the 80 % band held."""
-    origin = CLOCK.first_step(forecast.issued_at)
-    actual = truth.at(origin + np.arange(96))
-    paths = np.vstack([forecast.quantiles[0.5], yardstick_paths(truth, origin, days)])
-    return np.abs(paths - actual), (forecast.quantiles[0.1] <= actual) & (actual <= forecast.quantiles[0.9])
+@dataclass(frozen=True)
+class Done:
+    """What became of a block, with the part of its fit that Prophet took [s]."""
+
+    place: tuple[int, int]
+    result: BackTest
+    prophet_s: float
 
 
-def issued_over_a_week(
-    site: FittedSite, frame: pd.DataFrame, first: datetime
-) -> tuple[list[dict[str, Forecast]], float]:
-    """Forecasts of one fit, and the mean time of one [ms]."""
-    origins = [first + timedelta(hours=7 * k) for k in range(ORIGINS_PER_FIT)]
-    recents = [frame.loc[at - timedelta(days=8) : at] for at in origins]
-    began = time.perf_counter()
-    found = [site.issue(recent, at, at + timedelta(days=1)) for recent, at in zip(recents, origins, strict=True)]
-    return found, 1000 * (time.perf_counter() - began) / len(origins)
+def run_timed(place: tuple[int, int], block: Block) -> Done:
+    with prophet_timed() as spent:
+        result = run_block(block)
+    return Done(place, result, sum(spent))
 
 
-def measure() -> Sequence[Figure]:
-    frame = pd.read_csv(SAMPLE, index_col="time", parse_dates=["time"])
-    end = CLOCK.first_step(frame.index[-1].to_pydatetime()) + 1
-    truths = {name: measured(frame[name], CLOCK, end) for name in SPECS}
-    first_day = int(CLOCK.days_and_slots(truths["load.demand_kw"].steps[:1])[0][0])
-    days = DayTable.over(weekdays, first_day - 1, first_day + 150)
-    forecaster = SiteForecaster(SPECS, weekdays, CLOCK.zone)
-    scores: dict[str, list[tuple[Array, Bools]]] = {name: [] for name in SPECS}
-    fit_s, issue_ms = [], []
-    for at in FITS:
+@contextmanager
+def prophet_timed() -> Iterator[list[float]]:
+    """Times of Prophet's own fits [s] within the block."""
+    spent: list[float] = []
+    fit: Callable[..., Array] = members.prophet_path
+
+    def timed(*arguments: object) -> Array:
         began = time.perf_counter()
-        site = forecaster.fit(frame, at, at + timedelta(days=31))
-        fit_s.append(time.perf_counter() - began)
-        forecasts, per_issue = issued_over_a_week(site, frame, at)
-        issue_ms.append(per_issue)
-        for name, truth in truths.items():
-            scores[name] += [scored(found[name], truth, days) for found in forecasts]
-    times = [
-        Figure("fit_s", median(fit_s), "s", "all four series, trial and whole"),
-        Figure("update_ms", median(issue_ms) / len(SPECS), "ms", "per series, a day ahead"),
+        path = fit(*arguments)
+        spent.append(time.perf_counter() - began)
+        return path
+
+    members.prophet_path = timed
+    try:
+        yield spent
+    finally:
+        members.prophet_path = fit
+
+
+def warm_up() -> None:
+    """Slow imports, so that no fit is charged with them."""
+    import lightgbm  # noqa: F401
+    import prophet  # noqa: F401
+    import sklearn.ensemble  # noqa: F401
+
+
+def run_all(tasks: Sequence[Task]) -> dict[tuple[int, int], Done]:
+    places = [(i, k) for i, task in enumerate(tasks) for k in range(len(task.blocks))]
+    with ProcessPoolExecutor(os.cpu_count(), initializer=warm_up) as pool:
+        running = [pool.submit(run_timed, place, tasks[place[0]].blocks[place[1]]) for place in places]
+        found = tracked((done.result() for done in as_completed(running)), len(running), "fits and their origins")
+    return {done.place: done for done in found}
+
+
+def measure(tasks: Sequence[Task]) -> list[Figure]:
+    done = run_all(tasks)
+    found: dict[str, dict[str, BackTest]] = {part: {} for part in PARTS}
+    for i, task in enumerate(tasks):
+        found[task.purpose][task.load.name] = joined([done[i, k].result for k in range(len(task.blocks))])
+    return [
+        *(near_figures(found["near"]) if found["near"] else []),
+        *(band_figures(found["near"]) if found["near"] else []),
+        *(year_figures(found["year"]) if found["year"] else []),
+        *(tail_figures(found["tail"]) if found["tail"] else []),
+        *time_figures(list(done.values())),
+        *by_load({**found["near"], **found["sample"]}),
     ]
-    return [*times, *quality_figures(scores)]
 
 
-def quality_figures(scores: dict[str, list[tuple[Array, Bools]]]) -> list[Figure]:
-    """Ratios by lead and the share of values inside the 80 % band, by series."""
+def ratios(test: BackTest, forecast: Array) -> dict[str, float]:
+    """By lead: MAE over that of the best simple yardstick, over origins where all of them had a value."""
+    simple = np.stack([test.yardsticks[name] for name in SIMPLE])
+    used = np.isfinite(test.actual) & np.isfinite(simple).all(axis=0)
+    places = {name: max(0, test.clock.steps_in(hours) - 1) for name, hours in LEAD_HOURS.items()}
+    return {name: _over_best(test.actual, forecast, simple, used, place) for name, place in places.items()}
+
+
+def _over_best(actual: Array, forecast: Array, simple: Array, used: np.ndarray, place: int) -> float:
+    rows = used[:, place]
+    errors = [np.abs(path[rows, place] - actual[rows, place]).mean() for path in (forecast, *simple)]
+    return float(errors[0] / min(errors[1:]))
+
+
+def near_figures(found: dict[str, BackTest]) -> list[Figure]:
+    ours = [ratios(test, test.median) for test in found.values()]
+    peers = [ratios(test, test.yardsticks[PEER]) for test in found.values() if PEER in test.yardsticks]
+    how = f"MAE over the best simple yardstick, {len(found)} loads, every 7 h over {WEEKS} weeks"
     figures = []
-    for name, found in scores.items():
-        mae = np.mean([error for error, _ in found], axis=0)
-        ratio = mae[0] / np.min(mae[1:], axis=0)
-        figures += [Figure(f"{name} ratio_{lead}", float(ratio[place]), "ratio", HOW) for lead, place in LEADS.items()]
-        inside = float(np.mean([held for _, held in found]))
-        figures.append(Figure(f"{name} coverage80", inside, "", "share of values inside the 80 % band, leads to 24 h"))
+    for lead in LEAD_HOURS:
+        values = [ratio[lead] for ratio in ours]
+        figures += [
+            Figure(f"ratio_{lead}", geometric(values), "ratio", how + ", geometric mean"),
+            Figure(f"worst_ratio_{lead}", max(values), "ratio", how + ", worst load"),
+        ]
+        if peers:
+            figures.append(
+                Figure(f"peer_ratio_{lead}", geometric([p[lead] for p in peers]), "ratio", "LightGBM, direct")
+            )
     return figures
 
 
+def band_figures(found: dict[str, BackTest]) -> list[Figure]:
+    figures = []
+    for name, low, high in (("coverage80", 0.1, 0.9), ("coverage95", 0.025, 0.975)):
+        shares = [coverage(test, low, high) for test in found.values()]
+        figures += [
+            Figure(name, float(np.mean(shares)), "", "share of values inside the band, leads to 24 h, mean over loads"),
+            Figure(f"worst_{name}", min(shares), "", "load with the smallest share"),
+        ]
+    return figures
+
+
+def coverage(test: BackTest, low: float, high: float) -> float:
+    inside = (test.quantiles[low] <= test.actual) & (test.actual <= test.quantiles[high])
+    return float(inside[np.isfinite(test.actual)].mean())
+
+
+def year_figures(found: dict[str, BackTest]) -> list[Figure]:
+    """Whole days ahead, issued at local midnight, over a year."""
+    how = "days ahead issued at local midnight over a year: MAE over that of the mean of the last four same-type days"
+    values = {}
+    figures = []
+    for name, test in found.items():
+        simple = test.yardsticks["same_type_days"]
+        used = np.isfinite(test.actual) & np.isfinite(simple)
+        missed, usual = (np.abs(path - test.actual)[used] for path in (test.median, simple))
+        values[name] = float(missed.mean() / usual.mean())
+        percent = 100 * float((missed / np.abs(test.actual[used])).mean())
+        figures += [
+            Figure(f"{name} day_ahead_year_ratio", values[name], "ratio", how),
+            Figure(f"{name} day_ahead_year_mape", percent, "%", "mean absolute percentage error of the same forecasts"),
+        ]
+    worst = Figure("worst_day_ahead_year_ratio", max(values.values()), "ratio", "worst of the loads")
+    return [Figure("day_ahead_year_ratio", geometric(list(values.values())), "ratio", how), worst, *figures]
+
+
+def tail_figures(found: dict[str, BackTest]) -> list[Figure]:
+    """From the second day to the end of the local month."""
+    energy, peak = {}, {}
+    for name, test in found.items():
+        energy[name], peak[name] = tail_ratios(test)
+    figures = [
+        Figure(
+            "tail_daily_energy_ratio", geometric(list(energy.values())), "ratio", "2 to 31 days ahead, same-type mean"
+        ),
+        Figure("tail_month_peak_ratio", geometric(list(peak.values())), "ratio", "highest step to the month's end"),
+    ]
+    figures += [Figure(f"{name} tail_daily_energy", value, "ratio", "") for name, value in energy.items()]
+    return figures + [Figure(f"{name} tail_month_peak", value, "ratio", "") for name, value in peak.items()]
+
+
+def tail_ratios(test: BackTest) -> tuple[float, float]:
+    """MAE of daily energy, and of the highest step to the end of the month, over the same-type-day mean's."""
+    simple = test.yardsticks["same_type_days"]
+    day = test.clock.steps_per_day
+    days = [path[:, day:].reshape(len(path), -1, day).mean(axis=2) for path in (test.actual, test.median, simple)]
+    energy = np.nanmean(np.abs(days[1] - days[0])) / np.nanmean(np.abs(days[2] - days[0]))
+    missed = np.array([_peaks_missed(test, i) for i in range(len(test.origins))])
+    ours, usual = np.nanmean(missed, axis=0)
+    return float(energy), float(ours / usual)
+
+
+def _peaks_missed(test: BackTest, i: int) -> tuple[float, float]:
+    """Errors of the highest value to the month's end: ours (mean over courses), the profile's; NaN near that end."""
+    clock = test.clock
+    steps = test.origins[i] + np.arange(test.actual.shape[1])
+    months = clock.local_times(steps).month
+    used = (months == months[0]) & np.isfinite(test.actual[i])
+    if used.sum() < 2 * clock.steps_per_day or not np.isfinite(test.yardsticks["same_type_days"][i]).all():
+        return np.nan, np.nan
+    z = correlated(len(steps), clock.step_minutes / 60, PEAK_MEMORY_HOURS, PEAK_PAIRS, np.random.default_rng(i))
+    issued = clock.start_of(int(test.origins[i]))
+    paths = {level: path[i] for level, path in test.quantiles.items()}
+    forecast = Forecast(test.series, issued, "", clock.step_minutes, clock.index(steps), paths)
+    expected = courses(forecast, np.concatenate([z, -z]))[:, used].max(axis=1).mean()
+    highest = test.actual[i, used].max()
+    return float(abs(expected - highest)), float(abs(test.yardsticks["same_type_days"][i, used].max() - highest))
+
+
+def time_figures(done: Sequence[Done]) -> list[Figure]:
+    fit_s = [part.result.fit_ms[0] / 1000 for part in done]
+    shares = [whole / part.prophet_s - 1 for whole, part in zip(fit_s, done, strict=True) if part.prophet_s]
+    update = [ms for part in done for ms in part.result.update_ms]
+    ahead = max(part.result.actual.shape[1] * part.result.clock.step_minutes for part in done) // 1440
+    return [
+        Figure("fit_s", float(np.median(fit_s)), "s", "one series, trial and whole, median"),
+        Figure("fit_overhead", float(np.median(shares)), "ratio", "all beside Prophet's own fits over those, median"),
+        Figure("update_ms", float(np.median(update)), "ms", f"one series, up to {ahead} days ahead, median"),
+    ]
+
+
+def by_load(found: dict[str, BackTest]) -> list[Figure]:
+    figures = []
+    for name, test in found.items():
+        figures += [
+            Figure(f"{name} ratio_{lead}", value, "ratio", "") for lead, value in ratios(test, test.median).items()
+        ]
+        if PEER in test.yardsticks:
+            peer = ratios(test, test.yardsticks[PEER])
+            figures += [Figure(f"{name} peer_ratio_{lead}", value, "ratio", "") for lead, value in peer.items()]
+        figures += [
+            Figure(f"{name} coverage80", coverage(test, 0.1, 0.9), "", ""),
+            Figure(f"{name} coverage95", coverage(test, 0.025, 0.975), "", ""),
+            Figure(f"{name} fit_s", float(np.median(test.fit_ms)) / 1000, "s", ""),
+        ]
+    return figures
+
+
+def geometric(values: Sequence[float]) -> float:
+    return float(np.exp(np.mean(np.log(values))))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=RECORDED, help="folder of the recorded loads: recorded_loads.py")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure; all by default")
+    parser.add_argument("--refit", type=int, metavar="DAYS", help="days between fits: more is quicker, and a bit worse")
+    run("forecast", parser, _measured)
+
+
+def _measured(options: argparse.Namespace) -> list[Figure]:
+    if not options.data.is_dir():
+        print(f"no recorded loads in {options.data}: give their folder with --data DIR", file=sys.stderr)
+        raise SystemExit(3)
+    return measure(tasks_of(options.data, options.parts, timedelta(days=options.refit) if options.refit else None))
+
+
 if __name__ == "__main__":
-    main("forecast", __doc__ or "", measure)
+    main()

@@ -7,9 +7,11 @@ Inside, an interval is a step number: whole steps since 1970-01-01 UTC. Lags are
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -25,6 +27,8 @@ DayType = Callable[[date], str]
 WORKING_TYPES = frozenset({"workday", "makeup_day"})
 ORDINARY_TYPES = frozenset({"workday", "rest_day"})
 EPOCH = date(1970, 1, 1)
+YEARS_OF_ZONES = 130
+"""Clock changes are looked up from 1970 to 2100."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,9 @@ class LocalClock:
 
     def days_and_slots(self, steps: Ints) -> tuple[Ints, Ints]:
         """(n,) local day, counted from 1970-01-01, and (n,) slot within it."""
-        minutes = self.local_times(steps).as_unit("s").asi8 // 60
+        minutes = np.asarray(steps) * self.step_minutes
+        changes, offsets = _offsets(self.zone)
+        minutes = minutes + offsets[np.searchsorted(changes, minutes, side="right")]
         return minutes // 1440, minutes % 1440 // self.step_minutes
 
 
@@ -82,12 +88,15 @@ class DayTable:
     names: tuple[str, ...]
     off: Bools
     """(n,) True where people do not work."""
+    special: Bools
+    """(n,) True where a day is neither an ordinary workday nor an ordinary rest day."""
 
     @classmethod
     def over(cls, day_type: DayType, first: int, last: int) -> DayTable:
         """Day types of the days `first` to `last`, both included."""
         names = tuple(day_type(EPOCH + timedelta(days=day)) for day in range(first, last + 1))
-        return cls(first, names, np.array([name not in WORKING_TYPES for name in names]))
+        off = np.array([name not in WORKING_TYPES for name in names])
+        return cls(first, names, off, np.array([name not in ORDINARY_TYPES for name in names]))
 
     @property
     def last(self) -> int:
@@ -99,13 +108,20 @@ class DayTable:
         Raises:
             ValueError: a day lies outside the table.
         """
+        return self.off[self._places(days)]
+
+    def is_special(self, days: Ints) -> Bools:
+        """(n,) whether each day is a holiday, a make-up day or a closure; raises as `is_off`."""
+        return self.special[self._places(days)]
+
+    def _places(self, days: Ints) -> Ints:
         places = np.asarray(days) - self.first
         if places.size and (places.min() < 0 or places.max() >= len(self.names)):
             span = [EPOCH + timedelta(days=day) for day in (self.first, self.last)]
             raise ValueError(
                 f"day types are known from {span[0]} to {span[1]} only: fit again with a later horizon_end"
             )
-        return self.off[places]
+        return places
 
     def special_days(self) -> list[tuple[date, str]]:
         """Days that are neither ordinary workdays nor ordinary rest days, with their type."""
@@ -113,6 +129,30 @@ class DayTable:
         return [
             (EPOCH + timedelta(days=self.first + place), name) for place, name in days if name not in ORDINARY_TYPES
         ]
+
+
+@cache
+def _offsets(zone: ZoneInfo) -> tuple[Ints, Ints]:
+    """(k,) minutes since 1970 UTC at which the zone's clock changes, and (k + 1,) minutes ahead of UTC between them.
+
+    A lookup here takes microseconds where a conversion by the library takes most of a forecast's time.
+    """
+    daily = pd.date_range(EPOCH, periods=YEARS_OF_ZONES * 366, freq="D", unit="s")
+    local = daily.tz_localize(UTC).tz_convert(zone).tz_localize(None)
+    known = (local.asi8 - daily.asi8) // 60
+    before = np.flatnonzero(np.diff(known))
+    changes = [int(day) * 1440 + _change_within(zone, int(day), int(known[day])) for day in before]
+    return np.array(changes, dtype=np.int64), np.concatenate([known[:1], known[before + 1]])
+
+
+def _change_within(zone: ZoneInfo, day: int, before: int) -> int:
+    """First minute of a UTC day at which the zone is no longer `before` minutes ahead."""
+    midnight = datetime.combine(EPOCH + timedelta(days=day), time(), UTC)
+
+    def changed(minute: int) -> bool:
+        return (midnight + timedelta(minutes=minute)).astimezone(zone).utcoffset() != timedelta(minutes=before)
+
+    return bisect_left(range(1440), True, key=changed)
 
 
 def _utc(at: datetime) -> datetime:

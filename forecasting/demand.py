@@ -1,7 +1,7 @@
-"""Demand: near model and Prophet joined, weighed by how they did over the last weeks.
+"""Demand: members blended by how they did over the last weeks; Prophet carries what lies beyond the next day.
 
-    near[h] = (1 - u[h])·linear[h] + u[h]·prophet            leads up to 30 h             (1)
-    tail    = (1 - v)·profile + v·prophet                    to the end of the fit        (2)
+    near[h] = Σ_m u[m, h]·member_m[h]                        leads up to 30 h             (1)
+    tail    = Σ_m v[m]·member_m                              to the end of the fit        (2)
     ŷ[h]    = c[h]·near[h] + (1 - c[h])·tail,   c falls from 1 at 24 h to 0 at 30 h       (3)
 
 u and v come from a trial: everything is fitted once without the last four weeks and forecast over them. The trial's
@@ -14,28 +14,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecasting.day_types import DayTable, Ints, LocalClock
+from forecasting.blend import blend_weights, weights_by_lead
+from forecasting.cleaning import Nature
+from forecasting.day_types import DayTable, LocalClock
 from forecasting.forecast import Array
 from forecasting.kinds import FitContext, Outcome
 from forecasting.measured import Measured
-from forecasting.near_model import NEAR_HOURS, NearModel, fit_near, near_leads, near_view
+from forecasting.members import Members, fit_members
+from forecasting.near_model import NEAR_HOURS, NearView, near_leads, near_view
 from forecasting.profile import TypeProfiles, day_matrix
-from forecasting.prophet_demand import prophet_path
 from forecasting.spread import around, error_quantiles
 
-LONGEST_DAYS = 365
-"""History used at all [days]; Prophet takes less."""
 TRIAL_DAYS = 28
 SHORTEST_DAYS = 21
 """Two weeks to fit the trial and one to score it."""
 HAND_OVER_FROM_HOURS = 24.0
-TRIAL_EVERY_HOURS = 1.75
+TRIAL_EVERY_HOURS = 3.25
 """Spacing of the trial's origins [h]: no divisor of a day, so that all hours of the day are origins."""
 BRIDGE_HOURS = 1.0
 """Longest gap that is bridged by a straight line [h]."""
 KEPT_DAYS = 60
 """Measurements kept with the fit [days]: four days of either type lie within them, also around the longest holidays."""
-SHARES = np.linspace(0.0, 1.0, 11)
+NEAR_WEIGHTS = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 3
+"""Usual weights near by, in the order of `Members.near_paths`: the learners; the others must show that they help."""
+TAIL_WEIGHTS = np.array([0.25, 0.25, 0.5])
+TAIL_PULL = 0.5
+"""Usual weights beyond the next day, and how strongly they hold: four weeks are one sample of a month's weather."""
 TAIL_WEEKS = 12
 """How far back the profile's errors over weeks ahead are looked at: one month alone knows only its own weather."""
 
@@ -47,6 +51,7 @@ class Demand:
     lowest: float = 0.0
     highest: float = np.inf
     measured: bool = True
+    nature: Nature = "demand"
 
     def fit(self, past: Measured, context: FitContext) -> FittedDemand:
         """Fits the trial and the whole.
@@ -54,39 +59,25 @@ class Demand:
         Raises:
             ValueError: less than three weeks of measurements.
         """
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):  # fits run side by side in processes of their own: threads only wait for one another
+            return self._fit(past, context)
+
+    def _fit(self, past: Measured, context: FitContext) -> FittedDemand:
         clock, days = context.clock, context.days
-        past = past.between(max(past.first, past.end - LONGEST_DAYS * clock.steps_per_day), past.end)
         past = past.bridged(clock.steps_in(BRIDGE_HOURS))
         known_days = past.known / clock.steps_per_day
         if known_days < SHORTEST_DAYS:
             raise ValueError(f"{known_days:.1f} days of history, {SHORTEST_DAYS} needed")
         cut = past.end - int(min(TRIAL_DAYS, known_days - 14)) * clock.steps_per_day
-        trial = _fit_members(past.between(past.first, cut), past.end, clock, days)
-        whole = _fit_members(past, context.end, clock, days)
-        if whole.failure or trial.failure:
-            trial, whole = trial.without_prophet(), whole.without_prophet()
-        near_share, near_errors = _judge_near(past, trial, cut, clock, days)
-        tail_share, tail_errors = _judge_tail(past, trial, cut, clock, days)
+        trial = fit_members(past.between(past.first, cut), past.end, clock, days)
+        whole = fit_members(past, context.end, clock, days)
+        near_weights, near_errors = _judge_near(past, trial, cut, clock, days)
+        tail_weights, tail_errors = _judge_tail(past, trial, cut, clock, days)
         kept = past.between(max(past.first, past.end - KEPT_DAYS * clock.steps_per_day), past.end)
         limits = (self.lowest, self.highest)
-        return FittedDemand(clock, days, kept, whole, near_share, near_errors, tail_share, tail_errors, limits)
-
-
-@dataclass(frozen=True)
-class Members:
-    """What is blended: the near model and Prophet's path, or the reason why there is no path."""
-
-    near: NearModel
-    path: Measured
-    failure: str = ""
-
-    def without_prophet(self) -> Members:
-        return Members(self.near, Measured(self.path.end, np.empty(0)), self.failure)
-
-    def prophet_at(self, steps: Ints, otherwise: Array) -> Array:
-        """Prophet's values, or another member's where Prophet has none."""
-        path = self.path.at(steps)
-        return np.where(np.isfinite(path), path, otherwise)
+        return FittedDemand(clock, days, kept, whole, near_weights, near_errors, tail_weights, tail_errors, limits)
 
 
 @dataclass(frozen=True)
@@ -97,45 +88,42 @@ class FittedDemand:
     days: DayTable
     kept: Measured
     members: Members
-    near_share: Array
-    """(near leads,) u of (1)."""
+    near_weights: Array
+    """(members, near leads) u of (1)."""
     near_errors: Array
-    """(3, near leads) error quantiles of (1)."""
-    tail_share: float
-    """v of (2)."""
+    """(levels, near leads) error quantiles of (1)."""
+    tail_weights: Array
+    """(tail members,) v of (2)."""
     tail_errors: Array
-    """(3, slots of a day) error quantiles of (2)."""
+    """(levels, slots of a day) error quantiles of (2)."""
     limits: tuple[float, float]
 
     def issue(self, recent: Measured, origin: int, end: int) -> Outcome:
         past = self.kept.overlaid(recent, origin).bridged(self.clock.steps_in(BRIDGE_HOURS))
-        median, errors = self._tail(past, origin, end)
-        origins = np.array([origin], dtype=np.int64)
-        view = near_view(past, origins, self.clock, self.days)
-        if not view.usable[0]:
-            return Outcome(around(median, errors, *self.limits), self._method(near=False))
-        steps = origin + near_leads(self.clock)
-        linear = view.forecast(self.members.near)[0]
-        near = (1 - self.near_share) * linear + self.near_share * self.members.prophet_at(steps, linear)
-        count = min(len(near), end - origin)
+        steps = np.arange(origin, end, dtype=np.int64)
+        median = self.tail_weights @ self.members.tail_paths(past, origin, steps)
+        errors = self.tail_errors[:, self.clock.days_and_slots(steps)[1]]
+        view = near_view(past, np.array([origin], dtype=np.int64), self.clock, self.days)
+        if view.usable[0]:
+            self._join(self._near(past, view), median, errors)
+        return Outcome(around(median, errors, *self.limits), self._method(near=bool(view.usable[0])))
+
+    def _near(self, past: Measured, view: NearView) -> Array:
+        """(near leads,) of (1)."""
+        paths = self.members.near_paths(past, view)[:, 0]
+        near: Array = np.einsum("mh,mh->h", self.near_weights, paths)
+        return near
+
+    def _join(self, near: Array, median: Array, errors: Array) -> None:
+        """(3), written over the first leads of `median` and `errors`."""
+        count = min(len(near), len(median))
         cover = hand_over(self.clock)[:count]
         median[:count] = cover * near[:count] + (1 - cover) * median[:count]
         errors[:, :count] = cover * self.near_errors[:, :count] + (1 - cover) * errors[:, :count]
-        return Outcome(around(median, errors, *self.limits), self._method(near=True))
-
-    def _tail(self, past: Measured, origin: int, end: int) -> tuple[Array, Array]:
-        """(n,) median and (3, n) error quantiles of (2)."""
-        steps = np.arange(origin, end, dtype=np.int64)
-        profile = _profile(past, origin, steps, self.clock, self.days)
-        prophet = self.members.prophet_at(steps, profile)
-        _, slots = self.clock.days_and_slots(steps)
-        return (1 - self.tail_share) * profile + self.tail_share * prophet, self.tail_errors[:, slots]
 
     def _method(self, near: bool) -> str:
-        parts = ["same-type-day mean" if self.members.failure else "prophet+profile"]
-        parts += ["residual"] if near else []
-        reasons = [f"prophet failed: {self.members.failure}"] if self.members.failure else []
-        reasons += [] if near else ["no measurement in the last hour"]
+        parts = [*self.members.tail_names, *(self.members.near_names if near else ())]
+        reasons = [*self.members.failures, *([] if near else ["no measurement in the last hour"])]
         return "+".join(parts) + (f" ({'; '.join(reasons)})" if reasons else "")
 
 
@@ -146,43 +134,32 @@ def hand_over(clock: LocalClock) -> Array:
     return cover
 
 
-def _fit_members(past: Measured, end: int, clock: LocalClock, days: DayTable) -> Members:
-    near = fit_near(past, clock, days)
-    try:
-        path = prophet_path(past, past.end, end, clock, days)
-        if not np.all(np.isfinite(path)):
-            raise RuntimeError("values are not finite")
-    except Exception as error:  # any failure of the fit or its child process: the others go on without it
-        return Members(near, Measured(past.end, np.empty(0)), f"{type(error).__name__}: {error}")
-    return Members(near, Measured(past.end, path))
-
-
 def _judge_near(past: Measured, trial: Members, cut: int, clock: LocalClock, days: DayTable) -> tuple[Array, Array]:
-    """Prophet's share per lead that did best over the trial, and the error quantiles with it."""
-    origins = np.arange(cut, past.end, clock.steps_in(TRIAL_EVERY_HOURS) or 1, dtype=np.int64)
-    steps = origins[:, None] + near_leads(clock)
-    actual = past.at(steps)
-    linear = near_view(past, origins, clock, days).forecast(trial.near)
-    prophet = trial.prophet_at(steps, linear)
-    misses = np.stack([_mean_miss(actual - (1 - u) * linear - u * prophet) for u in SHARES])
-    share = SHARES[np.argmin(misses, axis=0)]
-    return share, error_quantiles(actual - (1 - share) * linear - share * prophet)
+    """(members, leads) weights that did best over the trial, and (levels, leads) error quantiles with them."""
+    origins = np.arange(cut, past.end, clock.steps_in(TRIAL_EVERY_HOURS), dtype=np.int64)
+    view = near_view(past, origins, clock, days)
+    view = view.of(view.usable)
+    paths = trial.near_paths(past, view)
+    errors = past.at(view.origins[:, None] + near_leads(clock)) - paths
+    weights = weights_by_lead(errors, NEAR_WEIGHTS, clock.step_minutes / 60)
+    return weights, error_quantiles(np.einsum("mh,mnh->nh", weights, errors))
 
 
-def _judge_tail(past: Measured, trial: Members, cut: int, clock: LocalClock, days: DayTable) -> tuple[float, Array]:
-    """Prophet's share of the tail that did best over the trial, and the error quantiles by slot (an hour around it)."""
-    steps = np.arange(cut + clock.steps_per_day, past.end, dtype=np.int64)
-    profile = _profile(past, cut, steps, clock, days)
-    prophet = trial.prophet_at(steps, profile)
-    actual = past.at(steps)
-    misses = [_mean_miss((actual - (1 - v) * profile - v * prophet)[:, None])[0] for v in SHARES]
-    share = float(SHARES[int(np.argmin(misses))])
-    errors = [Measured(int(steps[0]), actual - (1 - share) * profile - share * prophet)]
+def _judge_tail(past: Measured, trial: Members, cut: int, clock: LocalClock, days: DayTable) -> tuple[Array, Array]:
+    """(members,) weights over the trial's days ahead, and error quantiles by slot (an hour around it)."""
+    day = clock.steps_per_day
+    origins = range(cut, past.end - day, day)
+    ahead = [np.arange(origin + day, past.end, dtype=np.int64) for origin in origins]
+    found = [
+        past.at(steps) - trial.tail_paths(past, origin, steps) for origin, steps in zip(origins, ahead, strict=True)
+    ]
+    weights = blend_weights(np.concatenate(found, axis=1), TAIL_WEIGHTS, TAIL_PULL)
+    errors = [Measured(int(steps[0]), weights @ missed) for steps, missed in zip(ahead[::7], found[::7], strict=True)]
     errors += _profile_errors(past, clock, days)
     by_slot = np.concatenate([day_matrix(missed, clock)[1] for missed in errors])
     reach = clock.steps_in(1)
     around_slot = [np.roll(by_slot, shift, axis=1) for shift in range(-reach, reach + 1)]
-    return share, error_quantiles(np.concatenate(around_slot))
+    return weights, error_quantiles(np.concatenate(around_slot))
 
 
 def _profile_errors(past: Measured, clock: LocalClock, days: DayTable) -> list[Measured]:
@@ -193,21 +170,7 @@ def _profile_errors(past: Measured, clock: LocalClock, days: DayTable) -> list[M
     for origin in range(first, past.end - week, week):
         end = min(past.end, origin + TRIAL_DAYS * clock.steps_per_day)
         steps = np.arange(origin + clock.steps_per_day, end, dtype=np.int64)
-        errors.append(Measured(int(steps[0]), past.at(steps) - _profile(past, origin, steps, clock, days)))
+        profiles = TypeProfiles.known_at(past, origin, clock, days)
+        profile = profiles.at_steps(profiles.table, np.array([origin]), steps - origin, clock, days)[0]
+        errors.append(Measured(int(steps[0]), past.at(steps) - profile))
     return errors
-
-
-def _profile(past: Measured, origin: int, steps: Ints, clock: LocalClock, days: DayTable) -> Array:
-    """(n,) same-type-day profile of `steps`, as known at `origin`."""
-    origins = np.array([origin], dtype=np.int64)
-    known_on, _ = clock.days_and_slots(origins)
-    profiles = TypeProfiles.of(past.between(past.first, origin), clock, days, known_on)
-    profile: Array = profiles.at_steps(origins, steps - origin, clock, days)[0]
-    return profile
-
-
-def _mean_miss(errors: Array) -> Array:
-    """(m,) mean absolute error per lead; 0 where nothing was measured."""
-    known = np.isfinite(errors)
-    misses: Array = np.where(known, np.abs(errors), 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return misses

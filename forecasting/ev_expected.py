@@ -1,27 +1,33 @@
 """Cars that have not come yet: what they will need, when they come, when they leave, how many chargers they take.
 
-Per day type the mean over past days, by slot of arrival. A forecast counts only stays that begin in the slot of its
-origin or later. A car that came before stands at its charger and the site reports it with what it still needs, or it
-has left, or it did not come: in all three cases nothing of it may be expected again, so nothing needs to be subtracted
-and nothing is counted twice. All series of a group are sums over the same stays, so need never leaves before it came.
+Per day type the mean over past days, the newer the more, by slot of arrival. A forecast counts only stays that begin in
+the slot of its origin or later. A car that came before stands at its charger and the site reports it with what it still
+needs, or it has left, or it did not come: in all three cases nothing of it may be expected again, so nothing needs to
+be subtracted and nothing is counted twice. All series of a group are sums over the same stays, so need never leaves
+before it came.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from forecasting.day_types import DayTable, Ints, LocalClock
+from forecasting.cleaning import Nature
+from forecasting.day_types import DayTable, LocalClock
 from forecasting.forecast import LEVELS, Array
 from forecasting.kinds import FitContext, Outcome, PastSession
 from forecasting.measured import Measured
 
 WINDOW_DAYS = 56
+HALF_LIFE_DAYS = 10
+"""A day so much older counts half: fleets grow, and drivers change their ways (docs/forecasting-sources.md)."""
+FEWEST_DAYS = 4
+"""Days of a type before a day of it may be judged."""
 CAUTION_DAYS = 2
-"""Empty days added to each type's past: an unknown fleet is started low and trusted as its days add up."""
+"""Empty days of each type before the first one: an unknown fleet is started low and trusted as its days add up."""
 
 Quantity = Literal["arriving_kw", "leaving_kw", "occupied_pct"]
 
@@ -38,33 +44,71 @@ class ExpectedCars:
     lowest: float = 0.0
     highest: float = np.inf
     measured: bool = False
+    nature: Nature = "cars"
 
     def fit(self, past: Measured, context: FitContext) -> FittedCars:
         """The series by day type, arrival and slot over the last eight weeks; zero without sessions."""
         clock, days = context.clock, context.days
         sessions = [session for session in _usable(context.sessions, context) if session.charger in self.chargers]
         today = int(clock.days_and_slots(np.array([context.origin]))[0][0])
-        first = min((_local_day(s, clock) for s in sessions), default=today)
+        stays = _stays(sessions, clock)
+        first = min((stay.day for stay in stays), default=today)
         span = np.arange(max(first, today - WINDOW_DAYS, days.first), today)
         values = np.zeros((len(span), clock.steps_per_day, 2 * clock.steps_per_day))
         energy = np.zeros(len(span))
-        for session in sessions:
-            if span.size and (row := _local_day(session, clock) - span[0]) >= 0 and row < len(span):
-                self._add(session, values[row], clock)
-                energy[row] += session.energy_kwh
+        for stay in stays:
+            if span.size and span[0] <= stay.day <= span[-1]:
+                self._add(stay, values[stay.day - span[0]], clock)
+                energy[stay.day - span[0]] += stay.energy_kwh
         off = days.is_off(span)
-        tables = np.stack([_mean_from_arrival_on(values[off == kind]) for kind in (False, True)])
-        return FittedCars(clock, days, tables, _energy_range(energy, off), len(sessions))
+        weights = 0.5 ** ((today - span) / HALF_LIFE_DAYS)
+        caution = CAUTION_DAYS * 0.5 ** ((today - first) / HALF_LIFE_DAYS)
+        tables = np.stack(
+            [_from_arrival_on(values[off == kind], weights[off == kind], caution) for kind in (False, True)]
+        )
+        return FittedCars(clock, days, tables, _energy_range(energy, off, weights, caution), len(sessions))
 
-    def _add(self, session: PastSession, by_arrival: Array, clock: LocalClock) -> None:
+    def _add(self, stay: Stay, by_arrival: Array, clock: LocalClock) -> None:
         """Adds a stay to row `arrival slot` of (slots, 2 days' slots)."""
-        shares = _shares(session, by_arrival.shape[1], clock)
-        slots = np.flatnonzero(shares)
-        row = by_arrival[slots[0]]
+        shares = stay.shares(by_arrival.shape[1], clock.step_minutes * 60)
+        row = by_arrival[stay.slot]
         if self.quantity == "occupied_pct":
             row += 100.0 * shares / len(self.chargers)
         else:
-            row[slots[0 if self.quantity == "arriving_kw" else -1]] += session.energy_kwh * 60 / clock.step_minutes
+            place = stay.slot if self.quantity == "arriving_kw" else np.flatnonzero(shares)[-1]
+            row[place] += stay.energy_kwh * 60 / clock.step_minutes
+
+
+class Stay(NamedTuple):
+    """A stay on the site's clock."""
+
+    day: int
+    """Local day of the arrival, counted from 1970-01-01."""
+    slot: int
+    midnight_s: float
+    """Start of slot 0 of that day [s since 1970]."""
+    arrive_s: float
+    depart_s: float
+    energy_kwh: float
+
+    def shares(self, slots: int, step_s: int) -> Array:
+        """(slots,) part of each slot in which the car is there; beyond the last slot it counts as leaving there."""
+        edges = self.midnight_s + np.arange(slots + 1) * float(step_s)
+        return np.asarray(np.diff(np.clip(edges, self.arrive_s, self.depart_s)) / step_s)
+
+
+def _stays(sessions: Sequence[PastSession], clock: LocalClock) -> list[Stay]:
+    if not sessions:
+        return []
+    step_s = clock.step_minutes * 60
+    arrive, depart = (
+        np.array([at.timestamp() for at in times]) for times in zip(*((s[0], s[1]) for s in sessions), strict=True)
+    )
+    steps = (arrive // step_s).astype(np.int64)
+    days, slots = clock.days_and_slots(steps)
+    midnights = (steps - slots) * float(step_s)
+    energy = [session.energy_kwh for session in sessions]
+    return [Stay(*row) for row in zip(days.tolist(), slots.tolist(), midnights, arrive, depart, energy, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -102,38 +146,30 @@ def _usable(sessions: Sequence[PastSession], context: FitContext) -> list[PastSe
     return [s for s in stays if s.arrive < s.depart <= at and np.isfinite(s.energy_kwh) and s.energy_kwh > 0]
 
 
-def _step(session: PastSession, clock: LocalClock) -> Ints:
-    return np.array([clock.closed_steps(session.arrive)], dtype=np.int64)
+def _from_arrival_on(values: Array, weights: Array, caution: float) -> Array:
+    """(slots, 2 days' slots) weighted mean over (n days, ...) of cars arriving in each slot or later.
 
-
-def _local_day(session: PastSession, clock: LocalClock) -> int:
-    return int(clock.days_and_slots(_step(session, clock))[0][0])
-
-
-def _shares(session: PastSession, slots: int, clock: LocalClock) -> Array:
-    """(slots,) part of each slot, from the local midnight before the arrival on, in which the car is there.
-
-    A car that stays beyond the last slot counts as leaving there.
+    `caution` is the weight of empty days.
     """
-    step = _step(session, clock)
-    slot = int(clock.days_and_slots(step)[1][0])
-    seconds = clock.step_minutes * 60
-    edges = (int(step[0]) - slot + np.arange(slots + 1)) * float(seconds)
-    return np.asarray(np.diff(np.clip(edges, session.arrive.timestamp(), session.depart.timestamp())) / seconds)
-
-
-def _mean_from_arrival_on(values: Array) -> Array:
-    """(slots, 2 days' slots) mean over (n days, ...) of cars arriving in each slot or later."""
-    mean = values.sum(axis=0) / (len(values) + CAUTION_DAYS)
+    mean = np.tensordot(weights, values, axes=1) / (weights.sum() + caution)
     return np.flip(np.cumsum(np.flip(mean, axis=0), axis=0), axis=0)
 
 
-def _energy_range(energy: Array, off: np.ndarray) -> Array:
-    """(3, 2) quantiles of a day's energy over its mean, by type; the middle one is 1: the path is the mean itself."""
+def _energy_range(energy: Array, off: np.ndarray, weights: Array, caution: float) -> Array:
+    """(levels, 2) quantiles of a day's energy over what the days before it let expect, by type.
+
+    The middle one is 1: the path is the mean.
+    """
+    levels = np.asarray(LEVELS)
     columns = []
     for kind in (False, True):
-        days = energy[off == kind]
-        ratio = days / days.mean() if days.size and days.mean() > 0 else np.ones(1)
-        low, high = np.quantile(ratio, [LEVELS[0], LEVELS[-1]])
-        columns.append([min(float(low), 1.0), 1.0, max(float(high), 1.0)])
+        days, seen = energy[off == kind], weights[off == kind]
+        before = (np.cumsum(seen * days) - seen * days)[FEWEST_DAYS:]
+        expected = before / (np.cumsum(seen) - seen + caution)[FEWEST_DAYS:]
+        known = expected > 0
+        ratio = (
+            np.quantile(days[FEWEST_DAYS:][known] / expected[known], levels) if known.any() else np.ones(len(levels))
+        )
+        columns.append(np.where(levels < 0.5, np.minimum(ratio, 1.0), np.maximum(ratio, 1.0)))
+        columns[-1][levels == 0.5] = 1.0
     return np.array(columns).T

@@ -6,17 +6,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from forecasting.findings import Finding
+
 Array = NDArray[np.float64]
 
-LEVELS = (0.1, 0.5, 0.9)
-"""Quantile levels that every forecast has."""
+LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
+"""Quantile levels of the room's own forecasts: the median, and the edges of the 80 % and the 95 % band."""
+NEEDED = (0.1, 0.5, 0.9)
+"""Levels that every forecast has, those of older records, too."""
+MIDDLE = LEVELS.index(0.5)
 SCHEMA = "forecast/1"
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What the other of model and yardstick said for the first day; the two are judged by it later."""
+
+    of: Literal["model", "yardstick"]
+    method: str
+    median: Array
+    """(n,) from the forecast's first interval on."""
+
+    def to_document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"of": self.of, "method": self.method, "median": self.median.tolist()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +51,16 @@ class Forecast:
     issued_at: datetime
     """UTC. Nothing measured at or after it was used."""
     method: str
-    """What made it, e.g. `prophet+profile+residual`, or the yardstick that stands in and why."""
+    """What made it, e.g. `prophet+profile+linear+trees`, or the yardstick that stands in and why."""
     step_minutes: int
     index: pd.DatetimeIndex
     """(n,) starts of the intervals, UTC, regular, the first not before `issued_at`."""
     quantiles: Mapping[float, Array]
     """By level: (n,) mean over each interval, in the unit of the series; never falling from level to level."""
+    findings: tuple[Finding, ...] = ()
+    """What was wrong in the measurements since the fit, and what was done about it."""
+    rival: Rival | None = None
+    """The path that is not in use; None where there is only one."""
 
     def __post_init__(self) -> None:
         if self.issued_at.tzinfo is None:
@@ -68,6 +91,8 @@ class Forecast:
             "step_minutes": self.step_minutes,
             "start": self.index[0].isoformat(),
             "quantiles": {str(level): values.tolist() for level, values in self.quantiles.items()},
+            "findings": [finding.as_document() for finding in self.findings],
+            "rival": None if self.rival is None else self.rival.to_document(),
         }
 
     @classmethod
@@ -84,6 +109,7 @@ class Forecast:
             raise ValueError(f"forecast document lacks {', '.join(sorted(missing))}")
         quantiles = {float(level): np.asarray(values, dtype=float) for level, values in document["quantiles"].items()}
         length = max((len(values) for values in quantiles.values()), default=0)
+        rival = document.get("rival")
         return cls(
             series=document["series"],
             issued_at=datetime.fromisoformat(document["issued_at"]),
@@ -91,6 +117,8 @@ class Forecast:
             step_minutes=document["step_minutes"],
             index=regular_index(datetime.fromisoformat(document["start"]), document["step_minutes"], length),
             quantiles=quantiles,
+            findings=tuple(map(Finding.from_document, document.get("findings", ()))),
+            rival=None if rival is None else Rival(**{**rival, "median": np.asarray(rival["median"], dtype=float)}),
         )
 
     def __eq__(self, other: object) -> bool:
@@ -127,7 +155,7 @@ def _check_index(forecast: Forecast) -> None:
 
 def _check_quantiles(forecast: Forecast) -> None:
     name, paths = forecast.series, forecast.quantiles
-    missing = [level for level in LEVELS if level not in paths]
+    missing = [level for level in NEEDED if level not in paths]
     if missing:
         raise ValueError(f"forecast of {name} lacks the levels {missing}")
     for level, values in paths.items():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
+from forecasting.cleaning import Nature
 from forecasting.day_types import DayTable, LocalClock
 from forecasting.forecast import Array
 from forecasting.measured import Measured
+from forecasting.published import Published
 
 
 class PastSession(NamedTuple):
@@ -33,6 +35,8 @@ class FitContext:
     end: int
     """Step after the last one that may ever be forecast with this fit."""
     sessions: Sequence[PastSession] = ()
+    published: Published = field(default_factory=Published)
+    """What was announced before the fit was asked for."""
 
 
 class Outcome(NamedTuple):
@@ -50,6 +54,15 @@ class FittedSeries(Protocol):
         ...
 
 
+@runtime_checkable
+class Told(Protocol):
+    """A fitted series that also listens to what others announce."""
+
+    def told(self, published: Published) -> FittedSeries:
+        """The same model, knowing what was announced before the issue time."""
+        ...
+
+
 class SeriesKind(Protocol):
     """A kind of series with its physical limits [unit of the series]."""
 
@@ -58,6 +71,11 @@ class SeriesKind(Protocol):
 
     @property
     def highest(self) -> float: ...
+
+    @property
+    def nature(self) -> Nature:
+        """What the series is by its nature, and so what is dirt in it."""
+        ...
 
     @property
     def measured(self) -> bool:

@@ -1,11 +1,15 @@
 """The next day: a robust linear model per lead on anomalies from the same-type-day profile.
 
-    ŷ[o+h] = P[o+h] + w[h]·x[o, h]                                                              (1)
-    x = (anomaly now, one step before, mean of 1 h, of 4 h, of 24 h,
-         same slot a day before, a week before, profile change)                                 (2)
+    ŷ[o+h] = P[o+h] + Σ_b b[o+h]·w[h, b]·x[o, h]                                                (1)
+    x = (anomaly now, one step before, mean of 1 h, of 4 h, of 24 h, of 7 days,
+         same slot a day before, a week before, the last day of the type, mean of its last eight,
+         mean of the same weekday of four weeks, profile change, profile)                       (2)
+    b = (1, cos and sin of the time of day, day off, other type than the origin's day)          (3)
 
-P is the profile known on the origin's day, o the first step not yet measured. Each lead h has its own weights w[h],
-fitted directly (no recursion) by ridge with Huber's reweighting, so that single odd days do not bend them.
+P is the profile known on the origin's day, o the first step not yet measured; all of x is a difference from P or from
+the profile of its own day. How much of an anomaly stays depends on the hour and on the kind of day, hence (3). Each
+lead h has its own weights, fitted directly (no recursion) by ridge with Huber's reweighting, so that odd days do not
+bend them.
 """
 
 from __future__ import annotations
@@ -21,45 +25,55 @@ from forecasting.profile import TypeProfiles, anomalies
 
 NEAR_HOURS = 30.0
 """Leads with a model of their own [h]: a day, and the hours over which the tail takes over."""
-WINDOW_HOURS = (1.0, 4.0, 24.0)
-ORIGIN_EVERY_HOURS = 0.75
-"""Spacing of training origins [h]: at 15 min, 3 steps, so that every slot of the day is an origin in turn."""
-RIDGE = 1e-3
-"""Penalty relative to the mean square of each feature."""
-HUBER_SCALES = 1.0
+WINDOW_HOURS = (1.0, 4.0, 24.0, 168.0)
+WEEKS = 4
+LOOK_BACK_DAYS = 8
+"""Days before an origin whose anomalies count; a profile needs more, see `demand.KEPT_DAYS`."""
+RIDGE_ROWS = 30.0
+"""Penalty: as if so many more rows with the mean square of each feature had shown no effect."""
+HUBER_SCALES = 0.5
 """Residuals above this many robust standard deviations count linearly."""
-REWEIGHTINGS = 3
+REWEIGHTINGS = 2
 MIN_ORIGINS = 100
 
 
 @dataclass(frozen=True)
 class NearModel:
-    """Weights of (1): `weights[h, feature]`."""
+    """Weights of (1): `weights[h, b, feature]`."""
 
     weights: Array
 
-    def anomalies_ahead(self, features: Array) -> Array:
-        """(n, leads) expected anomalies from (n, leads, features)."""
-        ahead: Array = np.einsum("nhf,hf->nh", features, self.weights)
+    def anomalies_ahead(self, view: NearView) -> Array:
+        """(n, leads) expected anomalies."""
+        here = np.matmul(view.basis.swapaxes(0, 1), self.weights).swapaxes(0, 1)
+        ahead: Array = np.einsum("nhf,nhf->nh", view.features, here)
         return ahead
 
 
 @dataclass(frozen=True)
 class NearView:
-    """What the near model sees from a set of origins: (n, leads) profile of the targets and (n, leads, p) features."""
+    """What the near model sees from a set of origins."""
 
+    origins: Ints
     profile: Array
+    """(n, leads) profile of the targets."""
     features: Array
+    """(n, leads, p) x of (2)."""
+    basis: Array
+    """(n, leads, 5) b of (3)."""
 
     @property
     def usable(self) -> Bools:
         """(n,) whether an origin has a recent measurement and a whole profile."""
-        known = np.concatenate([self.features.reshape(len(self.features), -1), self.profile], axis=1)
-        return np.asarray(np.isfinite(known).all(axis=1))
+        return np.asarray(np.isfinite(self.features).all(axis=(1, 2)) & np.isfinite(self.profile).all(axis=1))
+
+    def of(self, rows: Bools) -> NearView:
+        """The origins that `rows` picks."""
+        return NearView(self.origins[rows], self.profile[rows], self.features[rows], self.basis[rows])
 
     def forecast(self, model: NearModel) -> Array:
         """(n, leads) in the unit of the series; NaN for origins that are not usable."""
-        return self.profile + model.anomalies_ahead(self.features)
+        return self.profile + model.anomalies_ahead(self)
 
 
 def near_leads(clock: LocalClock) -> Ints:
@@ -67,53 +81,88 @@ def near_leads(clock: LocalClock) -> Ints:
 
 
 def near_view(past: Measured, origins: Ints, clock: LocalClock, days: DayTable) -> NearView:
-    """Features of (2) for origins, all from measurements before each of them."""
+    """Features of (2) for ascending origins, all from measurements before each of them."""
     leads = near_leads(clock)
-    window = past.between(int(origins.min()) - 8 * clock.steps_per_day, int(origins.max()))
+    window = past.between(int(origins[0]) - LOOK_BACK_DAYS * clock.steps_per_day, int(origins[-1]))
     known_days, _ = clock.days_and_slots(np.append(window.steps, origins))
     profiles = TypeProfiles.of(past, clock, days, np.unique(known_days))
     odd = anomalies(window, profiles, clock, days)
-    profile = profiles.at_steps(origins, leads, clock, days)
-    return NearView(profile, _features(odd, window.first, origins, leads, profile, clock))
+    profile = profiles.at_steps(profiles.table, origins, leads, clock, days)
+    alike = [
+        profiles.at_steps(profiles.latest, origins, leads, clock, days),
+        profiles.at_steps(profiles.longer, origins, leads, clock, days),
+        _same_weekday(past, origins[:, None] + leads, clock, days),
+    ]
+    recent = _anomalies_seen(odd, origins - window.first, leads, clock)
+    others = [np.nan_to_num(values - profile) for values in alike]
+    shape = [profile - profile[:, :1], profile - profile.mean(axis=1, keepdims=True)]
+    features = np.stack([*recent, *others, *shape], axis=2)
+    return NearView(origins, profile, features, _basis(origins, leads, clock, days))
 
 
-def fit_near(past: Measured, clock: LocalClock, days: DayTable) -> NearModel:
-    """Weights from all origins in `past` whose features and targets were measured.
+def fit_near(view: NearView, targets: Array) -> NearModel:
+    """Weights from a view and its (n, leads) measured targets, NaN where nothing was measured.
 
     Raises:
-        ValueError: too little history.
+        ValueError: too few origins.
     """
-    leads = near_leads(clock)
-    first, last = past.first + 9 * clock.steps_per_day, past.end - len(leads)
-    origins = np.arange(first, max(first, last), clock.steps_in(ORIGIN_EVERY_HOURS) or 1, dtype=np.int64)
-    if len(origins) < MIN_ORIGINS:
-        raise ValueError(f"{past.known / clock.steps_per_day:.1f} days of history are too few for the near model")
-    view = near_view(past, origins, clock, days)
     keep = view.usable
     if keep.sum() < MIN_ORIGINS:
         raise ValueError(f"only {keep.sum()} of {len(keep)} origins have measurements around them")
-    targets = past.at(origins[keep][:, None] + leads) - view.profile[keep]
-    features = view.features[keep]
-    return NearModel(np.stack([_robust_ridge(features[:, h], targets[:, h]) for h in leads]))
+    kept, odd = view.of(keep), targets[keep] - view.profile[keep]
+    inputs, weights = kept.basis.shape[2] * kept.features.shape[2], []
+    last = np.zeros(inputs)
+    for lead in range(odd.shape[1]):
+        last = _robust_ridge(_products(kept, lead), odd[:, lead], last)
+        weights.append(last)
+    return NearModel(np.stack(weights).reshape(odd.shape[1], kept.basis.shape[2], -1))
 
 
-def _features(odd: Array, first: int, origins: Ints, leads: Ints, profile: Array, clock: LocalClock) -> Array:
-    """(n, leads, 8): see (2). A missing anomaly a day or a week back counts as 0, a missing present one stays NaN."""
-    at = origins - first
-    hour = clock.steps_in(1) or 1
-    now = _hold(odd, hour)
+def _basis(origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Array:
+    """(n, leads, 5) b of (3)."""
+    targets = origins[:, None] + leads
+    target_days, slots = clock.days_and_slots(targets.ravel())
+    turn = 2 * np.pi * slots.reshape(targets.shape) / clock.steps_per_day
+    off = days.is_off(target_days).reshape(targets.shape)
+    other = off != days.is_off(clock.days_and_slots(origins)[0])[:, None]
+    return np.stack([np.ones(targets.shape), np.cos(turn), np.sin(turn), off, other], axis=2)
+
+
+def _products(view: NearView, lead: int) -> Array:
+    """(n, 5·p) b·x of (1) at one lead."""
+    products: Array = view.basis[:, lead, :, None] * view.features[:, lead, None, :]
+    return products.reshape(len(products), -1)
+
+
+def _anomalies_seen(odd: Array, at: Ints, leads: Ints, clock: LocalClock) -> list[Array]:
+    """(n, leads) each: a missing anomaly a day or a week back counts as 0, a missing present one stays NaN."""
+    now = _hold(odd, clock.steps_in(1) or 1)
     present = [
         values_at(now, at - 1),
         values_at(now, at - 2),
-        *(_window_mean(odd, at, clock.steps_in(h) or 1) for h in WINDOW_HOURS),
+        *(window_mean(odd, at, clock.steps_in(h) or 1) for h in WINDOW_HOURS),
     ]
-    targets = at[:, None] + leads[None, :]
+    targets = at[:, None] + leads
     day = clock.steps_per_day
     daily = np.nan_to_num(values_at(odd, targets - day * (1 + leads // day)))
     weekly = np.nan_to_num(values_at(odd, targets - 7 * day))
-    change = profile - profile[:, :1]
-    columns = [np.broadcast_to(column[:, None], targets.shape) for column in present]
-    return np.stack([*columns, daily, weekly, change], axis=2)
+    return [*(np.broadcast_to(column[:, None], targets.shape) for column in present), daily, weekly]
+
+
+def _same_weekday(past: Measured, targets: Ints, clock: LocalClock, days: DayTable) -> Array:
+    """(n, leads) mean of the same weekday and slot of the last four weeks, as far as they are of the target's type."""
+    week = 7 * clock.steps_per_day
+    first = max(past.first, int(targets.min()) - WEEKS * week)
+    off = days.is_off(clock.days_and_slots(np.arange(first, targets.max() + 1, dtype=np.int64))[0])
+    off_at = off[targets - first]
+    sums, counts = np.zeros(targets.shape), np.zeros(targets.shape)
+    for back in range(1, WEEKS + 1):
+        then = targets - back * week
+        values = past.at(then)
+        alike = np.isfinite(values) & (off[np.maximum(then - first, 0)] == off_at)
+        sums += np.where(alike, values, 0.0)
+        counts += alike
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def _hold(values: Array, longest: int) -> Array:
@@ -123,7 +172,7 @@ def _hold(values: Array, longest: int) -> Array:
     return np.where((last >= 0) & (places - last < longest), values[np.maximum(last, 0)], np.nan)
 
 
-def _window_mean(values: Array, ends: Ints, length: int) -> Array:
+def window_mean(values: Array, ends: Ints, length: int) -> Array:
     """(n,) mean of the finite values in the `length` places before each end; NaN where there is none."""
     finite = np.isfinite(values)
     sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])
@@ -133,17 +182,18 @@ def _window_mean(values: Array, ends: Ints, length: int) -> Array:
     return np.where(count > 0, (sums[ends] - sums[starts]) / np.maximum(count, 1), np.nan)
 
 
-def _robust_ridge(features: Array, target: Array) -> Array:
-    """Weights that make |target - features·w| small in Huber's sense; rows with an unknown target are left out."""
+def _robust_ridge(features: Array, target: Array, start: Array) -> Array:
+    """Weights that make |target - features·w| small in Huber's sense; rows with an unknown target are left out.
+
+    `start` are weights that are about right, e.g. those of the lead before: then two rounds are enough.
+    """
     known = np.isfinite(target)
     x, y = features[known], target[known]
-    penalty = np.diag(RIDGE * np.einsum("nf,nf->f", x, x) + 1e-9)
-    row_weights = np.ones(len(y))
-    weights: Array = np.zeros(x.shape[1])
+    penalty = np.diag(RIDGE_ROWS * np.einsum("nf,nf->f", x, x) / max(1, len(x)) + 1e-9)
+    weights = start
     for _ in range(REWEIGHTINGS):
-        weighted = x * row_weights[:, None]
-        weights = np.asarray(np.linalg.solve(weighted.T @ x + penalty, weighted.T @ y), dtype=float)
         residual = np.abs(y - x @ weights)
-        scale = 1.4826 * HUBER_SCALES * float(np.median(residual))
-        row_weights = scale / np.maximum(residual, scale) if scale > 0 else np.ones(len(y))
+        scale = 1.4826 * HUBER_SCALES * float(np.median(residual)) if len(y) else 0.0
+        weighted = x * (scale / np.maximum(residual, scale))[:, None] if scale > 0 else x
+        weights = np.asarray(np.linalg.solve(weighted.T @ x + penalty, weighted.T @ y), dtype=float)
     return weights

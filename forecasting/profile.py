@@ -1,7 +1,7 @@
 """The same-type-day profile: what a slot usually is on a workday, and on a day off.
 
-For each day on which a forecast may be issued: the mean, per slot, of the last four days of each type that were over
-before it began. Deviations from it (anomalies) are what the near model forecasts.
+For each day on which a forecast may be issued: the last days of each type that were over before it began. The mean of
+four of them, per slot, is the profile; deviations from it (anomalies) are what the near model forecasts.
 """
 
 from __future__ import annotations
@@ -9,20 +9,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecasting.day_types import Bools, DayTable, Ints, LocalClock
 from forecasting.forecast import Array
 from forecasting.measured import Measured
 
 DAYS_IN_MEAN = 4
+DAYS_HELD = 8
+KINDS = (False, True)
+"""Workdays, days off."""
 
 
 @dataclass(frozen=True)
 class TypeProfiles:
-    """`table[i, off, slot]`: the profile known on day `days[i]`, for a workday (0) or a day off (1)."""
+    """What is known on day `days[i]` about a slot of a workday (0) or a day off (1): tables `[i, off, slot]`."""
 
     days: Ints
     table: Array
+    """The profile: mean of the last four days of the type."""
+    latest: Array
+    """The last day of the type."""
+    longer: Array
+    """Mean of the last eight days of the type."""
 
     @classmethod
     def of(cls, past: Measured, clock: LocalClock, days: DayTable, known_on: Ints) -> TypeProfiles:
@@ -30,20 +39,28 @@ class TypeProfiles:
         first, matrix = day_matrix(past, clock)
         off = days.is_off(first + np.arange(len(matrix)))
         usable = np.isfinite(matrix).mean(axis=1) >= 0.5 if len(matrix) else np.empty(0, dtype=bool)
-        table = np.stack([_means(matrix, off, usable, int(day) - first) for day in known_on])
-        return cls(np.asarray(known_on), table)
+        known_on = np.asarray(known_on, dtype=np.int64)
+        rows = _last_rows(usable, off, known_on - first)
+        back = np.concatenate([matrix, np.full((1, clock.steps_per_day), np.nan)])[rows]
+        table = _mean_of_known(back[:, :, :DAYS_IN_MEAN])
+        latest = np.where(np.isfinite(back[:, :, 0]), back[:, :, 0], table)
+        return cls(known_on, table, latest, _mean_of_known(back))
 
-    def at(self, known_on: Ints, off: Bools, slots: Ints) -> Array:
-        """Profile values as known on some days, for slots of workdays or days off; all broadcast together."""
-        return self.table[np.searchsorted(self.days, known_on), off.astype(np.int64), slots]
+    @classmethod
+    def known_at(cls, past: Measured, origin: int, clock: LocalClock, days: DayTable) -> TypeProfiles:
+        """Profiles as known on the local day of one origin."""
+        known_on, _ = clock.days_and_slots(np.array([origin], dtype=np.int64))
+        return cls.of(past.between(past.first, origin), clock, days, known_on)
 
-    def at_steps(self, origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Array:
-        """(n origins, m leads) profile of each target as known on its origin's day."""
+    def at_steps(self, table: Array, origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Array:
+        """(n origins, m leads) values of one table for each target as known on its origin's day."""
         origin_days, _ = clock.days_and_slots(origins)
         targets = origins[:, None] + leads[None, :]
         target_days, slots = clock.days_and_slots(targets.ravel())
-        off = days.is_off(target_days)
-        return self.at(origin_days[:, None], off.reshape(targets.shape), slots.reshape(targets.shape))
+        off = days.is_off(target_days).astype(np.int64)
+        places = np.searchsorted(self.days, origin_days)
+        values: Array = table[places[:, None], off.reshape(targets.shape), slots.reshape(targets.shape)]
+        return values
 
 
 def day_matrix(past: Measured, clock: LocalClock) -> tuple[int, Array]:
@@ -60,22 +77,36 @@ def anomalies(past: Measured, profiles: TypeProfiles, clock: LocalClock, days: D
     """(n,) measured minus the profile known on the measurement's own day; NaN on days that `profiles` does not hold."""
     local_days, slots = clock.days_and_slots(past.steps)
     held = np.isin(local_days, profiles.days)
+    places = np.searchsorted(profiles.days, local_days[held])
+    off = days.is_off(local_days[held]).astype(np.int64)
     out = np.full(len(past.values), np.nan)
-    out[held] = past.values[held] - profiles.at(local_days[held], days.is_off(local_days[held]), slots[held])
+    out[held] = past.values[held] - profiles.table[places, off, slots[held]]
     return out
 
 
-def _means(matrix: Array, off: Bools, usable: Bools, row: int) -> Array:
-    """(2, slots) means over the last four usable days of each type above `row`; of the other type if there is none."""
-    before = slice(0, max(row, 0))
-    picks = [np.flatnonzero(usable[before] & (off[before] == kind))[-DAYS_IN_MEAN:] for kind in (False, True)]
-    work, free = (picks[0], picks[1]) if len(picks[0]) and len(picks[1]) else (np.concatenate(picks),) * 2
-    return np.stack([_mean_of_known(matrix[work]), _mean_of_known(matrix[free])])
+def _last_rows(usable: Bools, off: Bools, known_on: Ints) -> NDArray[np.int64]:
+    """(days, 2, 8) rows of the last usable days of each type before each day, latest first; -1 where there is none.
+
+    Where one type has never been seen, the other stands for it.
+    """
+    rows = np.stack([_before(np.flatnonzero(usable & (off == kind)), known_on) for kind in KINDS], axis=1)
+    every = _before(np.flatnonzero(usable), known_on)
+    unseen = (rows[:, :, 0] < 0).any(axis=1)
+    rows[unseen] = every[unseen, None]
+    return rows
 
 
-def _mean_of_known(rows: Array) -> Array:
-    """(slots,) mean over rows, of the finite values; NaN where there is none."""
-    finite = np.isfinite(rows)
-    counts = finite.sum(axis=0)
-    sums = np.where(finite, rows, 0.0).sum(axis=0)
+def _before(candidates: Ints, known_on: Ints) -> NDArray[np.int64]:
+    """(days, 8) the last of the ascending candidates below each day, latest first; -1 where there is none."""
+    places = np.searchsorted(candidates, known_on)[:, None] - 1 - np.arange(DAYS_HELD)
+    if len(candidates) == 0:
+        return np.full(places.shape, -1, dtype=np.int64)
+    return np.where(places >= 0, candidates[np.maximum(places, 0)], -1)
+
+
+def _mean_of_known(days: Array) -> Array:
+    """Mean over axis 2 (days) of the finite values; NaN where there is none."""
+    finite = np.isfinite(days)
+    counts = finite.sum(axis=2)
+    sums = np.where(finite, days, 0.0).sum(axis=2)
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)

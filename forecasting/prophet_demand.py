@@ -20,38 +20,46 @@ from forecasting.day_types import DayTable, Ints, LocalClock
 from forecasting.forecast import Array
 from forecasting.measured import Measured
 
-LONGEST_DAYS = 90
-"""History that Prophet is fitted on [days]."""
+LONG_DAYS = 500
+"""From this much history on all of it is used, with a season of the year [days]; before, one winter is no season."""
+RECENT_DAYS = 90
+"""History used while it is shorter than that [days]: an older level without its season misleads."""
 SHORTEST_DAYS = 14
-FIT_MINUTES = 30
+FIT_MINUTES, LONG_FIT_MINUTES = 30, 60
 """Values are averaged to this step for the fit [min]; docs/forecasting.md has the measured cost and gain."""
 CHANGEPOINT_PRIOR = 0.001
 """Freedom of the trend: the stiffest of those tried was the best over a month; see docs/forecasting.md."""
+MOST_ROWS = 5000
+"""Rows of a fit. Neighbouring hours miss alike, so a long history is thinned instead of waited for."""
 DAY_ORDER = 12
 WEEK_ORDER = 3
+YEAR_ORDER = 6
 SEED = 1
 
 
 def prophet_path(past: Measured, first: int, end: int, clock: LocalClock, days: DayTable) -> Array:
-    """(end - first,) expected demand, from a model fitted on the last 90 days of `past`.
+    """(end - first,) expected demand, from a model fitted on all of `past`, or on its last 90 days while it is short.
 
     Raises:
         ValueError: less than two weeks of measurements.
         RuntimeError: the optimiser failed.
     """
-    recent = past.between(max(past.first, past.end - LONGEST_DAYS * clock.steps_per_day), past.end)
-    steps, values = _thinned(recent, clock)
-    if len(values) * max(FIT_MINUTES, clock.step_minutes) < SHORTEST_DAYS * 1440:
+    seasonal = len(past.values) > LONG_DAYS * clock.steps_per_day
+    used = past if seasonal else past.between(max(past.first, past.end - RECENT_DAYS * clock.steps_per_day), past.end)
+    group = max(1, (LONG_FIT_MINUTES if seasonal else FIT_MINUTES) // clock.step_minutes)
+    steps, values = _grouped(used, group)
+    if len(values) * group * clock.step_minutes < SHORTEST_DAYS * 1440:
         raise ValueError(f"less than {SHORTEST_DAYS} days of measurements")
-    frame = _frame(steps, _group(clock), clock, days).assign(y=values)
+    taken = steps // group % _spacing(len(values), clock.steps_per_day // group) == 0
+    frame = _frame(steps[taken], group, clock, days).assign(y=values[taken])
     with _quiet():
-        model = _model(days)
+        model = _model(days, seasonal)
         model.fit(frame, seed=SEED)
         ahead = model.predict(_frame(np.arange(first, end, dtype=np.int64), 1, clock, days))
     return np.asarray(ahead["yhat"], dtype=float)
 
 
-def _model(days: DayTable) -> Any:
+def _model(days: DayTable, seasonal: bool) -> Any:
     from prophet import Prophet  # slow to import, and only the fitting process needs it
 
     special = pd.DataFrame(days.special_days(), columns=["ds", "holiday"])
@@ -67,6 +75,8 @@ def _model(days: DayTable) -> Any:
     model.add_seasonality("week", period=7, fourier_order=WEEK_ORDER)
     model.add_seasonality("workday_shape", period=1, fourier_order=DAY_ORDER, condition_name="works")
     model.add_seasonality("day_off_shape", period=1, fourier_order=DAY_ORDER, condition_name="off")
+    if seasonal:
+        model.add_seasonality("year", period=365.25, fourier_order=YEAR_ORDER)
     return model
 
 
@@ -77,13 +87,16 @@ def _frame(steps: Ints, length: int, clock: LocalClock, days: DayTable) -> pd.Da
     return pd.DataFrame({"ds": middle, "works": ~off, "off": off})
 
 
-def _group(clock: LocalClock) -> int:
-    return max(1, FIT_MINUTES // clock.step_minutes)
+def _spacing(rows: int, per_day: int) -> int:
+    """One row of how many is taken: all slots of the day and all days of the week must come in turn."""
+    spacing = max(1, rows // MOST_ROWS)
+    while np.gcd(spacing, 7 * per_day) > 1:
+        spacing += 1
+    return spacing
 
 
-def _thinned(past: Measured, clock: LocalClock) -> tuple[Ints, Array]:
-    """Measured values averaged to `FIT_MINUTES`, named by each group's first step; groups with a hole are left out."""
-    group = _group(clock)
+def _grouped(past: Measured, group: int) -> tuple[Ints, Array]:
+    """Means of `group` measured values each, named by the group's first step; groups with a hole are left out."""
     first = -(-past.first // group) * group
     count = max(0, (past.end - first) // group)
     means = past.at(np.arange(first, first + count * group, dtype=np.int64)).reshape(count, group).mean(axis=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecasting.forecast import LEVELS, Array
+from forecasting.forecast import LEVELS, MIDDLE, Array
 from forecasting.measured import Measured
 
 FEWEST_ERRORS = 20
@@ -12,20 +12,22 @@ FEWEST_ERRORS = 20
 
 
 def error_quantiles(errors: Array) -> Array:
-    """(3, m) quantiles of (n, m) errors (measured minus forecast) down each column; the middle one is 0 by choice.
+    """(levels, m) quantiles of (n, m) errors (measured minus forecast) down each column; the middle one is 0 by choice.
 
     The median path is the model's own; only its distance to the outer levels comes from the errors. Columns with too
     few errors take the quantiles of all errors together.
     """
     known = np.isfinite(errors)
-    low, _, high = LEVELS
     filled = np.where(known.sum(axis=0) >= FEWEST_ERRORS, errors, _pooled(errors[known], errors.shape))
-    outer = np.nanquantile(filled, [low, high], axis=0)
-    return np.stack([np.minimum(outer[0], 0.0), np.zeros(errors.shape[1]), np.maximum(outer[1], 0.0)])
+    quantiles = np.nanquantile(filled, LEVELS, axis=0)
+    quantiles[:MIDDLE] = np.minimum(quantiles[:MIDDLE], 0.0)
+    quantiles[MIDDLE] = 0.0
+    quantiles[MIDDLE + 1 :] = np.maximum(quantiles[MIDDLE + 1 :], 0.0)
+    return np.asarray(quantiles, dtype=float)
 
 
 def yardstick_errors(past: Measured, steps_per_day: int) -> Array:
-    """(3,) quantiles of the change from one day to the next: the spread of a yardstick that stands in."""
+    """(levels,) quantiles of the change from one day to the next: the spread of a yardstick that stands in."""
     values = past.values
     change = values[steps_per_day:] - values[:-steps_per_day] if len(values) > steps_per_day else np.empty(0)
     change = change[np.isfinite(change)]
@@ -36,7 +38,7 @@ def yardstick_errors(past: Measured, steps_per_day: int) -> Array:
 
 
 def around(median: Array, errors: Array, lowest: float, highest: float) -> dict[float, Array]:
-    """By level: the median path plus the error quantiles ((3,) or (3, n)), within physical limits, never crossing."""
+    """By level: the median path plus the error quantiles ((levels,) or (levels, n)), within limits, never crossing."""
     spread = errors[:, None] if errors.ndim == 1 else errors
     paths = np.sort(np.clip(median[None, :] + spread, lowest, highest), axis=0)
     return {level: paths[i] for i, level in enumerate(LEVELS)}

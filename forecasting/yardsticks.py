@@ -31,7 +31,7 @@ def same_type_mean(past: Measured, origins: Ints, leads: Ints, clock: LocalClock
     """The slot's mean over the last four days of the target day's type before the origin's day."""
     origin_days, _ = clock.days_and_slots(origins)
     profiles = TypeProfiles.of(past, clock, days, np.unique(origin_days))
-    return profiles.at_steps(origins, leads, clock, days)
+    return profiles.at_steps(profiles.table, origins, leads, clock, days)
 
 
 def stand_in(past: Measured, origin: int, leads: Ints, clock: LocalClock, days: DayTable) -> tuple[Array, str]:

@@ -5,21 +5,20 @@ The plant, its surroundings and the way of a setpoint are those of the bench; on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
-from hil.plant import HeldSetpoint, Plant, PlantState, Records, offer, run_minutes
+from hil.plant import HeldSetpoint, Plant, PlantState, Records, offer, run_minutes, states_of
 from hil.recorded import lead_in, recorded_plant, sessions_by_charger
 from hil.telemetry import car_at
 from hil.truth import Truth
-from optimizer.devices.battery import Battery
-from optimizer.devices.thermal_store import ThermalStore
-from optimizer.devices.v2g_charger import V2gCharger
-from optimizer.plan import SETPOINT_LIFE_STEPS
+from optimizer.plan import SETPOINT_LIFE_STEPS, Plan
 from optimizer.rules import rule_plan
 from optimizer.situation import Situation
 from optimizer.time_grid import Array, TimeGrid
@@ -134,15 +133,12 @@ def setpoints_of(plant: Plant, at: datetime, decision: Decision) -> dict[str, He
 
 
 def site_state(plant: Plant, state: PlantState, peaks_kw: Mapping[str, float]) -> SiteState:
-    """What the site reports at a moment, without meter error: energies, and the cars that stand there."""
+    """What the site reports at a moment, without meter error: its devices' states, and the cars that stand there."""
     at = state.at
-    energies = {
-        device.id: {"energy_kwh": float(state.arrays.energy_kwh[plant.slots[device.id]])}
-        for device in plant.of_type(Battery, ThermalStore, V2gCharger)
-    }
+    known = {device.id: states_of(plant, state, device) for device in plant.devices}
     cars = {charger: car_at(sessions, at) for charger, sessions in plant.drivers.sessions.items()}
-    standing = {charger: (car,) for charger, car in cars.items() if car is not None}
-    return SiteState(plant.truth.site.id, at, energies, peaks_kw, standing)
+    standing = {charger: (plant.drivers.as_said(car),) for charger, car in cars.items() if car is not None}
+    return SiteState(plant.truth.site.id, at, {name: own for name, own in known.items() if own}, peaks_kw, standing)
 
 
 def baseline(site: Site, history: History, name: Baseline) -> Controller:
@@ -182,14 +178,31 @@ def recorded_situation(site: Site, tariff: Tariff, history: History, state: Site
 def peak_before(site: Site, history: History, day: datetime, controller: Baseline = "rules") -> dict[str, float]:
     """By demand line: highest demand of the billing month before `day` under a baseline [kW]; 0 on its first day.
 
-    Rolled out day by day with the site file's own devices on recorded quarter hours: quick, and the same start for
-    every controller that is compared. Days before the record begins are left out.
+    Days before the record begins are left out.
     """
     tariff = load_tariff(site)
     first = max(billing_month(day, site.zone)[0].astimezone(UTC), history.frame.index[0].to_pydatetime())
-    state = SiteState(site.id, first, {}, {meter.id: 0.0 for meter in demand_meters(site, tariff)})
-    while state.at < day:
-        end = min(state.at + BASELINE_HORIZON, day.astimezone(UTC))
+    peaks = {meter.id: 0.0 for meter in demand_meters(site, tariff)}
+    for _, after in baseline_days(site, history, (first, day), controller):
+        peaks = after
+    return peaks
+
+
+def baseline_days(
+    site: Site, history: History, period: tuple[datetime, datetime], controller: Baseline
+) -> Iterator[tuple[Plan, dict[str, float]]]:
+    """A baseline rolled out day by day: what each day came to, and the month's peaks by demand line after it [kW].
+
+    Runs the site file's own devices on recorded quarter hours: quick, and the same start for every controller that is
+    compared.
+
+    Raises:
+        InputError: the history does not cover the period.
+    """
+    tariff = load_tariff(site)
+    state = SiteState(site.id, period[0], {}, {meter.id: 0.0 for meter in demand_meters(site, tariff)})
+    while state.at < period[1]:
+        end = min(state.at + BASELINE_HORIZON, period[1].astimezone(UTC))
         situation = recorded_situation(site, tariff, history, state, end)
         plan = rule_plan(site.devices, situation, storing=controller == "rules")
         left = {name: {key: float(v[-1]) for key, v in values.items()} for name, values in plan.states.items()}
@@ -198,7 +211,33 @@ def peak_before(site: Site, history: History, day: datetime, controller: Baselin
         rose = peaks_so_far_kw(site, tariff, imports, end, site.step_minutes)
         peaks = {line: max(peak, rose[line]) for line, peak in state.peaks_kw.items()}
         state = replace(state, at=end, devices=left, peaks_kw=peaks)
-    return dict(state.peaks_kw)
+        yield plan, peaks
+
+
+def simulated_meters(
+    site: Site, history: History, period: tuple[datetime, datetime], controller: Baseline, power_factor: float = 0.92
+) -> pd.DataFrame:
+    """What the meters of a site would have shown under a baseline, by the columns of a history folder [kW, kvar].
+
+    `meter.import_kw`, `meter.export_kw`, `<device>.<quantity>` of every flow of any carrier, and `meter.reactive_kvar`
+    of loads and machines at `power_factor`, generators and stores at 1.
+
+    Raises:
+        InputError: the history does not cover the period.
+    """
+    days = [plan for plan, _ in baseline_days(site, history, period, controller)]
+    frame = pd.concat([_flows(plan) for plan in days]).rename_axis("time")
+    inductive = [device for device in site.devices if device.kind in ("load", "chiller", "heat_pump")]
+    drawn = [f"{d.id}.{q}" for d in inductive for q, end in d.buses().items() if end == ("power", "out")]
+    active = frame[drawn].sum(axis=1)
+    return frame.assign(**{"meter.reactive_kvar": active * math.tan(math.acos(power_factor))})
+
+
+def _flows(plan: Plan) -> pd.DataFrame:
+    index = pd.DatetimeIndex(plan.grid.near_times)
+    flows = {(flow.device, flow.quantity): flow.kw for flow in plan.flows}
+    names = {key: "meter" if key[1] in ("import_kw", "export_kw") else key[0] for key in flows}
+    return pd.DataFrame({f"{names[key]}.{key[1]}": np.round(kw, 6) for key, kw in flows.items()}, index=index)
 
 
 def _on(grid: TimeGrid, history: History, name: str) -> Array:

@@ -7,7 +7,7 @@ recorded interval stays what was recorded.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -40,6 +40,12 @@ class Drivers:
     sessions: Mapping[str, tuple[Session, ...]]
     """By charger: cars in order of arrival."""
     minutes: int
+    said: Mapping[str, Session] = field(default_factory=dict)
+    """By session: what was announced of a car that does something else."""
+
+    def as_said(self, car: Session) -> Session:
+        """What the site is told of a car that stands there."""
+        return self.said.get(car.session_id, car)
 
     def offset(self, at: datetime) -> int:
         """Row of the minute that starts at `at`; raises ValueError outside the drivers."""

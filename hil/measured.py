@@ -9,11 +9,14 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
+from hil.assembly import MACHINES
 from hil.plant import Plant, Records
 from optimizer.devices import AnyDevice
+from optimizer.devices.backup_generator import BackupGenerator
 from optimizer.devices.battery import Battery
-from optimizer.devices.chiller import Chiller
-from optimizer.devices.heat_pump import HeatPump
+from optimizer.devices.chp import Chp
+from optimizer.devices.flexible_load import FlexibleLoad
+from optimizer.devices.gas_supply import GasSupply
 from optimizer.devices.load import Load
 from optimizer.devices.pv import Pv
 from optimizer.devices.thermal_store import ThermalStore
@@ -59,24 +62,40 @@ def flows(plant: Plant, records: Records, minutes: int = QUARTER_MINUTES) -> pd.
     """Mean powers by intervals of `minutes` [kW]; a rest shorter than an interval is left out.
 
     Columns: `import_kw`, `export_kw` (at the billing point), `load_kw`, `pv_kw`, `pv_available_kw`,
-    `battery_charge_kw`, `battery_discharge_kw`, `ev_charge_kw`, `ev_discharge_kw`, `machine_kw` (power of chillers,
-    heat pumps and what stores take beside what they store), and `unserved_<carrier>_kw`.
+    `battery_charge_kw`, `battery_discharge_kw`, `ev_charge_kw`, `ev_discharge_kw`, `machine_kw` (power of what makes
+    heat and cold, and what stores take beside what they store), `engine_kw` (power of CHP and backup generators),
+    `gas_kw` (bought, by lower heating value) and `unserved_<carrier>_kw`. Flexible loads are in `load_kw` with
+    what they really use.
     """
     batteries, cars = plant.of_type(Battery), plant.of_type(V2gCharger)
     columns = {
         "import_kw": records.get("meter.import_kw"),
         "export_kw": records.get("meter.export_kw"),
-        "load_kw": _sum(records, _loads(plant, "power"), "served_kw"),
+        "load_kw": _sum(records, _loads(plant, "power"), "served_kw") + _flexible(plant, records),
         "pv_kw": _sum(records, plant.of_type(Pv), "used_kw"),
         "pv_available_kw": _sum(records, plant.of_type(Pv), "available_kw"),
         "battery_charge_kw": _sum(records, batteries, "charge_kw"),
         "battery_discharge_kw": _sum(records, batteries, "discharge_kw"),
         "ev_charge_kw": _sum(records, cars, "charge_kw"),
         "ev_discharge_kw": _sum(records, cars, "discharge_kw"),
-        "machine_kw": _sum(records, plant.of_type(Chiller, HeatPump), "power_kw") + _beside_storing(plant, records),
+        "machine_kw": _sum(records, _drawing(plant), "power_kw") + _beside_storing(plant, records),
+        "engine_kw": _sum(records, plant.of_type(Chp, BackupGenerator), "power_kw"),
+        "gas_kw": _sum(records, plant.of_type(GasSupply)[:1], "supply_kw"),
         **{f"unserved_{c}_kw": _sum(records, _loads(plant, c), "unserved_kw") for c in ("power", "heat", "cold")},
     }
     return means(pd.DataFrame(columns, index=records.frame().index), minutes)
+
+
+def _drawing(plant: Plant) -> list[AnyDevice]:
+    """Machines that take power to make heat or cold."""
+    return [machine for machine in plant.of_type(*MACHINES) if "power_kw" in machine.buses()]
+
+
+def _flexible(plant: Plant, records: Records) -> Array:
+    """(minutes,) power of the flexible loads [kW]."""
+    loads = [load for load in plant.of_type(FlexibleLoad) if load.carrier == "power"]
+    used = _sum(records, loads, "served_kw") + _sum(records, loads, "added_kw")
+    return used - _sum(records, loads, "put_off_kw")
 
 
 def _beside_storing(plant: Plant, records: Records) -> Array:
@@ -84,6 +103,15 @@ def _beside_storing(plant: Plant, records: Records) -> Array:
     stores = plant.of_type(Battery, ThermalStore)
     names = [f"{store.id}.{q}" for store in stores for q in store.buses() if q in ("auxiliary_kw", "power_kw")]
     return sum((records.get(name) for name in names), np.zeros(len(records)))
+
+
+def meters(plant: Plant, records: Records, minutes: int = QUARTER_MINUTES) -> pd.DataFrame:
+    """What the meters of a run counted, by the columns of a history folder: the billing meter and every device's flows
+    [kW], means of `minutes`. A folder written of it is billed and stated as a site's own."""
+    frame = means(records.frame(), minutes)
+    wanted = {"meter.import_kw", "meter.export_kw"}
+    wanted |= {f"{device.id}.{quantity}" for device in plant.truth.site.devices for quantity in device.buses()}
+    return frame[[name for name in frame if name in wanted]].clip(lower=0.0).rename_axis("time")
 
 
 def means(frame: pd.DataFrame, minutes: int) -> pd.DataFrame:

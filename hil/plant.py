@@ -6,7 +6,7 @@ by `offer`, which accepts or refuses them as the site controller's firmware woul
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -20,11 +20,21 @@ from hil.drivers import Drivers
 from hil.kernels import ADJUSTED, HELD, NEXT, SEQ, VALID_FROM, VALID_UNTIL, PlantArrays
 from hil.truth import Truth
 from optimizer.devices import AnyDevice
+from optimizer.devices.absorption_chiller import AbsorptionChiller
+from optimizer.devices.backup_generator import BackupGenerator
 from optimizer.devices.base import Carrier
+from optimizer.devices.battery import Battery
 from optimizer.devices.chiller import Chiller
+from optimizer.devices.chp import Chp
+from optimizer.devices.flexible_load import FlexibleLoad
+from optimizer.devices.gas_boiler import GasBoiler
+from optimizer.devices.gas_supply import GasSupply
 from optimizer.devices.heat_pump import HeatPump
 from optimizer.devices.load import Load
 from optimizer.devices.pv import Pv
+from optimizer.devices.thermal_store import ThermalStore
+from optimizer.devices.v2g_charger import V2gCharger
+from optimizer.devices.waste_heat import WasteHeat
 from optimizer.time_grid import Array
 from streams.gateways.registers import DeviceState, RejectReason
 
@@ -32,7 +42,12 @@ UNSERVED: Mapping[Carrier, int] = {
     "power": kernels.UNSERVED_KW,
     "heat": kernels.UNSERVED_HEAT_KW,
     "cold": kernels.UNSERVED_COLD_KW,
+    "gas": kernels.UNSERVED_GAS_KW,
 }
+
+
+ENGINE_STATE = ("power_kw", "on_hours", "off_hours")
+"""State of an engine in the kernels' order."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +132,6 @@ class Plant:
     """A site of known devices with the truth's parameters and its surroundings; nothing here changes while it runs."""
 
     def __init__(self, truth: Truth, drivers: Drivers) -> None:
-        """Raises InputError when the site has devices that the plant does not know."""
-        assembly.refuse_unknown(truth)
         self.truth = truth
         self.drivers = drivers
         self.devices = assembly.in_slot_order(truth.devices)
@@ -136,11 +149,16 @@ class Plant:
         n, safe = len(self.devices), self.layout.safe_kw
         held = np.full((n, 2, kernels.SETPOINT_SIZE), np.nan)
         held[:, :, SEQ] = -1.0
-        energy = np.array([device.start(at_start).get("energy_kwh", 0.0) for device in self.devices])
+        own = [device.start(at_start) for device in self.devices]
+        engines = [own[self.slots[device.id]] for device in of_type(self.devices, *assembly.ENGINES)]
         return PlantState(
             PlantArrays(
+                cell=self._cells_at_start(),
+                layers=self._layers_at_start(own),
+                minutes_on=np.full(n, np.inf),
                 clock_s=np.array([self.drivers.start.timestamp()]),
-                energy_kwh=energy,
+                energy_kwh=np.array([state.get("energy_kwh", state.get("shifted_kwh", 0.0)) for state in own]),
+                engine=np.array([[state.get(name, 0.0) for name in ENGINE_STATE] for state in engines]).reshape(-1, 3),
                 held=held,
                 wanted_kw=safe.copy(),
                 acting_kw=safe.copy(),
@@ -151,6 +169,22 @@ class Plant:
             )
         )
 
+    def _cells_at_start(self) -> Array:
+        """(batteries, 3) new cells at the temperature of their room."""
+        cells = np.zeros((self.layout.batteries, kernels.CELL_STATE))
+        cells[:, kernels.TEMPERATURE_C] = self.layout.cells[: len(cells), kernels.ROOM_C]
+        cells[:, kernels.HEALTH] = 1.0
+        return cells
+
+    def _layers_at_start(self, states: Sequence[Mapping[str, float]]) -> Array:
+        """(stores, 2, layers)."""
+        tanks, first = self.truth.physics.tanks, self.layout.batteries
+        stores = range(first, first + self.layout.stores)
+        fills = [states[i]["energy_kwh"] / self.layout.parameters[i, kernels.CAPACITY] for i in stores]
+        count = tanks.layers if tanks else 1
+        profiles = np.array([assembly.layers_at(fill, count) for fill in fills]).reshape(len(fills), count)
+        return np.stack([profiles, profiles], axis=1)
+
     def of_type(self, *kinds: type[Kind]) -> list[Kind]:
         """The devices of these classes, as they really are, in the order of the site file."""
         return of_type(self.truth.devices, *kinds)
@@ -158,6 +192,7 @@ class Plant:
     def _columns(self) -> tuple[str, ...]:
         slots = [f"{device.id}.{name}" for device in self.devices for name in _recorded(device)]
         site = ["meter.import_kw", "meter.export_kw", "meter.limit_kw"]
+        site += [f"{gas.id}.supply_kw" for gas in self.of_type(GasSupply)[:1]]
         loads = [f"{load.id}.{name}" for load in self.of_type(Load) for name in ("served_kw", "unserved_kw")]
         own = (*slots, *site, *loads)
         return (*own, *(name for name in self.drivers.series if name not in own))
@@ -169,6 +204,7 @@ class Plant:
             slots[:, slot, place] for slot, device in enumerate(self.devices) for place in _recorded(device).values()
         ]
         parts += [site[:, kernels.IMPORT_KW], site[:, kernels.EXPORT_KW], site[:, kernels.LIMIT_KW]]
+        parts += [site[:, kernels.SUPPLY_KW] for _ in self.of_type(GasSupply)[:1]]
         for load in self.of_type(Load):
             demand = self.conditions[load.id]["demand_kw"][first : first + n]
             missing = self._missing_of(load, first, site)
@@ -198,7 +234,7 @@ def run_minutes(plant: Plant, state: PlantState, n: int) -> tuple[PlantState, Re
             f"{n} minutes from {state.at} asked, the drivers end {plant.drivers.minutes - first} minutes on"
         )
     after = state.copy()
-    slots, site = np.zeros((n, len(plant.devices), kernels.SLOT_RECORD_SIZE)), np.zeros((n, 6))
+    slots, site = np.zeros((n, len(plant.devices), kernels.SLOT_RECORD_SIZE)), np.zeros((n, kernels.SITE_RECORD_SIZE))
     kernels.run(plant.layout, after.arrays, plant.surroundings, first, slots, site)
     return after, plant.record(first, slots, site)
 
@@ -261,6 +297,19 @@ def _hold(held: Array, setpoint: HeldSetpoint, *, due: bool) -> None:
     held[HELD if due else NEXT] = setpoint.row()
 
 
+def states_of(plant: Plant, state: PlantState, device: AnyDevice) -> dict[str, float]:
+    """A device's physical state as its own `step` names it; empty where it carries nothing over."""
+    slot = plant.slots[device.id]
+    if isinstance(device, Battery | ThermalStore | V2gCharger):
+        return {"energy_kwh": float(state.arrays.energy_kwh[slot])}
+    if isinstance(device, FlexibleLoad):
+        return {"shifted_kwh": float(state.arrays.energy_kwh[slot])}
+    if isinstance(device, Chp):
+        engine = state.arrays.engine[slot - plant.slots[of_type(plant.devices, *assembly.ENGINES)[0].id]]
+        return dict(zip(ENGINE_STATE, map(float, engine), strict=True))
+    return {}
+
+
 def view(plant: Plant, state: PlantState, device_id: str) -> DeviceView:
     """What the site controller would show of a device now."""
     held = state.arrays.held[plant.slots[device_id]]
@@ -292,13 +341,31 @@ def _refusal(plant: Plant, state: PlantState, device_id: str, setpoint: HeldSetp
 
 def _recorded(device: AnyDevice) -> dict[str, int]:
     """What is recorded of a device, by quantity: its place in the slot's record."""
-    told = {"target_kw": kernels.TARGET_KW}
-    if isinstance(device, Pv):
-        return {"used_kw": kernels.IN_KW, **told}
-    if isinstance(device, Chiller):
-        return {"power_kw": kernels.OUT_KW, "cold_kw": kernels.IN_KW, **told}
-    if isinstance(device, HeatPump):
-        return {"power_kw": kernels.OUT_KW, "heat_kw": kernels.IN_KW, **told}
-    flows = {"charge_kw": kernels.OUT_KW, "discharge_kw": kernels.IN_KW}
-    beside = dict.fromkeys(device.buses().keys() - flows.keys(), kernels.BESIDE_KW)
-    return {**flows, **beside, "energy_kwh": kernels.ENERGY_KWH, **told}
+    return {**_flow_places(device), "target_kw": kernels.TARGET_KW}
+
+
+def _flow_places(device: AnyDevice) -> dict[str, int]:
+    taken, given, beside = kernels.OUT_KW, kernels.IN_KW, kernels.BESIDE_KW
+    match device:
+        case Pv():
+            return {"used_kw": given}
+        case Chiller():
+            return {"power_kw": taken, "cold_kw": given}
+        case HeatPump():
+            return {"power_kw": taken, "heat_kw": given}
+        case WasteHeat():
+            return {"heat_kw": given}
+        case GasBoiler():
+            return {"gas_kw": beside, "heat_kw": given}
+        case AbsorptionChiller():
+            return {"heat_kw": beside, "power_kw": taken, "cold_kw": given}
+        case BackupGenerator():
+            return {"power_kw": given}
+        case Chp():
+            hours = {"on_hours": kernels.ENERGY_KWH, "off_hours": kernels.OFF_HOURS}
+            return {"gas_kw": taken, "power_kw": given, "heat_kw": beside, **hours}
+        case FlexibleLoad():
+            moved = {"added_kw": taken, "put_off_kw": given, "shifted_kwh": kernels.ENERGY_KWH}
+            return {"served_kw": beside, **moved}
+    flows = {"charge_kw": taken, "discharge_kw": given}
+    return {**flows, **dict.fromkeys(device.buses().keys() - flows.keys(), beside), "energy_kwh": kernels.ENERGY_KWH}

@@ -102,6 +102,13 @@ _SIGNALS = {
     "v2g_charger": ("energy_kwh", "charge_kw", "discharge_kw"),
     "chiller": ("cold_kw", "power_kw"),
     "heat_pump": ("heat_kw", "power_kw"),
+    "waste_heat": ("available_kw", "heat_kw"),
+    "gas_boiler": ("heat_kw", "gas_kw"),
+    "absorption_chiller": ("cold_kw", "heat_kw", "power_kw"),
+    "chp": ("power_kw", "heat_kw", "gas_kw", "on_hours", "off_hours"),
+    "backup_generator": ("power_kw",),
+    "flexible_load": ("demand_kw", "served_kw", "added_kw", "put_off_kw", "shifted_kwh"),
+    "gas_supply": ("supply_kw",),
 }
 
 
@@ -118,13 +125,14 @@ def _sources(plant: Plant) -> dict[str, tuple[str, ...]]:
 
 def _of_interval(records: Records, name: str, first: int) -> float:
     part = records.get(name)[first : first + READING_MINUTES]
-    return float(part[-1]) if name.endswith("_kwh") else float(part.mean())
+    return float(part[-1]) if name.endswith(("_kwh", "_hours")) else float(part.mean())
 
 
 def _car(plant: Plant, source: str, at: datetime) -> CarAtCharger | None:
     session = car_at(plant.drivers.sessions.get(source, ()), at)
     if session is None:
         return None
+    session = plant.drivers.as_said(session)
     return CarAtCharger(
         session_id=session.session_id,
         arrive=session.arrive,

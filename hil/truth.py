@@ -62,6 +62,59 @@ class Dynamics:
     end voltage late."""
     taper_least: float = 0.1
     """Share of the charger's power that a car still draws when it is all but full [-]."""
+    converter_ramp_per_minute: float = float("inf")
+    """Largest change of the power of power electronics within a minute, as a share of the largest power [1/min]."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Batteries with voltage, resistance, heat and temperature (`hil.physics.cells`), per kWh of capacity."""
+
+    resistance: float = 0.03
+    """At 25 °C: voltage over nominal per current of one hour [h]."""
+    converter_efficiency: float = 0.98
+    """Of the converter alone, each way [-]; in the place of the battery's own efficiencies."""
+    heat_capacity_kwh_per_k: float = 0.0025
+    """Heat that the cells of a kWh take up per kelvin [1/K]."""
+    cooling_kw_per_k: float = 0.001
+    """Heat that the container takes away from the cells of a kWh per kelvin above its room [1/(K·h)]."""
+    room_c: float = 25.0
+    """Temperature of the container [°C]."""
+
+
+@dataclass(frozen=True)
+class Tanks:
+    """Thermal stores in layers (`hil.physics.layers`)."""
+
+    layers: int = 20
+    useful_fill: float = 0.5
+    """Fill of the layer at the outlet below which what comes out is of no use [-]."""
+    mixing_per_hour: float = 0.02
+    """Share of its content that a layer exchanges with the next one [1/h]."""
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Chillers and heat pumps away from their rating (`hil.physics.part_load`), and starts that take time."""
+
+    input_by_part_load: tuple[float, float, float] = (0.2778889, 0.2338363, 0.4882748)
+    """Power over that of full load: constant, linear, quadratic [-]; a centrifugal chiller's (RULES 4, TV-13), whose
+    last coefficient is lowered by 1e-4 so that full load is exactly 1."""
+    start_minutes: float = 3.0
+    """From a call until a compressor gives anything [min]."""
+    absorption_start_minutes: float = 30.0
+    """The same of an absorption chiller [min]."""
+
+
+@dataclass(frozen=True)
+class Physics:
+    """What the truth knows beyond the plan's own physics; None leaves the plan's."""
+
+    cells: Cells | None = None
+    tanks: Tanks | None = None
+    machines: Machines | None = None
+    cars_by_cells: bool = False
+    """Whether cars of known content taper by CC-CV (`hil.physics.car_cells`), each by its charger and capacity."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +143,7 @@ class Truth:
     """In the order of the site file."""
     dynamics: Dynamics = Dynamics()
     meters: Meters = Meters()
+    physics: Physics = Physics()
     flutters: Mapping[str, Flutter] = field(default_factory=dict)
     """How the recorded series move within their intervals, by series name."""
     guards: bool = True

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+import re
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import NoReturn
-from zoneinfo import ZoneInfo
+from typing import Literal, NoReturn
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from optimizer.errors import InputError, Problem
+
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(min|h|d)")
+MINUTES = {"min": 1, "h": 60, "d": 1440}
 
 
 def refuse(option: str, value: object, message: str) -> NoReturn:
@@ -42,6 +46,91 @@ def parse_moment(text: str, zone: ZoneInfo, option: str = "--at") -> datetime:
     if first.utcoffset() != second.utcoffset():
         refuse(option, text, f"the clock of {zone.key} skips or repeats this time: give it with an offset")
     return first.astimezone(UTC)
+
+
+def parse_edge(text: str, zone: ZoneInfo, option: str) -> datetime:
+    """A moment in UTC; a date alone is its local midnight.
+
+    Raises:
+        InputError: neither a date nor a time.
+    """
+    from site_configs.tariff import local_midnight
+
+    try:
+        return local_midnight(date.fromisoformat(text), zone)
+    except ValueError:
+        return parse_moment(text, zone, option)
+
+
+def parse_duration(text: str, option: str) -> timedelta:
+    """A length of time such as 15min, 7h or 30d.
+
+    Raises:
+        InputError: not a length of time, or none at all.
+    """
+    found = DURATION.fullmatch(text)
+    length = timedelta(minutes=float(found[1]) * MINUTES[found[2]]) if found else timedelta(0)
+    if length <= timedelta(0):
+        refuse(option, text, "must be a length of time such as 15min, 7h or 30d")
+    return length
+
+
+def parse_zone(text: str, option: str = "--zone") -> ZoneInfo:
+    """An IANA zone.
+
+    Raises:
+        InputError: there is no such zone.
+    """
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        refuse(option, text, 'must be an IANA name such as "Asia/Shanghai"')
+
+
+def read_dates(path: Path) -> tuple[date, ...]:
+    """The dates in a text file, one a line; empty lines and what follows a # do not count.
+
+    Raises:
+        InputError: the file cannot be read, or lines are no dates: all of them at once.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        refuse("--closures", path, f"cannot be read ({error}): give a text file with a date a line")
+    texts = {number: line.partition("#")[0].strip() for number, line in enumerate(lines, start=1)}
+    days, problems = [], []
+    for number, text in texts.items():
+        try:
+            days += [date.fromisoformat(text)] if text else []
+        except ValueError:
+            problems.append(Problem(str(path), f"line {number}", text, "must be a date such as 2026-10-01"))
+    if problems:
+        raise InputError(problems)
+    return tuple(days)
+
+
+def parse_controller(text: str | None, option: str = "--simulate") -> Literal["rules", "none"] | None:
+    """The local control named, if any.
+
+    Raises:
+        InputError: there is no such control.
+    """
+    if text is None:
+        return None
+    if text not in ("rules", "none"):
+        refuse(option, text, "must be rules or none")
+    return "rules" if text == "rules" else "none"
+
+
+def parse_languages(text: str, option: str = "--lang") -> tuple[Literal["zh", "en"], ...]:
+    """The languages asked for.
+
+    Raises:
+        InputError: another one.
+    """
+    if text not in ("zh", "en", "both"):
+        refuse(option, text, "must be zh, en or both")
+    return tuple(lang for lang in ("zh", "en") if text in (lang, "both"))
 
 
 def require_on_step(moment: datetime, step_minutes: int, option: str = "--at") -> None:

@@ -14,7 +14,10 @@ import typer
 
 from optimizer.errors import InputError, MissingPartError
 from quartet.arguments import data_folder, parse_day, parse_moment, refuse
+from quartet.forecast_cli import forecast
 from quartet.operator_cli import operator_app
+from quartet.options import BrokerOption, DataOption, JsonOption, SiteArgument
+from quartet.settlement_cli import settlement
 
 BAD_INPUT, MISSING_PART, OWN_FAULT = 2, 3, 70
 BROKER_WAIT_S = 30.0
@@ -33,22 +36,9 @@ Start with [bold]quartet demo[/bold]: a recorded day through Kafka, forecast, pl
 
 Exit codes: 0 done; 1 the answer is "no"; 2 bad input; 3 a part is missing; 70 a fault of Quartet; 130 interrupted.""",
 )
-
+app.add_typer(forecast)
 app.add_typer(operator_app, name="operator")
-
-SiteArgument = Annotated[
-    str, typer.Argument(metavar="SITE", help="A shipped site (see [bold]quartet sites[/bold]) or a YAML file.")
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on standard output and nothing else there.")
-]
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", help="History folder; the shipped sample when SITE is a shipped site."),
-]
-BrokerOption = Annotated[
-    str, typer.Option("--broker", metavar="HOST:PORT", help="Kafka bootstrap address, e.g. 127.0.0.1:9092.")
-]
+app.add_typer(settlement)
 
 
 def main() -> None:
@@ -143,17 +133,25 @@ def plan(
 
 
 @app.command()
-def check(site: SiteArgument, as_json: JsonOption = False) -> None:
+def check(
+    site: SiteArgument,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="History folder to look through, too: dirt, days that look off."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Check a site file: all its errors at once, each with field, value and what to do.
 
     Ends with 2 when there are errors.
 
-    Example: [bold]quartet check parks/my_park.yaml[/bold]
+    Example: [bold]quartet check parks/my_park.yaml --data history[/bold]
     """
+    from quartet.checking import check_with_data
     from quartet.show import show_check
     from site_configs.loader import check_site
 
-    document = check_site(site)
+    document = check_site(site) if data is None else check_with_data(site, data)
     if as_json:
         print(document.model_dump_json(indent=2))
     else:

@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from forecasting.findings import FindingKind
 from optimizer.plan import PlanDocument
 from quartet.operator import OrderDocument
+from settlement.carbon_document import CarbonReport
+from settlement.certificates import CarbonInventory
+from settlement.documents import BillDocument, Document, TraceDocument
+from settlement.statement import Statement
 from site_configs.loader import CheckDocument
 from site_configs.site import Site
 from streams.messages import Acknowledgement, CommandAnswer, DeadLetter, OperatorCommand, Reading, SetpointMessage, Tick
 
 
-class Document(BaseModel):
-    """Base of all documents: frozen, finite numbers only, the docstring under a field describes it."""
+class ClosureSuggestionDocument(Document):
+    """A workday that looked like a day off; it is not applied."""
 
-    model_config = ConfigDict(
-        frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, serialize_by_alias=True, populate_by_name=True
-    )
+    series: str
+    date: date
+    """Local date."""
+    sure: float
+    """Share of the working hours in which it did, 0 to 1."""
+    text: str
+
+
+class SeriesFindingDocument(Document):
+    """One kind of dirt in one series, and what forecasts do about it."""
+
+    series: str
+    kind: FindingKind
+    count: int
+    first_time: str
+    text: str
+
+
+class DataCheck(Document):
+    """What a history folder says about itself."""
+
+    repairs: tuple[str, ...]
+    """What had to be repaired in the files."""
+    findings: tuple[SeriesFindingDocument, ...]
+    closure_suggestions: tuple[ClosureSuggestionDocument, ...]
+
+
+class SiteCheck(CheckDocument):
+    """What `quartet check SITE --json` prints."""
+
+    data: DataCheck | None = None
+    """With --data only."""
 
 
 class CycleCounts(Document):
@@ -127,11 +161,129 @@ class DemoSummary(Document):
     """As `ev.missed_kwh`, by controller."""
 
 
+class YardstickErrors(Document):
+    """Mean absolute error of the simple ways, over the intervals for which each has a forecast [unit of the series]."""
+
+    persistence: float | None
+    """The last value stays."""
+    same_slot_yesterday: float | None
+    """The last day's value at the same time."""
+    same_slot_last_week: float | None
+    same_type_days: float | None
+    """Mean of the last four days of the same type: workday or day off."""
+    peer: float | None
+    """LightGBM, direct, fitted on the same history as often as the forecaster."""
+
+
+class Scores(Document):
+    """How good the medians and bands of some leads were. Errors are forecast minus measured [unit of the series].
+
+    What could not be computed is null, and `reasons` says why.
+    """
+
+    lead_from_minutes: int
+    """First lead of the row; a lead reaches from the origin to the end of its interval [min]."""
+    lead_minutes: int
+    """Last lead of the row: the same, but for days of leads beyond two days, and over all [min]."""
+    n: int
+    """Forecasts compared with a measured value."""
+    mae: float | None
+    rmse: float | None
+    bias: float | None
+    """Mean error; above 0 where too much is forecast."""
+    mase: float | None
+    """MAE over `mase_scale` [-]."""
+    mape: float | None
+    """Mean absolute error in percent of measured values that are not 0 [%]."""
+    n_mape: int
+    """Values it is over."""
+    pinball: float | None
+    """Mean quantile loss over all `levels`."""
+    coverage80: float | None
+    """Share of measured values between the levels 0.1 and 0.9 [-]."""
+    coverage95: float | None
+    """Share of measured values between the levels 0.025 and 0.975 [-]."""
+    yardsticks: YardstickErrors
+    reasons: dict[str, str]
+    """By field that is null: why."""
+
+
+class TotalError(Document):
+    """Errors of single figures of each forecast, such as its energy in one tariff band or the peak of a day."""
+
+    n: int
+    """Figures compared."""
+    mae: float
+    bias: float
+    mean_actual: float
+    """Mean of the measured figures, to relate the errors to."""
+
+
+class OverallScores(Scores):
+    """All leads together, and the figures that money sees."""
+
+    day_peak: TotalError | None
+    """Highest value of each 24 h from the origin on [unit of the series]."""
+    energy_kwh_by_band: dict[str, TotalError] | None
+    """By tariff band of the site: energy of each forecast [kWh]."""
+
+
+class SeriesBackTest(Document):
+    """The back-test of one series."""
+
+    step_minutes: int
+    origins: int
+    first_origin: datetime
+    last_origin: datetime
+    history_rows: int
+    """Measured values before the first origin."""
+    repairs: list[dict[str, str | int]]
+    """What the reader of the history repaired in this column or in its times: kind, file, column, count, first time."""
+    levels: list[float]
+    """Quantile levels of the forecasts."""
+    methods: dict[str, int]
+    """By what made the forecast: origins. A model that failed is named here with its reason."""
+    mase_scale: float | None
+    """MAE of "same slot yesterday" before the first origin."""
+    by_lead: list[Scores]
+    """Every step up to two days, then a row for each day of leads."""
+    overall: OverallScores
+    update_ms: float
+    """Median time of one forecast [ms]."""
+    fit_ms: float
+    """Median time of one fit, without the yardsticks [ms]."""
+
+
+class ForecastBackTest(Document):
+    """What `quartet forecast backtest --json` prints."""
+
+    series: dict[str, SeriesBackTest]
+    """By column."""
+    zone: str
+    every_minutes: int
+    horizon_minutes: int
+    refit_minutes: int
+    """Time after which models are fitted again."""
+    notes: list[str]
+    """What else a reader must know."""
+    wall_s: float
+    update_ms: float
+    """Median time of one forecast of one series [ms]."""
+    fit_ms: float
+    """Median time of one fit of one series [ms]."""
+
+
 DOCUMENTS: dict[str, type[BaseModel]] = {
     "plan": PlanDocument,
-    "check": CheckDocument,
+    "check": SiteCheck,
     "demo-summary": DemoSummary,
+    "forecast-backtest": ForecastBackTest,
     "reading": Reading,
+    "bill": BillDocument,
+    "statement": Statement,
+    "trace": TraceDocument,
+    "carbon": CarbonReport,
+    "carbon-inventory": CarbonInventory,
     "tick": Tick,
     "setpoint": SetpointMessage,
     "ack": Acknowledgement,

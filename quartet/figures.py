@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO, StringIO
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -83,6 +83,8 @@ GRID, PV, BATTERY, CARS, LOAD, COLD, STORE = (
 LIGHT = {BATTERY: "#9fd8d0", CARS: "#cdbbe6", STORE: "#bfe6ee", GRID: "#c3c8d1"}
 LINES = ("#2a9d8f", "#e76f51", "#4895ef", "#8e6bbf", "#f4b942")
 
+Drawn = TypeVar("Drawn")
+"""What a picture is drawn from."""
 Draw = Callable[[Axes, MeasuredDay], list[Legend]]
 
 
@@ -229,11 +231,13 @@ def _style(salt: str) -> Any:
     return {**STYLE, "svg.hashsalt": salt}
 
 
-def svg_of(draw: Draw, day: MeasuredDay, salt: str, height: float = 3.4) -> tuple[str, list[Legend]]:
+def svg_of(
+    draw: Callable[[Axes, Drawn], list[Legend]], drawn: Drawn, salt: str, height: float = 3.4
+) -> tuple[str, list[Legend]]:
     """One picture as an SVG element, with its legend. `salt` keeps the ids of several pictures on a page apart."""
     with mpl.rc_context(_style(salt)):
         figure = Figure(figsize=(11, height), layout="constrained")
-        legends = draw(figure.add_subplot(), day)
+        legends = draw(figure.add_subplot(), drawn)
         return _svg(figure), legends
 
 
@@ -253,16 +257,28 @@ def tracking_svg(devices: Sequence[Device], day: MeasuredDay) -> tuple[str, list
 
 def overview_png(day: MeasuredDay) -> bytes:
     """The day on one picture with its legends in English, for pages that show pictures only."""
-    with mpl.rc_context(_style("overview")):
-        figure = Figure(figsize=(11, 9), layout="constrained")
-        rows = figure.subplots(3, 1, sharex=True, height_ratios=[2.2, 1, 1.2])
-        for axes, draw, title in zip(
-            rows,
-            (draw_power, draw_stored, draw_import),
-            ("power: supply above, use below", "stores", "import from the grid"),
-            strict=True,
-        ):
-            _inside_legend(axes, draw(axes, day))
+    rows = (
+        (draw_power, "power: supply above, use below", 2.2),
+        (draw_stored, "stores", 1.0),
+        (draw_import, "import from the grid", 1.2),
+    )
+    return png_of(rows, day, "overview", height=9, share_x=True)
+
+
+def png_of(
+    rows: Sequence[tuple[Callable[[Axes, Drawn], list[Legend]], str, float]],
+    drawn: Drawn,
+    salt: str,
+    height: float,
+    share_x: bool = False,
+) -> bytes:
+    """Pictures of (function, title, share of the height) below one another, with their legends in English."""
+    draws, titles, heights = zip(*rows, strict=True)
+    with mpl.rc_context(_style(salt)):
+        figure = Figure(figsize=(11, height), layout="constrained")
+        column = figure.subplots(len(rows), 1, sharex=share_x, height_ratios=heights)
+        for axes, draw, title in zip(column, draws, titles, strict=True):
+            _inside_legend(axes, draw(axes, drawn))
             axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
         picture = BytesIO()
         figure.savefig(picture, format="png", dpi=100, metadata={"Software": None})
@@ -273,10 +289,11 @@ def _inside_legend(axes: Axes, legends: list[Legend]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
+    lines: dict[Mark, Any] = {"dash": {"linestyle": "--"}, "dots": {"linestyle": "", "marker": "."}}
     handles = [
         Patch(facecolor=one.colour, label=one.en)
         if one.mark == "area"
-        else Line2D([], [], color=one.colour, linestyle="--" if one.mark == "dash" else "-", label=one.en)
+        else Line2D([], [], color=one.colour, label=one.en, **lines.get(one.mark, {}))
         for one in legends
     ]
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)

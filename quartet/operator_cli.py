@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from quartet.options import BrokerOption, JsonOption, SiteArgument
+
 if TYPE_CHECKING:
     from streams.messages import CommandKind
 
@@ -18,10 +20,8 @@ takes force with the next interval. Of two orders for one device the newer holds
 it or does not answer in time.""",
 )
 
-SiteArgument = Annotated[str, typer.Argument(metavar="SITE", help="A shipped site or a YAML file.")]
 DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help="A device that takes setpoints.")]
 SomeDevice = Annotated[str | None, typer.Argument(metavar="[DEVICE]", help="One device; the whole site if absent.")]
-BrokerOption = Annotated[str, typer.Option("--broker", metavar="HOST:PORT", help="Kafka bootstrap address.")]
 WhoOption = Annotated[str, typer.Option("--who", metavar="NAME", help="Who orders it.")]
 WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why.")]
 UntilOption = Annotated[
@@ -29,7 +29,6 @@ UntilOption = Annotated[
 ]
 ForOption = Annotated[str | None, typer.Option("--for", metavar="DURATION", help="End from now, e.g. 90min, 2h.")]
 WaitOption = Annotated[float, typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait for the answer.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
 @operator_app.command()

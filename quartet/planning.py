@@ -28,7 +28,7 @@ from site_configs.site import Site
 from site_configs.tariff import load_tariff
 from streams.control_cycle import control_cycle, planner_for
 from streams.interval import is_state
-from streams.site_forecasts import fit_site, series_kinds
+from streams.site_forecasts import check_history, fit_site, published_rows, series_kinds
 from streams.site_state import SiteState, build_situation
 
 STEPS = (5, 15, 30, 60)
@@ -53,13 +53,26 @@ def plan_once(
     tariff = load_tariff(site)
     state = state_at(site, known, at, tariff.billing_month(at)[0])
     end = grid_for(site, at, horizon_hours, step).end
-    forecasts = _fitted(site, known, at).issue(known.frame, at, end)
+    published = published_rows(site, history.frame, history.weather_forecast)
+    forecasts = _fitted(site, known, at, published).issue(known.frame, at, end, published=published)
     situation = build_situation(site, tariff, state, forecasts, horizon_hours=horizon_hours, step_minutes=step)
     plan = control_cycle(site, planner_for(site), situation, last_plan=None).plan
-    return plan.document(repairs=(*map(str, history.repairs), *assumptions(site, known, state, forecasts)))
+    repairs = (
+        *(repair.as_text() for repair in history.repairs),
+        *assumptions(site, known, state, forecasts),
+        *about(site, known, at),
+    )
+    return plan.document(repairs=repairs)
 
 
-def _fitted(site: Site, known: History, at: datetime) -> FittedSite:
+def about(site: Site, known: History, at: datetime) -> Iterator[str]:
+    """What the measured series say about themselves: dirt with what was done about it, days that may have been off."""
+    for name, check in check_history(site, known.frame, at).items():
+        yield from (finding.as_text() for finding in check.findings)
+        yield from (f"{name}: {suggestion.as_text()}" for suggestion in check.closures)
+
+
+def _fitted(site: Site, known: History, at: datetime, published: pd.DataFrame | None) -> FittedSite:
     needed = [name for name, kind in series_kinds(site).items() if kind.measured]
     missing = [name for name in needed if name not in known.frame]
     if missing:
@@ -69,7 +82,7 @@ def _fitted(site: Site, known: History, at: datetime) -> FittedSite:
                 for name in missing
             ]
         )
-    return fit_site(site, known.frame, at, known.sessions)
+    return fit_site(site, known.frame, at, known.sessions, published=published)
 
 
 def assumptions(site: Site, known: History, state: SiteState, forecasts: Mapping[str, Forecast]) -> Iterator[str]:

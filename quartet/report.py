@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-
-from jinja2 import Environment, StrictUndefined
 
 from optimizer.devices.base import Device
-from quartet.chinese_font import font_face
 from quartet.comparison import bill_rows, measure_rows, money
 from quartet.documents import DemoSummary
 from quartet.figures import (
@@ -23,8 +19,8 @@ from quartet.figures import (
     svg_of,
     tracking_svg,
 )
+from quartet.page import rendered
 
-FONT_PLACE = "/* font */"
 TRACKED_KINDS = ("battery", "thermal_store", "chiller", "heat_pump")
 
 
@@ -46,9 +42,8 @@ class Fact:
 
 def report_html(summary: DemoSummary, day: MeasuredDay) -> str:
     """The whole page."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    template = environment.from_string((files("quartet") / "templates" / "report.html").read_text(encoding="utf-8"))
-    page = template.render(
+    return rendered(
+        "report.html",
         summary=summary,
         site=day.site,
         cards=_cards(summary),
@@ -61,7 +56,6 @@ def report_html(summary: DemoSummary, day: MeasuredDay) -> str:
             "en": "Made by quartet demo: loads, PV, weather and cars are recorded, the equipment is simulated.",
         },
     )
-    return page.replace(FONT_PLACE, font_face(page))
 
 
 def _cards(summary: DemoSummary) -> list[Fact]:

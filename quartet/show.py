@@ -15,8 +15,12 @@ from rich.text import Text
 
 from optimizer.plan import PlanDocument, ScenariosDocument
 from quartet.comparison import bill_rows, measure_rows, money
-from quartet.documents import DemoSummary
+from quartet.documents import DataCheck, DemoSummary, SiteCheck
 from quartet.operator import OrderDocument
+from settlement.bill import MAIN
+from settlement.carbon_document import CarbonReport
+from settlement.documents import BillDocument, ComparisonDocument, QualityDocument, TraceDocument
+from settlement.statement import Statement
 from site_configs.loader import CheckDocument
 from site_configs.site import Site
 
@@ -135,6 +139,101 @@ def _plan_cost(document: PlanDocument, currency: str) -> Table:
     return table
 
 
+def show_bill(document: BillDocument) -> None:
+    console = Console()
+    table = Table(title=f"bill of {document.site}, {document.month} ({document.currency})", **PLAIN)
+    for heading in ("line", "band", "document"):
+        table.add_column(heading, no_wrap=heading != "document")
+    for heading in ("quantity", "price", "fee"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for line in (*document.lines, *document.export_lines):
+        quantity = f"{line.quantity:,.2f} {line.unit}"
+        name = line.component if line.account == MAIN else f"{line.account} {line.component}"
+        table.add_row(name, line.band, line.document, quantity, f"{line.price:f}", f"{line.fee:,.2f}")
+    table.add_section()
+    table.add_row("total", "", "", "", "", f"{document.total:,.2f}", style="bold")
+    console.print(table)
+    for part in document.sub_bills:
+        console.print(f"{part.user}: {part.total:,.2f}")
+    _show_quality(console, document.quality)
+    if document.comparison is not None:
+        _show_comparison(console, document.comparison)
+
+
+def _show_quality(console: Console, quality: QualityDocument) -> None:
+    if quality.simulated:
+        console.print(f"[yellow]meters are simulated under {quality.simulated}: an example, not a bill[/yellow]")
+    console.print(f"measured: {quality.coverage:.2%} of the intervals ({quality.grade})")
+    for gap in quality.gaps:
+        console.print(f"[yellow]{gap.column}: {gap.intervals} intervals from {gap.start} by {gap.rule}[/yellow]")
+
+
+def _show_comparison(console: Console, comparison: ComparisonDocument) -> None:
+    for line in comparison.lines:
+        if not line.agrees:
+            name = f"{line.account} {line.component} {line.band}".strip()
+            console.print(f"[red]{name}: recorded {line.recorded}, computed {line.computed}[/red]")
+    console.print(f"recorded {comparison.recorded_total:,.2f}, error {comparison.error_share:.4%}")
+
+
+def show_statement(statement: Statement, files: Sequence[Path]) -> None:
+    console, data = Console(), statement.data
+    totals = data.totals
+    console.print(f"[bold]{data.contract.number}[/bold] {data.site}, {data.month}, revision {statement.revision}")
+    table = Table(title=f"savings by stream ({data.currency})", **PLAIN)
+    table.add_column("stream")
+    for heading in ("saving", "±", "ESCO", "owner"):
+        table.add_column(heading, justify="right")
+    for line in data.streams:
+        half = "-" if line.half_width_cny is None else f"{line.half_width_cny:,.2f}"
+        esco, owner = f"{line.payable_esco:,.2f}", f"{line.payable_owner:,.2f}"
+        table.add_row(line.name_en, f"{line.saving_cny:,.2f}", half, esco, owner)
+    console.print(table)
+    console.print(
+        f"cost {totals.cost_counterfactual:,.2f} without the measures, {totals.cost_actual:,.2f} with them; "
+        f"payable to the ESCO {totals.payable_esco:,.2f}"
+    )
+    for gate in data.gates:
+        if gate.passed is False:
+            console.print(f"[yellow]not final: {gate.name} is {gate.value}, limit {gate.limit}[/yellow]")
+    _show_quality(console, data.quality)
+    for file in files:
+        console.print(str(file), soft_wrap=True)
+
+
+def show_trace(document: TraceDocument, site: Site) -> None:
+    console = Console()
+    console.print(f"[bold]{document.line}[/bold]: {document.formula}", soft_wrap=True)
+    columns = list(dict.fromkeys(name for row in document.rows for name in row.values))
+    table = Table(title=f"{len(document.rows)} meter rows, {site.timezone}", **PLAIN)
+    for heading in ("time", *columns):
+        table.add_column(heading, justify="right")
+    for row in document.rows:
+        values = (f"{row.values[name]:,.4f}" if name in row.values else "" for name in columns)
+        table.add_row(f"{row.time.astimezone(site.zone):%Y-%m-%d %H:%M}", *values)
+    console.print(table)
+    for setpoint in document.setpoints:
+        told = f"{setpoint.device} {setpoint.target_kw:,.1f} kW, {setpoint.state}, plan {setpoint.plan_id}"
+        console.print(f"{setpoint.interval.astimezone(site.zone):%Y-%m-%d %H:%M} {told}")
+    if document.energy_kwh is not None:
+        console.print(f"rows add up to {document.energy_kwh:,f} kWh")
+
+
+def show_carbon(report: CarbonReport) -> None:
+    console = Console()
+    table = Table(title=f"emissions of {report.site}, {report.month}", **PLAIN)
+    for heading in ("meter", "scope", "method", "formula", "factor of", "kg CO2"):
+        table.add_column(heading, justify="right" if heading == "kg CO2" else "left")
+    for line in report.entries:
+        document = f"{line.document} ({line.data_year})"
+        table.add_row(line.meter, str(line.scope), line.method, line.formula, document, f"{line.kg:,.1f}")
+    console.print(table)
+    console.print(f"location-based {report.location_kg:,.1f} kg, market-based {report.market_kg:,.1f} kg")
+    if report.quota is not None:
+        console.print(f"quota gap of the month {report.quota.gap_t:,.3f} t, {money(float(report.quota.cost))}")
+    _show_quality(console, report.quality)
+
+
 def show_check(document: CheckDocument) -> None:
     console = Console(soft_wrap=True)
     if document.ok:
@@ -143,6 +242,17 @@ def show_check(document: CheckDocument) -> None:
         console.print(f"[red]{error.file}[/red]: [bold]{error.path}[/bold]: {error.message}, got {error.value}")
     if not document.ok:
         console.print(f"{len(document.errors)} error(s): mend them and run the check again")
+    if isinstance(document, SiteCheck) and document.data is not None:
+        _show_data(console, document.data)
+
+
+def _show_data(console: Console, data: DataCheck) -> None:
+    odd = [*data.repairs, *(finding.text for finding in data.findings)]
+    odd += [f"{day.series}: {day.text}" for day in data.closure_suggestions]
+    for text in odd:
+        console.print(f"[yellow]{text}[/yellow]")
+    if not odd:
+        console.print("[green]nothing odd in the history[/green]")
 
 
 def show_order(document: OrderDocument, site: Site) -> None:

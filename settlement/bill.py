@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pandas as pd
@@ -30,6 +30,9 @@ from site_configs.tariff_table import FUNDS, Status
 
 REACTIVE = "reactive_kvar"
 """Optional column: mean reactive power by the registers' absolute values [kvar]."""
+METERED = "metered_kw"
+"""Optional column: the whole import that reactive power was metered with, where a part of it is billed apart [kW]."""
+MAIN = "main"
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,16 @@ class BillLine:
     """First day of the tariff version; None where the price is not of a tariff table."""
     status: Status | None
     """The least certain status of the figures behind the price; None where it is the site's own agreement."""
+    start: datetime
+    end: datetime
+    """The stretch of the period it is for: where a document or price table changes, there are lines for each."""
+    account: str = MAIN
+    """What is billed apart by its id in the site file; the rest is `main`."""
+
+    @property
+    def id(self) -> str:
+        """Names the line within its month; `quartet trace` takes it."""
+        return f"{self.account}/{self.component}/{self.band or '-'}/{self.start.astimezone(UTC):%Y%m%dT%H%MZ}"
 
 
 @dataclass(frozen=True)
@@ -98,24 +111,25 @@ def bill(
         ValueError: flows do not cover the period, or a basic charge is asked for more than one billing month.
     """
     start, end = period
-    columns = ["import_kw", "export_kw", *([REACTIVE] if REACTIVE in flows else [])]
+    columns = ["import_kw", "export_kw", *(name for name in (REACTIVE, METERED) if name in flows)]
     measured = flows_of(flows, start, end, columns, market_columns(site, tariff))
     energies = priced_energy(tariff, measured)
-    energy, funds = [*_energy_lines(energies), *_market_lines(tariff, measured)], list(_funds_lines(energies))
+    energy, funds = [*energy_lines(energies), *market_lines(tariff, measured)], list(funds_lines(energies))
     basic = [] if billed_demand_kw is None else list(_month_lines(site, tariff, measured, energies, billed_demand_kw))
     adjusted = list(_power_factor_lines(site, measured, [*energy, *basic]))
     lines = (*energy, *basic, *funds, *adjusted)
-    return Bill(site.id, start, end, site.currency, lines, tuple(_export_lines(site, measured)))
+    return Bill(site.id, start, end, site.currency, lines, tuple(_export_lines(site, tariff, measured)))
 
 
-def _energy_lines(energies: Iterable[PricedEnergy]) -> Iterator[BillLine]:
+def energy_lines(energies: Iterable[PricedEnergy], account: str = MAIN) -> Iterator[BillLine]:
+    """A line for each band and component but the funds."""
     for energy in energies:
         for component, price in energy.price.components.items():
             if component != FUNDS:
-                yield _energy_line(energy, component, energy.price.band, energy.kwh, price)
+                yield _energy_line(energy, component, energy.price.band, energy.kwh, price, account)
 
 
-def _funds_lines(energies: Iterable[PricedEnergy]) -> Iterator[BillLine]:
+def funds_lines(energies: Iterable[PricedEnergy], account: str = MAIN) -> Iterator[BillLine]:
     """One line for each price of the funds: a single one in a month unless they float or the table changes."""
     sums: dict[tuple[object, ...], tuple[PricedEnergy, str, Decimal]] = {}
     for energy in energies:
@@ -127,12 +141,14 @@ def _funds_lines(energies: Iterable[PricedEnergy]) -> Iterator[BillLine]:
         before = sums[key][2] if key in sums else Decimal(0)
         sums[key] = (energy, band, before + energy.kwh)
     for energy, band, kwh in sums.values():
-        yield _energy_line(energy, FUNDS, band, kwh, energy.price.components[FUNDS])
+        yield _energy_line(energy, FUNDS, band, kwh, energy.price.components[FUNDS], account)
 
 
-def _energy_line(energy: PricedEnergy, component: str, band: str, kwh: Decimal, price: Decimal) -> BillLine:
-    of = energy.price
-    return BillLine(component, band, kwh, "kWh", price, cents(kwh * price), of.document, of.version, of.status)
+def _energy_line(
+    energy: PricedEnergy, component: str, band: str, kwh: Decimal, price: Decimal, account: str
+) -> BillLine:
+    of, fee, span = energy.price, cents(kwh * price), (energy.start, energy.end)
+    return BillLine(component, band, kwh, "kWh", price, fee, of.document, of.version, of.status, *span, account)
 
 
 def market_columns(site: Site, tariff: Tariff) -> tuple[str, ...]:
@@ -141,13 +157,14 @@ def market_columns(site: Site, tariff: Tariff) -> tuple[str, ...]:
     return tuple(name for name, from_data in wanted if from_data)
 
 
-def _market_lines(tariff: Tariff, flows: Flows) -> Iterator[BillLine]:
+def market_lines(tariff: Tariff, flows: Flows, account: str = MAIN) -> Iterator[BillLine]:
     """All energy at the price of its interval on one line; the price shown is the mean."""
     if not tariff.from_data:
         return
     kwh, worth = quantity(flows.energy("import_kw")), quantity(flows.worth("import_kw", IMPORT_PRICE))
     mean = quantity(worth / kwh) if kwh > 0 else Decimal(0)
-    yield BillLine("market", "", kwh, "kWh", mean, cents(worth), IMPORT_PRICE, None, None)
+    span = (flows.start, flows.end)
+    yield BillLine("market", "", kwh, "kWh", mean, cents(worth), IMPORT_PRICE, None, None, *span, account)
 
 
 def _month_lines(
@@ -184,6 +201,8 @@ def _basic_lines(
             prices.document,
             prices.version,
             prices.status,
+            flows.start,
+            flows.end,
         )
 
 
@@ -194,7 +213,8 @@ def _own_month_lines(
 
     def line(component: str, amount: Decimal, unit: str, price: Decimal) -> BillLine:
         fee = cents(amount * price)
-        return BillLine(component, "", amount, unit, price, fee, terms.name, terms.effective_from, terms.status)
+        since, span = terms.effective_from, (flows.start, flows.end)
+        return BillLine(component, "", amount, unit, price, fee, terms.name, since, terms.status, *span)
 
     for rule in demand_rules(site, tariff, tariff.local_date(flows.start)):
         if rule.price_per_kw > 0:
@@ -211,22 +231,46 @@ def _power_factor_lines(site: Site, flows: Flows, base: list[BillLine]) -> Itera
     """Only published tariffs have a power-factor adjustment."""
     if REACTIVE not in flows.values or not isinstance(site.tariff, TariffChoice):
         return
-    factor = power_factor(quantity(flows.energy("import_kw")), quantity(flows.energy(REACTIVE)))
+    metered = METERED if METERED in flows.values else "import_kw"
+    factor = power_factor(quantity(flows.energy(metered)), quantity(flows.energy(REACTIVE)))
     if factor is None:
         return
     rate = power_factor_rate(factor, site.tariff.power_factor_standard_percent)
     amount = _sum(base)
-    fee = cents(rate * amount)
-    yield BillLine("power_factor", "", amount, site.currency, rate, fee, "〔83〕水电财字第215号", None, "published")
+    fee, span = cents(rate * amount), (flows.start, flows.end)
+    yield BillLine(
+        "power_factor", "", amount, site.currency, rate, fee, "〔83〕水电财字第215号", None, "published", *span
+    )
 
 
-def _export_lines(site: Site, flows: Flows) -> Iterator[BillLine]:
-    kwh, price = quantity(flows.energy("export_kw")), Decimal(str(site.export.price_per_kwh))
+def _export_lines(site: Site, tariff: Tariff, flows: Flows) -> Iterator[BillLine]:
+    kwh, price, span = (
+        quantity(flows.energy("export_kw")),
+        _decimal(site.export.price_per_kwh),
+        (flows.start, flows.end),
+    )
     if kwh > 0 and site.export.from_data:
         worth = quantity(flows.worth("export_kw", EXPORT_PRICE))
-        yield BillLine("export", "", kwh, "kWh", quantity(worth / kwh), cents(worth), EXPORT_PRICE, None, None)
+        yield BillLine("export", "", kwh, "kWh", quantity(worth / kwh), cents(worth), EXPORT_PRICE, None, None, *span)
     elif kwh > 0:
-        yield BillLine("export", "", kwh, "kWh", price, cents(kwh * price), site.export.source, None, None)
+        yield BillLine("export", "", kwh, "kWh", price, cents(kwh * price), site.export.source, None, None, *span)
+    yield from _mechanism_lines(site, tariff, flows, kwh)
+
+
+def _mechanism_lines(site: Site, tariff: Tariff, flows: Flows, exported_kwh: Decimal) -> Iterator[BillLine]:
+    """The difference on the part of a month's surplus that has a mechanism price; < 0 where the market pays more."""
+    mechanism, month = site.export.mechanism, f"{tariff.local_date(flows.start):%Y-%m}"
+    whole = (flows.start, flows.end) == tariff.billing_month(flows.start)
+    if mechanism is None or not whole or exported_kwh == 0 or month not in mechanism.reference_per_kwh:
+        return
+    kwh = min(exported_kwh, quantity(mechanism.kwh_per_month))
+    difference = _decimal(mechanism.price_per_kwh) - _decimal(mechanism.reference_per_kwh[month])
+    fee, span = cents(kwh * difference), (flows.start, flows.end)
+    yield BillLine("export_mechanism", "", kwh, "kWh", difference, fee, mechanism.document, None, None, *span)
+
+
+def _decimal(value: float) -> Decimal:
+    return Decimal(str(value))
 
 
 def _sum(lines: Iterable[BillLine]) -> Decimal:

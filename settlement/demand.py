@@ -71,8 +71,17 @@ def sliding_demand(
     return np.asarray(windows.mean(axis=1), dtype=float)
 
 
-def line_demand_kw(meter: DemandMeter, tariff: Tariff, flows: Flows) -> float:
-    """Highest demand of one line in a record with the column `import_kw` [kW]; 0 when none counts.
+@dataclass(frozen=True)
+class Peak:
+    """The highest demand of a record and the samples it is the mean of."""
+
+    kw: float
+    rows: slice
+    """Empty when no interval counts."""
+
+
+def line_peak(meter: DemandMeter, tariff: Tariff, flows: Flows) -> Peak:
+    """Highest demand of one line in a record with the column `import_kw`; the first of equal ones.
 
     Where a sample is as long as the measuring interval or longer, samples are taken as they are. An interval counts
     when all of it lies in the line's window.
@@ -80,15 +89,27 @@ def line_demand_kw(meter: DemandMeter, tariff: Tariff, flows: Flows) -> float:
     starts, kw = flows.edges_s[:-1], flows.values["import_kw"]
     counts = inside(meter, tariff, starts, starts + flows.step_minutes * 60)
     if flows.step_minutes >= meter.minutes:
-        return float(kw[counts > 0].max(initial=0.0))
-    if meter.sliding:
+        means, whole, first, size = kw, counts, np.arange(len(kw)), np.ones(len(kw), dtype=np.int64)
+    elif meter.sliding:
         means = sliding_demand(kw, flows.step_minutes, meter.minutes)
-        whole = np.lib.stride_tricks.sliding_window_view(counts, len(kw) - len(means) + 1).min(axis=1)
+        samples = len(kw) - len(means) + 1
+        whole = np.lib.stride_tricks.sliding_window_view(counts, samples).min(axis=1)
+        first, size = np.arange(len(means)), np.full(len(means), samples)
     else:
-        _, block = np.unique(clock_blocks(meter, tariff, starts), return_inverse=True)
-        means = np.bincount(block, weights=kw) / np.bincount(block)
-        whole = np.bincount(block, weights=counts) / np.bincount(block) >= 1.0
-    return float(means[whole > 0].max(initial=0.0))
+        _, first, block, size = np.unique(
+            clock_blocks(meter, tariff, starts), return_index=True, return_inverse=True, return_counts=True
+        )
+        means = np.bincount(block, weights=kw) / size
+        whole = (np.bincount(block, weights=counts) / size >= 1.0).astype(float)
+    if not (whole > 0).any():
+        return Peak(0.0, slice(0, 0))
+    at = int(np.where(whole > 0, means, -1.0).argmax())
+    return Peak(float(means[at]), slice(int(first[at]), int(first[at] + size[at])))
+
+
+def line_demand_kw(meter: DemandMeter, tariff: Tariff, flows: Flows) -> float:
+    """Highest demand of one line in a record with the column `import_kw` [kW]; 0 when none counts."""
+    return line_peak(meter, tariff, flows).kw
 
 
 def demands_kw(site: Site, tariff: Tariff, flows: Flows) -> dict[str, float]:

@@ -3,13 +3,17 @@
 The published lists of the State Council come from the package `chinesecalendar`; `calendars/cn.yaml` adds years the
 package lacks. A holiday is named by its published BLOCK of days off, not by the package's label of the single day:
 2025-10-06 is the sixth day of the national_day block although the package calls it "Mid-autumn Festival".
+
+Federal holidays (US) and bank holidays of England and Wales (GB) follow from laws, so the package `holidays` can tell
+them for years to come. It is never asked about China, where it guesses.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import cache
 from typing import Literal
@@ -20,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from optimizer.errors import InputError, Problem
 from site_configs.yaml_text import package_text, parse_yaml
 
-CalendarKind = Literal["CN", "none"]
+CalendarKind = Literal["CN", "US", "GB", "none"]
 DayKind = Literal["workday", "rest_day", "holiday", "makeup_day"]
 Block = Literal[
     "new_years_day",
@@ -106,7 +110,7 @@ class _Published:
 
 @dataclass(frozen=True)
 class Calendar:
-    """Kinds of local dates: `CN` follows the published lists, `none` knows weekends only."""
+    """Kinds of local dates: `CN` follows the published lists, `US` and `GB` the laws, `none` knows weekends only."""
 
     kind: CalendarKind = "CN"
     closures: Iterable[date] = ()
@@ -144,6 +148,8 @@ class Calendar:
                 return Day("holiday", holiday.block, holiday.ordinal, closed)
             if local_date in published.makeup_days:
                 return Day("makeup_day", closed=closed)
+        if self.kind in ("US", "GB") and local_date in (ruled := _ruled(self.kind, local_date)):
+            return replace(ruled[local_date], closed=closed)
         return Day("rest_day" if weekend else "workday", closed=closed)
 
 
@@ -156,6 +162,33 @@ def _require_year(local_date: date, years: frozenset[int]) -> None:
     if local_date.year not in years:
         message = "no published list of holidays and make-up workdays for this year: add the State Council's list there"
         raise InputError([Problem(OVERRIDE_FILE, f"years.{local_date.year}", local_date.isoformat(), message)])
+
+
+def _ruled(country: str, local_date: date) -> Mapping[date, Day]:
+    """The days off by law in the year of a date; days once proclaimed are among them as far as the package has them."""
+    from holidays import country_holidays  # slow to import, and few sites need it
+
+    subdivision = "ENG" if country == "GB" else None  # without one, only what the whole kingdom shares
+    known = country_holidays(country, subdiv=subdivision)
+    if not known.start_year <= local_date.year <= known.end_year:
+        span = f"the package `holidays` knows {country} from {known.start_year} to {known.end_year}"
+        message = f"{span}: choose `none` and list the days off under closures"
+        raise InputError([Problem("calendar", f"holidays {country}", local_date.isoformat(), message)])
+    return _ruled_year(country, subdivision, local_date.year)
+
+
+@cache
+def _ruled_year(country: str, subdivision: str | None, year: int) -> Mapping[date, Day]:
+    from holidays import country_holidays
+
+    labels = country_holidays(country, subdiv=subdivision, years=year)
+    blocks = {d: label.removesuffix(" (observed)") for d, label in sorted(labels.items())}
+    days: dict[date, Day] = {}
+    for d, block in blocks.items():
+        before = days.get(d - timedelta(days=1))
+        name = re.sub(r"[^a-z0-9]+", "_", block.lower().replace("'", "")).strip("_")
+        days[d] = Day("holiday", name, before.ordinal + 1 if before and before.block == name else 1)
+    return days
 
 
 @cache

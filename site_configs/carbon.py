@@ -1,4 +1,4 @@
-"""Grid emission factors by region and year of the data, each with its announcement (RULES 7)."""
+"""Emission factors: of the grid by region and year of the data, of fuels and heat; each with its document (RULES 7)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from site_configs.tariff_table import Figure, Status
 from site_configs.yaml_text import package_text, parse_yaml
 
 FACTOR_FILE = "site_configs/factors/grid_carbon.yaml"
+FUEL_FILE = "site_configs/factors/fuels.yaml"
+RESIDUAL = "national_residual"
+"""Region of the market-based method: the grid without non-fossil power traded on the market."""
+KG_CO2_PER_KG_C = Decimal(44) / Decimal(12)
 
 
 class Announcement(BaseModel):
@@ -40,6 +44,43 @@ class GridFactor:
     document: str
     published: str
     status: Status
+
+
+class Fuel(BaseModel):
+    """What burning one unit of a fuel, or one unit of bought heat, emits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    unit: str
+    """Unit of the quantity, e.g. Nm3."""
+    data_year: int
+    document: str
+    status: Status
+    heating_value_gj_per_unit: Decimal | None = None
+    """Lower heating value."""
+    carbon_t_per_gj: Decimal | None = None
+    """Carbon content."""
+    oxidised: Decimal | None = None
+    """Share of the carbon that burns [-]."""
+    kg_per_unit: Decimal | None = None
+    """The factor itself where it is given as one."""
+
+    @property
+    def factor(self) -> Decimal:
+        """kg CO2 of one unit: the figure given, or heating value · carbon · oxidised · 44/12."""
+        if self.kg_per_unit is not None:
+            return self.kg_per_unit
+        parts = (self.heating_value_gj_per_unit, self.carbon_t_per_gj, self.oxidised)
+        product = Decimal(1000)
+        for part in parts:
+            product *= part or 0
+        return product * KG_CO2_PER_KG_C
+
+
+@cache
+def fuels() -> dict[str, Fuel]:
+    """All fuels by name."""
+    rows = parse_yaml(package_text("factors", "fuels.yaml"), FUEL_FILE)
+    return TypeAdapter(dict[str, Fuel]).validate_python(rows)
 
 
 @cache

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -38,6 +39,8 @@ class History:
     weather_forecast: pd.DataFrame | None = None
     """Columns `issued_at`, `time` (UTC) and values, in order of issue."""
     repairs: tuple[Repair, ...] = ()
+    interpolated: Mapping[str, pd.DatetimeIndex] = field(default_factory=dict)
+    """By column: the times whose value is not measured but interpolated."""
 
     @property
     def end(self) -> pd.Timestamp:
@@ -82,8 +85,10 @@ class History:
         return ahead.drop(columns="issued_at").set_index("time").sort_index()
 
 
-def read_history(folder: Path | str, *, zone: str | None = None) -> History:
+def read_history(folder: Path | str, *, zone: str | None = None, bridged: bool = True) -> History:
     """The history in `folder`; times without an offset are read in the IANA `zone`, where it is given.
+
+    `bridged` false leaves short gaps empty, too: a value interpolated over one knows what came after it.
 
     Safe repairs are made and named in `History.repairs`. Raises InputError with every problem of every file at once.
     """
@@ -101,8 +106,8 @@ def read_history(folder: Path | str, *, zone: str | None = None) -> History:
     table = read_table(series, found) if series else None
     if table is None:
         raise InputError(found.problems)
-    frame, step = regular_series(table, known_zone, found)
-    return History(str(root), frame, step, cars, weather, tuple(found.repairs))
+    frame, step = regular_series(table, known_zone, found, bridged)
+    return History(str(root), frame, step, cars, weather, tuple(found.repairs), found.interpolated)
 
 
 def write_history(
@@ -130,11 +135,16 @@ def write_history(
 
 def sample_folder(site_id: str) -> Path:
     """The recorded history that is shipped for a park; raises InputError when there is none."""
-    folder = Path(str(resources.files("site_configs"))) / "sample" / site_id
+    folder = sample_root() / site_id
     if not folder.is_dir():
         have = sorted(path.name for path in folder.parent.iterdir() if path.is_dir())
         raise _refusal("site_configs/sample", "site", repr(site_id), f"no sample is shipped but for {', '.join(have)}")
     return folder
+
+
+def sample_root() -> Path:
+    """Where the shipped histories lie, by park."""
+    return Path(str(resources.files("site_configs"))) / "sample"
 
 
 def _write_csv(path: Path, table: pd.DataFrame, times: tuple[str, ...]) -> None:

@@ -194,6 +194,8 @@ def _tariff_choice(value: Any) -> TariffChoice | None:
 def _unique_ids(draft: _Draft) -> Iterator[Finding]:
     named = [("devices", place, item.get("id")) for place, item in draft.devices]
     named += [("feeders", place, item.get("id")) for place, item in draft.feeders]
+    metering = draft.section("metering")
+    named += [(f"metering.{s}", n, x.get("id")) for s in ("carved", "tenants") for n, x in _mappings(metering.get(s))]
     named += [("services", place, item.get("id")) for place, item in _mappings(draft.data.get("services"))]
     first: dict[str, str] = {}
     for section, place, name in named:
@@ -310,15 +312,21 @@ def _tariff_exists(draft: _Draft) -> Iterator[Finding]:
     except InputError as error:
         yield from (("tariff.area", problem.value, problem.message) for problem in error.problems)
         return
-    yield from _tariff_fits(draft.tariff, table, draft.data.get("currency", "CNY"))
+    yield from _tariff_fits(draft.tariff, table, draft.data.get("currency", "CNY"), draft.section("metering"))
 
 
-def _tariff_fits(choice: TariffChoice, table: TariffTable, currency: Any) -> Iterator[Finding]:
+def _tariff_fits(
+    choice: TariffChoice, table: TariffTable, currency: Any, metering: dict[str, Any]
+) -> Iterator[Finding]:
     if choice.price_class not in table.classes:
         known = ", ".join(table.classes)
         yield "tariff.class", choice.price_class, f"no such class in {choice.area}: known are {known}"
     if currency != table.currency:
         yield "currency", currency, f"prices of {choice.area} are in {table.currency}: use that"
+    for place, part in _mappings(metering.get("carved")):
+        if part.get("class") not in (None, *table.classes):
+            known = ", ".join(table.classes)
+            yield f"metering.carved.{place}.class", part["class"], f"no such class in {choice.area}: known are {known}"
     components = {name for row in table.prices for name in row.energy}
     for name in choice.floating or ():
         if name not in components:

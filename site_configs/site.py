@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import date
+from datetime import date, time
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -28,6 +28,29 @@ def _known_zone(name: str) -> str:
 ZoneName = Annotated[str, AfterValidator(_known_zone)]
 
 
+MonthName = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+
+
+class GreenPower(BaseModel):
+    """Green power (绿电) bought for some months: its environmental value is paid beside the energy."""
+
+    model_config = STRICT
+    from_month: date
+    """First day of the first month."""
+    to_month: date
+    """First day of the last month."""
+    share: Annotated[float, Field(gt=0, le=1)]
+    """Share of the imported energy [-]."""
+    premium_per_kwh: NotNegative
+    """Price of the environmental value [money/kWh]."""
+    document: str
+    """Number of the contract."""
+
+    def holds(self, month: date) -> bool:
+        """Whether it covers the local month that contains a date."""
+        return self.from_month <= month.replace(day=1) <= self.to_month
+
+
 class TariffChoice(BaseModel):
     """Which published tariff the site is billed by, and the choices the user has made in it."""
 
@@ -50,6 +73,8 @@ class TariffChoice(BaseModel):
     """Standard of the power-factor adjustment, by user type [%]."""
     floating: tuple[str, ...] | None = None
     """Price components that follow the tariff band, where the site's bills show another choice than the table."""
+    green_power: tuple[GreenPower, ...] = ()
+    """Green power bought, by months."""
 
 
 class OwnTariff(BaseModel):
@@ -70,6 +95,21 @@ AnyTariff = Annotated[
 ]
 
 
+class Mechanism(BaseModel):
+    """A contract for difference on a part of the surplus (机制电价, RULES 1.5): beside the market each kWh of it earns
+    the mechanism price less the published mean price of its kind."""
+
+    model_config = STRICT
+    price_per_kwh: NotNegative
+    """Mechanism price [money/kWh]."""
+    kwh_per_month: NotNegative
+    """Surplus that takes part, at most [kWh]."""
+    reference_per_kwh: dict[MonthName, NotNegative]
+    """Published mean price of plants of the same kind, by month as 2026-07 [money/kWh]."""
+    document: str
+    """Number of the notice or contract."""
+
+
 class ExportSettlement(BaseModel):
     """What surplus power fed to the grid earns; settled apart, never netted inside the month."""
 
@@ -80,6 +120,31 @@ class ExportSettlement(BaseModel):
     """The price is the series `market.export_price_per_kwh` instead."""
     source: str = ""
     """Where the price comes from."""
+    mechanism: Mechanism | None = None
+    """The contract for difference, where the plant has one; settled by the month, not seen by plans."""
+
+
+def _clock_time(text: str) -> str:
+    try:
+        return time.fromisoformat(text).isoformat("minutes")
+    except ValueError as error:
+        raise ValueError('is no time of day: write it as "13:00"') from error
+
+
+class DayAhead(BaseModel):
+    """When the prices and carbon factors of a day are out, where they are: from then on plans take them as known."""
+
+    model_config = STRICT
+    published_at: Annotated[str, AfterValidator(_clock_time)]
+    """Local time on the day before, e.g. "12:57"; give the latest one that the market keeps to."""
+    timezone: ZoneName | None = None
+    """Zone of that time and of the market's days; the site's when absent."""
+    series: tuple[str, ...] = ("market.import_price_per_kwh", "market.export_price_per_kwh")
+    """Columns of the history that are published so."""
+
+    @property
+    def at(self) -> time:
+        return time.fromisoformat(self.published_at)
 
 
 class CarbonChoice(BaseModel):
@@ -94,8 +159,64 @@ class CarbonChoice(BaseModel):
     """Where that factor was read."""
     data_year: int | None = None
     """Year of the data behind the factor; the latest announced when absent."""
+    from_data: bool = False
+    """Plans count emissions by the series `grid.carbon_kg_per_kwh` instead; statements keep to the factor."""
     price_per_kg: NotNegative = 0.0
     """Price at which the plan counts emissions of import and fuel [money/kgCO2]; in no bill and no statement."""
+
+
+ColumnName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*_kw$")]
+"""Name of a power series of the history folder."""
+
+
+class Carved(BaseModel):
+    """A part of the import that is billed apart, before the rest is: lighting at another price class by a meter, a
+    fixed share (定比) or a fixed energy (定量), or an EV station with a meter of its own."""
+
+    model_config = STRICT
+    id: DeviceId
+    name_zh: str = ""
+    name_en: str = ""
+    column: ColumnName | None = None
+    """Series of its own meter."""
+    share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Fixed share of the import [-]."""
+    kwh_per_month: Positive | None = None
+    """Fixed energy of a month, spread as the import is [kWh]."""
+    price_class: str | None = Field(default=None, alias="class")
+    """Price class of the table; the site's own when absent."""
+    basic_charge_waived: bool = False
+    """An EV station free of the basic charge: its demand does not count in the site's (RULES 1.3)."""
+    transformer_kva: NotNegative = 0.0
+    """The transformer behind which it stands, waived where the site is billed by capacity [kVA]."""
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> Self:
+        given = [name for name in ("column", "share", "kwh_per_month") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"needs exactly one of column, share and kwh_per_month, has {', '.join(given) or 'none'}")
+        if self.basic_charge_waived and self.column is None:
+            raise ValueError("the basic charge is waived only behind a meter of its own: give column")
+        return self
+
+
+class Tenant(BaseModel):
+    """A user of the site who is charged a part of the utility's bill."""
+
+    model_config = STRICT
+    id: DeviceId
+    name_zh: str
+    name_en: str
+    columns: tuple[ColumnName, ...] = Field(min_length=1)
+    """Series of its meters; their sum is what it used."""
+
+
+class Metering(BaseModel):
+    """Meters behind the billing point."""
+
+    model_config = STRICT
+    carved: tuple[Carved, ...] = ()
+    tenants: tuple[Tenant, ...] = ()
 
 
 class Feeder(BaseModel):
@@ -159,8 +280,8 @@ class Site(BaseModel):
     """IANA zone of the site, used for tariffs, calendars and people."""
     latitude: Annotated[float, Field(ge=-90, le=90)]
     longitude: Annotated[float, Field(ge=-180, le=180)]
-    holidays: Literal["CN", "none"] = "CN"
-    """Public calendar that decides workdays and rest days."""
+    holidays: Literal["CN", "US", "GB", "none"] = "CN"
+    """Public calendar that decides workdays and rest days; `GB` is that of England and Wales."""
     closures: tuple[date, ...] = ()
     """The site's own days off, local dates."""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "CNY"
@@ -172,9 +293,13 @@ class Site(BaseModel):
     """Length of the coarse steps from there to the end of the billing period [h]."""
     tariff: AnyTariff
     export: ExportSettlement = ExportSettlement()
+    day_ahead: DayAhead | None = None
+    """When tomorrow's prices are known; absent: prices from the data are forecast from now on."""
     carbon: CarbonChoice
     devices: tuple[AnyDevice, ...] = Field(min_length=1)
     feeders: tuple[Feeder, ...] = ()
+    metering: Metering = Metering()
+    """Parts of the bill: what is billed apart, and who is charged which part."""
     services: tuple[AnyService, ...] = ()
     """What the site does for the grid or holds for itself beside its own supply."""
     control: AnyControl = ModbusControl()

@@ -39,13 +39,17 @@ def decide(situation: Situation, forecasts: Mapping[str, Forecast], plan: Plan) 
     plan_hash = plan.content_hash
     return Decision(
         plan=plan,
-        plan_document=plan.document().model_dump_json(),
+        plan_document=plan.document(repairs=_repairs(forecasts)).model_dump_json(),
         plan_hash=plan_hash,
         situation=freeze_situation(situation),
         forecast_id=forecast_id,
         forecasts=json.dumps([forecast.to_document() for _, forecast in sorted(forecasts.items())], allow_nan=False),
         setpoints=tuple(_message(plan, setpoint, plan_hash, forecast_id) for setpoint in plan.setpoints),
     )
+
+
+def _repairs(forecasts: Mapping[str, Forecast]) -> tuple[str, ...]:
+    return tuple(finding.as_text() for _, forecast in sorted(forecasts.items()) for finding in forecast.findings)
 
 
 def sequence_of(interval: datetime) -> int:

@@ -33,6 +33,7 @@ from streams.dead_letters import DeadLetterDesk
 from streams.engine import Engine
 from streams.ledger import Ledger
 from streams.planning import FittedModels, PlanningDesk, PlanningHandler
+from streams.site_forecasts import published_rows
 from streams.site_runtime import SiteRuntime, at_step
 from streams.watchdog import Positions, Todo, Watchdog
 from streams.workers import WorkerPool
@@ -108,17 +109,21 @@ def run_engine(
         asyncio.run(_serve(sites, past, broker, ledger, workers, deadline_s, fit_wait_s, worker_id, stop_s, stall_s))
 
 
-def _recorded(site: Site, folder: Path | None) -> tuple[pd.DataFrame, tuple[Session, ...]]:
-    """The recorded past at the site's step, and the stays of cars in it."""
+Past = tuple[pd.DataFrame, tuple[Session, ...], pd.DataFrame | None]
+"""The recorded past at the site's step, the stays of cars in it, and what was announced ahead."""
+
+
+def _recorded(site: Site, folder: Path | None) -> Past:
     if folder is None:
-        return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC", name="time")), ()
+        return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC", name="time")), (), None
     history = read_history(folder, zone=site.timezone)
-    return at_step(history.frame, site.step_minutes), history.sessions
+    published = published_rows(site, history.frame, history.weather_forecast)
+    return at_step(history.frame, site.step_minutes), history.sessions, published
 
 
 async def _serve(
     sites: Sequence[Site],
-    past: Mapping[str, tuple[pd.DataFrame, tuple[Session, ...]]],
+    past: Mapping[str, Past],
     broker: str,
     ledger: Ledger,
     workers: int,

@@ -20,7 +20,7 @@ import pandas as pd
 
 from optimizer.errors import InputError, MissingPartError, Problem
 from streams.messages import Acknowledgement, CarAtCharger, CommandAnswer, DeadLetter, OperatorCommand
-from streams.records import AckRow, Answer, LateReading, SetpointTrace, StoredAnswer, StoredModel
+from streams.records import AckRow, Answer, LateReading, SetpointTrace, StoredAnswer, StoredForecast, StoredModel
 
 SCHEMA = "2"
 METER_IMPORT = "meter.import_kw"
@@ -216,6 +216,15 @@ class Ledger:
         """JSON: what was expected when a plan was made."""
         row = self._one("SELECT document FROM forecasts WHERE forecast_id = ?", forecast_id)
         return None if row is None else _unpack(row[0])
+
+    def forecasts_between(self, site: str, since: datetime, until: datetime) -> list[StoredForecast]:
+        """All forecasts issued from `since` on and before `until`, oldest first: what was known then."""
+        rows = self._db.execute(
+            "SELECT f.forecast_id, f.issued_at, f.document FROM plans p JOIN forecasts f USING (forecast_id) "
+            "WHERE p.site = ? AND p.interval >= ? AND p.interval < ? ORDER BY p.interval",
+            (site, _text(since), _text(until)),
+        )
+        return [StoredForecast(forecast_id, _time(issued_at), packed) for forecast_id, issued_at, packed in rows]
 
     def counts(self) -> dict[str, int]:
         """Rows by table."""

@@ -7,16 +7,18 @@ worker got that far, else from yardstick forecasts; when even that fails, every 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+import os
 import pickle
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 
 import pandas as pd
 
+from forecasting.findings import FindingKind
 from forecasting.forecast import Forecast
+from forecasting.provenance import refusal
 from forecasting.site_forecaster import FittedSite
 from optimizer.plan import Plan
 from optimizer.planner import Planner
@@ -26,8 +28,15 @@ from site_configs.site import Site
 from site_configs.tariff import load_tariff, local_midnight
 from streams.control_cycle import control_cycle, fallback_cycle, planner_for
 from streams.decision import Decision, decide, safe_decision
-from streams.records import LedgerStore, StoredModel
-from streams.site_forecasts import fit_site, series_kinds, yardstick_forecasts
+from streams.records import LedgerStore, StoredForecast, StoredModel
+from streams.site_forecasts import (
+    MODEL_LIFE,
+    fit_site,
+    issued_by_series,
+    scored,
+    series_kinds,
+    yardstick_forecasts,
+)
 from streams.site_runtime import SiteRuntime
 from streams.site_state import SiteState, build_situation
 from streams.workers import Attachment, Emit, WorkerError, WorkerPool
@@ -40,6 +49,10 @@ SOLVER_SHARE = 0.7
 """Share of the deadline that the solver may use before it gives the best it has."""
 FIT_LIMIT_S = 600.0
 FIT_NICENESS = 10
+FIT_PROCESSES = max(1, (os.cpu_count() or 1) // 2)
+"""Sites fitted at a time: the other half of the machine plans."""
+ANNOUNCED_BEFORE = timedelta(days=10)
+"""An update looks at nothing announced earlier."""
 NOT_FITTED = "no fitted model yet"
 
 
@@ -52,6 +65,10 @@ class PlanJob:
     recent: pd.DataFrame
     last_plan: Plan | None
     solver_s: float
+    unfitted: str = NOT_FITTED
+    """Why there is no fitted model, where there is none."""
+    published: pd.DataFrame | None = None
+    """What was announced of the days ahead."""
 
 
 @dataclass(frozen=True)
@@ -74,26 +91,41 @@ class PlanningHandler:
 
     def handle(self, job: PlanJob, emit: Emit) -> Decision:
         site = job.site
-        prepared = prepare(site, job.state, job.recent, self._fitted.get(site.id))
+        fitted = self._fitted.get(site.id)
+        prepared = prepare(site, job.state, job.recent, fitted, job.unfitted, job.published)
         emit(prepared)
         planner = self._planners.setdefault(site.id, planner_for(site))
         result = control_cycle(site, planner, prepared.situation, job.last_plan, deadline_s=job.solver_s)
         return decide(prepared.situation, prepared.forecasts, result.plan)
 
 
-def prepare(site: Site, state: SiteState, recent: pd.DataFrame, fitted: FittedSite | None) -> Prepared:
+def prepare(
+    site: Site,
+    state: SiteState,
+    recent: pd.DataFrame,
+    fitted: FittedSite | None,
+    unfitted: str = NOT_FITTED,
+    published: pd.DataFrame | None = None,
+) -> Prepared:
     """Forecasts from what is known, and the situation they make."""
-    forecasts = _issue(site, state.at, recent, fitted)
+    forecasts = _issue(site, state.at, recent, fitted, unfitted, published)
     return Prepared(build_situation(site, load_tariff(site), state, forecasts), forecasts)
 
 
-def _issue(site: Site, at: datetime, recent: pd.DataFrame, fitted: FittedSite | None) -> Mapping[str, Forecast]:
+def _issue(
+    site: Site,
+    at: datetime,
+    recent: pd.DataFrame,
+    fitted: FittedSite | None,
+    unfitted: str,
+    published: pd.DataFrame | None,
+) -> Mapping[str, Forecast]:
     if fitted is None:
-        return yardstick_forecasts(site, recent, at, NOT_FITTED)
+        return yardstick_forecasts(site, recent, at, unfitted, published)
     try:
-        return fitted.issue(recent, at, grid_for(site, at).end)
+        return fitted.issue(recent, at, grid_for(site, at).end, MODEL_LIFE, published)
     except ValueError as error:
-        return yardstick_forecasts(site, recent, at, str(error))
+        return yardstick_forecasts(site, recent, at, str(error), published)
 
 
 @dataclass(frozen=True)
@@ -102,6 +134,9 @@ class FitJob:
     history: pd.DataFrame
     at: datetime
     sessions: tuple[Session, ...]
+    issued: tuple[StoredForecast, ...] = ()
+    """What was forecast over the last days."""
+    published: pd.DataFrame | None = None
 
 
 class FittingHandler:
@@ -111,43 +146,65 @@ class FittingHandler:
         raise NotImplementedError("fits need no attachment")
 
     def handle(self, job: FitJob, emit: Emit) -> StoredModel:
-        fitted = fit_site(job.site, job.history, job.at, job.sessions)
+        issued = issued_by_series(stored.documents for stored in job.issued)
+        fitted = fit_site(job.site, job.history, job.at, job.sessions, issued, job.published)
         return StoredModel(
             model_id=f"{job.site.id}:{job.at:%Y%m%dT%H%MZ}:model",
             site=job.site.id,
             fitted_at=job.at,
             blob=pickle.dumps(fitted),
-            provenance=json.dumps(asdict(fitted.provenance), default=str),
+            provenance=fitted.provenance.as_json(),
         )
 
 
 class FittedModels:
-    """Each site's fitted forecaster: from the ledger, fitted when there is none, again every local midnight."""
+    """Each site's fitted forecaster: from the ledger, fitted when there is none, again every local midnight.
 
-    def __init__(self, ledger: LedgerStore, wait_s: float) -> None:
+    Fits run in a pool of processes that lives while there is something to fit: at midnight all sites are due at once.
+    """
+
+    def __init__(self, ledger: LedgerStore, wait_s: float, processes: int = FIT_PROCESSES) -> None:
         self._ledger = ledger
         self._wait_s = wait_s
+        self._processes = processes
         self._models: dict[str, StoredModel] = {}
+        self._refused: dict[str, str] = {}
         self._fits: dict[str, asyncio.Task[None]] = {}
         self._tried: dict[str, date] = {}
-        self._one_at_a_time = asyncio.Lock()
+        self._pool: WorkerPool | None = None
+        self._opening = asyncio.Lock()
 
     async def model(self, runtime: SiteRuntime, at: datetime) -> StoredModel | None:
         """The newest fitted model; None when the first fit takes longer than it may be waited for."""
         site = runtime.site
-        if site.id not in self._models:
-            stored = self._ledger.latest_model(site.id)
-            if stored is not None:
-                self._models[site.id] = stored
+        if site.id not in self._models and site.id not in self._refused:
+            self._load(site)
         if self._is_due(site, at):
             self._begin(runtime, at)
         if site.id not in self._models and site.id in self._fits:
             await asyncio.wait([self._fits[site.id]], timeout=self._wait_s)
         return self._models.get(site.id)
 
+    def unfitted(self, site: Site) -> str:
+        """Why there is no model."""
+        refused = self._refused.get(site.id)
+        return NOT_FITTED if refused is None else f"the stored model was refused: {refused}"
+
     def close(self) -> None:
         for fit in self._fits.values():
             fit.cancel()
+
+    def _load(self, site: Site) -> None:
+        """The model of an earlier run, unless this one could read something else in it."""
+        stored = self._ledger.latest_model(site.id)
+        if stored is None:
+            return
+        refused = refusal(stored.provenance)
+        if refused is None:
+            self._models[site.id] = stored
+        else:
+            self._refused[site.id] = refused
+            log.warning("%s: the stored model %s is refused and fitted again: %s", site.id, stored.model_id, refused)
 
     def _is_due(self, site: Site, at: datetime) -> bool:
         today = at.astimezone(site.zone).date()
@@ -160,19 +217,33 @@ class FittedModels:
         site = runtime.site
         self._tried[site.id] = at.astimezone(site.zone).date()
         history = runtime.whole(at).reindex(columns=list(series_kinds(site)))
-        job = FitJob(site, history, at, runtime.past_sessions(at))
+        since, counts = scored(site, at)
+        issued = tuple(one for one in self._ledger.forecasts_between(site.id, since, at) if counts(one.issued_at))
+        job = FitJob(site, history, at, runtime.past_sessions(at), issued, runtime.announced(at))
         self._fits[site.id] = asyncio.get_running_loop().create_task(self._fit(job))
 
     async def _fit(self, job: FitJob) -> None:
         try:
-            async with self._one_at_a_time, WorkerPool(1, FittingHandler(), FIT_NICENESS) as pool:
-                model: StoredModel = await pool.run(job.site.id, job, lambda served: FIT_LIMIT_S)
+            pool = await self._opened()
+            model: StoredModel = await pool.run(job.site.id, job, lambda served: FIT_LIMIT_S)
             self._ledger.add_model(model)
             self._models[job.site.id] = model
         except WorkerError as error:
             log.warning("%s: forecasters could not be fitted as of %s: %s", job.site.id, job.at, error)
         finally:
             del self._fits[job.site.id]
+            self._close_if_idle()
+
+    async def _opened(self) -> WorkerPool:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await WorkerPool(self._processes, FittingHandler(), FIT_NICENESS).__aenter__()
+            return self._pool
+
+    def _close_if_idle(self) -> None:
+        if not self._fits and self._pool is not None:
+            self._pool.close()
+            self._pool = None
 
 
 class PlanningDesk:
@@ -182,23 +253,36 @@ class PlanningDesk:
         self._pool = pool
         self._models = models
         self._deadline_s = deadline_s
+        self._named: set[tuple[str, str, FindingKind, datetime]] = set()
 
     async def decide(self, runtime: SiteRuntime, at: datetime) -> Decision:
         """The decision for the interval at `at`; a plan, or the next-best answer with the reason in its note."""
         site = runtime.site
         state = runtime.state_at(at)
         recent = runtime.recent(at).reindex(columns=list(series_kinds(site)))
-        job = PlanJob(site, state, recent, runtime.last_plan, SOLVER_SHARE * self._deadline_s)
+        model = await self._models.model(runtime, at)
+        solver_s = SOLVER_SHARE * self._deadline_s
+        ahead = runtime.announced(at, since=at - ANNOUNCED_BEFORE)
+        job = PlanJob(site, state, recent, runtime.last_plan, solver_s, self._models.unfitted(site), ahead)
         prepared: list[Prepared] = []
         try:
-            decision: Decision = await self._pool.run(
-                site.id, job, self._limit_s, _attachment(await self._models.model(runtime, at)), prepared.append
-            )
+            decision: Decision = await self._pool.run(site.id, job, self._limit_s, _attachment(model), prepared.append)
             return decision
         except WorkerError as error:
             log.warning("%s: no plan for %s: %s", site.id, at, error)
             known = prepared[0] if prepared else None
             return await asyncio.to_thread(fall_back, job, known, f"planning failed: {error}")
+        finally:
+            self._name_findings(site, prepared)
+
+    def _name_findings(self, site: Site, prepared: Sequence[Prepared]) -> None:
+        """Logs what was found in the readings, each finding once."""
+        for forecast in (forecast for ready in prepared for forecast in ready.forecasts.values()):
+            for finding in forecast.findings:
+                key = (site.id, finding.series, finding.kind, finding.first_time)
+                if key not in self._named:
+                    self._named.add(key)
+                    log.warning("%s: %s", site.id, finding.as_text())
 
     def _limit_s(self, served: bool) -> float:
         return self._deadline_s if served else self._deadline_s + BUILD_ALLOWANCE_S
@@ -207,7 +291,7 @@ class PlanningDesk:
 def fall_back(job: PlanJob, prepared: Prepared | None, reason: str) -> Decision:
     """The next-best decision, made without a solver; never raises."""
     try:
-        ready = prepared or prepare(job.site, job.state, job.recent, None)
+        ready = prepared or prepare(job.site, job.state, job.recent, None, job.unfitted, job.published)
         result = fallback_cycle(job.site, ready.situation, job.last_plan, reason)
         return decide(ready.situation, ready.forecasts, result.plan)
     except Exception as error:  # whatever is wrong, the site must be told something safe

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -83,6 +85,21 @@ class StoredModel:
 
 
 @dataclass(frozen=True)
+class StoredForecast:
+    """The forecasts of one cycle as the ledger holds them."""
+
+    forecast_id: str
+    issued_at: datetime
+    packed: bytes
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        """The forecast documents of all series."""
+        documents: list[dict[str, Any]] = json.loads(zlib.decompress(self.packed))
+        return documents
+
+
+@dataclass(frozen=True)
 class AckRow:
     state: str
     at: datetime
@@ -144,3 +161,4 @@ class LedgerStore(Protocol):
     def commands(self, site: str) -> list[tuple[OperatorCommand, CommandAnswer]]: ...
     def add_model(self, model: StoredModel) -> None: ...
     def latest_model(self, site: str) -> StoredModel | None: ...
+    def forecasts_between(self, site: str, since: datetime, until: datetime) -> list[StoredForecast]: ...

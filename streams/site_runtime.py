@@ -40,6 +40,8 @@ class SiteRuntime:
     """Recorded past at the site's step, UTC index; rows from the first answered interval on are never looked at."""
     recorded_sessions: tuple[Session, ...] = ()
     """Recorded stays of cars; those not over at the first answered interval are never looked at."""
+    published: pd.DataFrame | None = None
+    """What was announced ahead (`published_rows`), by `issued_at`; what is issued later is never looked at."""
     last_plan: Plan | None = None
     _live: dict[datetime, dict[str, float]] = field(default_factory=dict)
     _seen: dict[str, tuple[datetime, float]] = field(default_factory=dict)
@@ -50,10 +52,16 @@ class SiteRuntime:
 
     @classmethod
     def restore(
-        cls, site: Site, ledger: LedgerStore, history: pd.DataFrame, recorded_sessions: tuple[Session, ...] = ()
+        cls,
+        site: Site,
+        ledger: LedgerStore,
+        history: pd.DataFrame,
+        recorded_sessions: tuple[Session, ...] = (),
+        published: pd.DataFrame | None = None,
     ) -> SiteRuntime:
         """As it was when the last answer was written."""
-        runtime = cls(site, ledger, history, recorded_sessions, _began=ledger.first_answered(site.id))
+        began = ledger.first_answered(site.id)
+        runtime = cls(site, ledger, history, recorded_sessions, published, _began=began)
         runtime._seen = ledger.last_values(site.id)
         runtime._cars = ledger.last_cars(site.id)
         last = ledger.last_answered(site.id)
@@ -120,6 +128,14 @@ class SiteRuntime:
         """As `recent`, from the beginning of the recorded history on; for fitting."""
         since = self.history.index[0].to_pydatetime() if len(self.history) else self._began or at
         return self._joined(self.ledger.recent(self.site.id, since).combine_first(self._live_frame()), since, at)
+
+    def announced(self, at: datetime, since: datetime | None = None) -> pd.DataFrame | None:
+        """What was announced before `at`, of it what was issued from `since` on."""
+        if self.published is None:
+            return None
+        issued = self.published["issued_at"]
+        first = 0 if since is None else issued.searchsorted(pd.Timestamp(since))
+        return self.published.iloc[first : issued.searchsorted(pd.Timestamp(at))]
 
     def past_sessions(self, at: datetime) -> tuple[Session, ...]:
         """Stays that were over at `at`, recorded or reported while the site was controlled."""

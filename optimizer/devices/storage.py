@@ -141,22 +141,47 @@ def step(
     charge = min(max(charge_kw, 0.0), charge_limit_kw)
     discharge = min(max(discharge_kw, 0.0), discharge_limit_kw)
     if charge >= discharge:
-        power, limit, lines = charge, charge_limit_kw, charge_lines
-        kwh_per_kw = charge_efficiency * hours
-        power = min(power, max(0.0, capacity_kwh - kept) / kwh_per_kw)
+        gain = charge_efficiency * hours / capacity_kwh
+        charge = below_lines(
+            charge, charge_limit_kw, charge_lines, energy_kwh / capacity_kwh, kept / capacity_kwh, gain
+        )
+        discharge = 0.0
     else:
-        power, limit, lines = discharge, discharge_limit_kw, discharge_lines
-        kwh_per_kw = -hours / discharge_efficiency
-        power = min(power, kept * discharge_efficiency / hours)
+        gain = -hours / discharge_efficiency / capacity_kwh
+        discharge = below_lines(
+            discharge, discharge_limit_kw, discharge_lines, energy_kwh / capacity_kwh, kept / capacity_kwh, gain
+        )
+        charge = 0.0
+    return exchange(
+        kept, charge, discharge, hours, capacity_kwh, charge_limit_kw, discharge_limit_kw,
+        charge_efficiency, discharge_efficiency,
+    )  # fmt: skip
+
+
+def below_lines(
+    power_kw: float, limit_kw: float, lines: Array, fill: float, kept_fill: float, fill_per_kw: float
+) -> float:
+    """The power [kW] brought under every line at both ends of a step, in which a kW moves the fill by `fill_per_kw`."""
     for line in range(len(lines)):  # (2), (3)
-        share, slope = lines[line, 0], lines[line, 1] / capacity_kwh
-        power = min(power, max(0.0, limit * (share + slope * energy_kwh)))
-        steepness = 1.0 - limit * slope * kwh_per_kw
+        share, slope = lines[line, 0], lines[line, 1]
+        power_kw = min(power_kw, max(0.0, limit_kw * (share + slope * fill)))
+        steepness = 1.0 - limit_kw * slope * fill_per_kw
         if steepness > 0.0:  # (4)
-            power = min(power, max(0.0, limit * (share + slope * kept)) / steepness)
+            power_kw = min(power_kw, max(0.0, limit_kw * (share + slope * kept_fill)) / steepness)
+    return power_kw
+
+
+def exchange(
+    kept_kwh: float, charge_kw: float, discharge_kw: float, hours: float,
+    capacity_kwh: float, charge_limit_kw: float, discharge_limit_kw: float,
+    charge_efficiency: float, discharge_efficiency: float,
+) -> tuple[float, float, float]:  # fmt: skip
+    """`step` from what the standing loss left, for a store whose limits hold at every fill."""
+    charge = min(max(charge_kw, 0.0), charge_limit_kw)
+    discharge = min(max(discharge_kw, 0.0), discharge_limit_kw)
     if charge >= discharge:
-        charge, discharge = power, 0.0
+        charge, discharge = min(charge, max(0.0, capacity_kwh - kept_kwh) / (charge_efficiency * hours)), 0.0
     else:
-        charge, discharge = 0.0, power
-    energy = kept + (charge_efficiency * charge - discharge / discharge_efficiency) * hours
+        charge, discharge = 0.0, min(discharge, kept_kwh * discharge_efficiency / hours)
+    energy = kept_kwh + (charge_efficiency * charge - discharge / discharge_efficiency) * hours
     return charge, discharge, min(max(energy, 0.0), capacity_kwh)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
+import pandas as pd
+
 from optimizer.errors import InputError, Problem
 
 RepairKind = Literal[
@@ -17,6 +19,7 @@ RepairKind = Literal[
     "clipped",
     "emptied",
     "interpolated",
+    "short_gap",
     "gap",
     "incomplete_car",
 ]
@@ -30,6 +33,7 @@ SENTENCES: dict[RepairKind, str] = {
     "clipped": "small negative stand-by values set to 0",
     "emptied": "impossible values emptied",
     "interpolated": "missing values interpolated",
+    "short_gap": "values missing in gaps up to 1 h, left empty as what comes after a gap may not be known yet",
     "gap": "values missing in gaps longer than 1 h, left empty",
     "incomplete_car": "sessions give only one of capacity and energy on arrival, both ignored: the car is only charged",
 }
@@ -72,6 +76,8 @@ class Findings:
 
     problems: list[Problem] = field(default_factory=list)
     repairs: list[Repair] = field(default_factory=list)
+    interpolated: dict[str, pd.DatetimeIndex] = field(default_factory=dict)
+    """By column: the times whose value was not measured."""
 
     def problem(self, file: str, path: str, value: object, message: str) -> None:
         self.problems.append(Problem(file, path, str(value), message))

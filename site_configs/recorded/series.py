@@ -28,8 +28,13 @@ SPARSE = 10
 """A span with more than this many times the rows given (and more than a month) has a wrong date in it."""
 
 
-def regular_series(table: Table, zone: ZoneInfo | None, found: Findings) -> tuple[pd.DataFrame, int]:
-    """Float columns on a regular UTC index, and the step in minutes. Raises InputError with everything found so far."""
+def regular_series(
+    table: Table, zone: ZoneInfo | None, found: Findings, bridged: bool = True
+) -> tuple[pd.DataFrame, int]:
+    """Float columns on a regular UTC index, and the step in minutes; short gaps interpolated where `bridged`.
+
+    Raises InputError with everything found so far.
+    """
     if lacks_columns(table, ["time"], found):
         found.refuse_if_any()
     columns = _sound_names(table, found)
@@ -42,7 +47,7 @@ def regular_series(table: Table, zone: ZoneInfo | None, found: Findings) -> tupl
     found.refuse_if_any()
     frame = _in_order(table, values.set_index(pd.DatetimeIndex(time, name="time")), found)
     frame = _on_grid(table, frame, step, found)
-    return _bridged(table, frame, step, found), step
+    return _gaps_named(table, frame, step, bridged, found), step
 
 
 def _sound_names(table: Table, found: Findings) -> list[str]:
@@ -167,14 +172,17 @@ def _on_grid(table: Table, frame: pd.DataFrame, step: int, found: Findings) -> p
     return frame.reindex(whole)
 
 
-def _bridged(table: Table, frame: pd.DataFrame, step: int, found: Findings) -> pd.DataFrame:
-    """Short gaps between two values interpolated where the unit allows it; all longer ones named with their span."""
+def _gaps_named(table: Table, frame: pd.DataFrame, step: int, bridged: bool, found: Findings) -> pd.DataFrame:
+    """Short gaps between two values interpolated where that is wanted and the unit allows it; all others named."""
     longest = BRIDGED_MINUTES // step
     for name in frame.columns[frame.isna().any()]:
         runs = _gap_runs(frame[name])
         short = (runs["rows"] <= longest) & runs["inside"] & unit_of(name).interpolated
-        _interpolate(table, frame, name, runs[short], found)
-        _name_gaps(table, frame, name, runs[~short], step, found)
+        if bridged:
+            _interpolate(table, frame, name, runs[short], found)
+        else:
+            _name_gaps(table, frame, name, runs[short], step, "short_gap", found)
+        _name_gaps(table, frame, name, runs[~short], step, "gap", found)
     return frame
 
 
@@ -194,10 +202,13 @@ def _interpolate(table: Table, frame: pd.DataFrame, name: str, runs: pd.DataFram
     known = np.flatnonzero(~np.isnan(column))
     column[where] = np.interp(where, known, column[known])
     frame[name] = column
+    found.interpolated[name] = pd.DatetimeIndex(frame.index[where])
     found.repair("interpolated", table.file, name, len(where), frame.index[where[0]].to_pydatetime())
 
 
-def _name_gaps(table: Table, frame: pd.DataFrame, name: str, runs: pd.DataFrame, step: int, found: Findings) -> None:
+def _name_gaps(
+    table: Table, frame: pd.DataFrame, name: str, runs: pd.DataFrame, step: int, kind: Any, found: Findings
+) -> None:
     if runs.empty:
         return
     index = frame.index
@@ -208,4 +219,4 @@ def _name_gaps(table: Table, frame: pd.DataFrame, name: str, runs: pd.DataFrame,
     ]
     head = f"{len(runs)} gaps, the longest: " if len(runs) > len(listed) else ""
     first_time = index[runs["first"].iloc[0]].to_pydatetime()
-    found.repair("gap", table.file, name, int(runs["rows"].sum()), first_time, head + "; ".join(spans))
+    found.repair(kind, table.file, name, int(runs["rows"].sum()), first_time, head + "; ".join(spans))

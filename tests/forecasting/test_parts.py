@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import get_args
 from zoneinfo import ZoneInfo
@@ -16,7 +17,7 @@ from forecasting.ev_expected import ExpectedCars, Quantity
 from forecasting.kinds import FitContext, PastSession
 from forecasting.measured import Measured, measured
 from forecasting.profile import TypeProfiles
-from forecasting.pv import Pv
+from forecasting.published import Published
 from forecasting.spread import around, error_quantiles
 from forecasting.weather import Temperature
 from forecasting.yardsticks import persistence, same_slot
@@ -44,6 +45,16 @@ def test_local_days_and_slots_over_a_change_of_clocks() -> None:
     assert slots[:4].tolist() == [0, 1, 3, 4]
     assert np.unique(days[:23]).size == 1
     assert days[23] == days[0] + 1
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/Los_Angeles", "Europe/London", "Australia/Lord_Howe"])
+def test_local_days_and_slots_are_those_of_the_wall_clock(zone: str) -> None:
+    clock = LocalClock(ZoneInfo(zone), 15)
+    steps = np.arange(clock.first_step(datetime(1985, 1, 1, tzinfo=UTC)), clock.first_step(ISSUED), 5)
+    minutes = clock.local_times(steps).as_unit("s").asi8 // 60
+    days, slots = clock.days_and_slots(steps)
+    np.testing.assert_array_equal(days, minutes // 1440)
+    np.testing.assert_array_equal(slots, minutes % 1440 // 15)
 
 
 def test_an_interval_that_is_not_over_is_not_closed() -> None:
@@ -97,26 +108,6 @@ def test_spread_keeps_the_median_and_the_limits() -> None:
     assert [paths[level][0] for level in (0.1, 0.5, 0.9)] == pytest.approx([0.0, 4.0, 10.0])
 
 
-def test_pv_follows_the_sky_and_night_stays_zero() -> None:
-    origin = QUARTERS.first_step(ISSUED + timedelta(hours=12))  # local noon
-    slots = np.arange(origin - 14 * 96, origin) % 96
-    sun = np.where((slots >= 0) & (slots < 40), 100.0, 0.0)  # 08:00 to 18:00 local
-    sun[-2:] = 50.0  # clouds since half an hour
-    fitted = Pv(200.0).fit(Measured(origin - 14 * 96, sun), context())
-    path = fitted.issue(nothing_since(origin), origin, origin + 96).quantiles[0.5]
-    assert path[0] == pytest.approx(50.0)
-    assert path[12] == pytest.approx(75.0)  # half of the six hours of fading
-    assert np.all(path[24:80] == 0.0)
-    assert path[88] == pytest.approx(100.0)
-
-
-def test_pv_without_measurements_is_zero_and_says_so() -> None:
-    origin = QUARTERS.first_step(ISSUED)
-    outcome = Pv(200.0).fit(nothing_since(origin), context()).issue(nothing_since(origin), origin, origin + 5)
-    assert outcome.method == "zero (less than a day measured)"
-    assert np.all(outcome.quantiles[0.9] == 0.0)
-
-
 def test_temperature_is_yesterday_moved_by_a_fading_anomaly() -> None:
     origin = HOURLY.first_step(ISSUED)
     values = np.tile(20 + 5 * np.sin(np.arange(24) / 24 * 2 * np.pi), 30)
@@ -125,6 +116,30 @@ def test_temperature_is_yesterday_moved_by_a_fading_anomaly() -> None:
     path = fitted.issue(nothing_since(origin), origin, origin + 24).quantiles[0.5]
     assert path[0] == pytest.approx(20 + 3.0)
     assert path[6] == pytest.approx(25 + 3.0 * np.exp(-1))
+
+
+@pytest.mark.parametrize(("noise", "believed"), [(0.5, True), (15.0, False)])
+def test_a_weather_forecast_is_believed_where_it_was_better(noise: float, believed: bool) -> None:
+    """Days differ by more than the forecast misses, or by less."""
+    rng = np.random.default_rng(2)
+    origin = HOURLY.first_step(ISSUED)
+    steps = np.arange(origin - 40 * 24, origin + 48)
+    truth = 20 + 5 * np.sin(steps / 24 * 2 * np.pi) + np.repeat(rng.normal(0, 3, 42), 24)
+    issues = [HOURLY.start_of(int(step)) for step in steps[::12]]
+    rows = [
+        pd.DataFrame(
+            {"issued_at": at, "time": HOURLY.index(steps[k : k + 49]), "weather.temperature_c": truth[k : k + 49]}
+        )
+        for at, k in zip(issues, range(0, len(steps), 12), strict=True)
+    ]
+    foretold = pd.concat(rows, ignore_index=True)
+    foretold["weather.temperature_c"] += rng.normal(0, noise, len(foretold))
+    published = Published.of(foretold, HOURLY, ISSUED + timedelta(minutes=1))
+    asked = replace(context(HOURLY), published=Published.of(foretold, HOURLY, ISSUED))
+    fitted = Temperature().fit(Measured(int(steps[0]), truth[:-48]), asked).told(published)
+    outcome = fitted.issue(nothing_since(origin), origin, origin + 36)
+    assert outcome.method.startswith("weather forecast" if believed else "yesterday")
+    assert (np.abs(outcome.quantiles[0.5] - truth[-48:-12]).mean() < 0.8) == believed
 
 
 GROUP = ("ev01", "ev02")
@@ -139,7 +154,9 @@ def cars(quantity: Quantity, sessions: list[PastSession], first: int, end: int) 
 
 def test_cars_not_yet_here_count_only_from_now_on() -> None:
     sessions = past_sessions()
-    seen = len(sessions) / (len(sessions) + 2)  # two empty days of caution
+    ages = np.array([(ISSUED.astimezone(ZONE).date() - s.arrive.astimezone(ZONE).date()).days for s in sessions])
+    weights = 0.5 ** (ages / 10)
+    seen = weights.sum() / (weights.sum() + 2 * 0.5 ** (ages.max() / 10))  # two empty days of caution
     came, left, taken = (cars(quantity, sessions, 0, 96) for quantity in get_args(Quantity))
     assert np.flatnonzero(came).tolist() == [32]  # 8:00
     assert np.flatnonzero(left).tolist() == [47]  # ready at 12:00
@@ -179,7 +196,8 @@ def test_a_stay_over_midnight_reaches_the_next_day() -> None:
     arrive = ISSUED - timedelta(days=1, hours=2)  # 22:00 local, Monday
     sessions = [PastSession(arrive, arrive + timedelta(hours=4), 30.0, "ev01")]
     came, left, taken = (cars(quantity, sessions, 0, 2 * 96) for quantity in get_args(Quantity))
-    day = 30.0 / (2 + 2)  # Monday and Tuesday in the past, two of caution
+    monday, tuesday = 0.5 ** (2 / 10), 0.5 ** (1 / 10)
+    day = 30.0 * monday / (monday + tuesday + 2 * monday)  # two days of caution before the first
     assert came[88] / 4 == pytest.approx(day)
     assert left[103] / 4 == pytest.approx(day)
     assert np.flatnonzero(taken[:120]).tolist() == list(range(88, 104))

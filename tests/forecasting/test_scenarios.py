@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasting.forecast import LEVELS, Forecast, regular_index
+from forecasting.forecast import NEEDED, Forecast, regular_index
 from forecasting.scenarios import Group, correlated, courses, scenarios
 
 ISSUED = datetime(2026, 8, 25, 16, tzinfo=UTC)
@@ -19,7 +19,7 @@ ISSUED = datetime(2026, 8, 25, 16, tzinfo=UTC)
 def forecast(low: list[float], median: list[float], high: list[float], series: str = "load.demand_kw") -> Forecast:
     index = regular_index(ISSUED, 15, len(median))
     paths = (np.asarray(path, dtype=float) for path in (low, median, high))
-    return Forecast(series, ISSUED, "test", 15, index, dict(zip(LEVELS, paths, strict=True)))
+    return Forecast(series, ISSUED, "test", 15, index, dict(zip(NEEDED, paths, strict=True)))
 
 
 SKEWED = forecast([90, 40, 0, 10], [100, 60, 0, 50], [140, 65, 0, 60])

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecasting.forecast import LEVELS
 from forecasting.site_forecaster import FittedSite, SiteForecaster
 from tests.forecasting.park import HORIZON, ISSUED, SPECS, ZONE, day_type, made_up_park, past_sessions
 
@@ -26,11 +27,11 @@ def test_every_series_is_whole_ordered_and_within_limits(fitted: FittedSite, par
     for name, forecast in forecasts.items():
         assert forecast.index[0] == ISSUED
         assert forecast.index[-1] == UNTIL - timedelta(minutes=15)
-        stacked = np.stack([forecast.quantiles[level] for level in (0.1, 0.5, 0.9)])
+        stacked = np.stack([forecast.quantiles[level] for level in LEVELS])
         assert np.all(np.diff(stacked, axis=0) >= 0), name
         assert stacked.min() >= SPECS[name].lowest
         assert stacked.max() <= SPECS[name].highest
-    assert forecasts["load.demand_kw"].method == "prophet+profile+residual"
+    assert forecasts["load.demand_kw"].method == "prophet+profile+linear+trees"
 
 
 def test_forecast_is_near_the_made_up_truth(fitted: FittedSite, park: pd.DataFrame) -> None:
@@ -76,7 +77,7 @@ def test_fit_survives_pickling_with_its_provenance(fitted: FittedSite, park: pd.
     assert fitted.provenance.fitted_at == ISSUED
     assert fitted.provenance.data_first == ISSUED - timedelta(days=45)
     assert fitted.provenance.data_last == ISSUED - timedelta(minutes=15)
-    assert set(fitted.provenance.libraries) == {"prophet", "cmdstanpy", "numpy", "pandas"}
+    assert set(fitted.provenance.libraries) == {"prophet", "cmdstanpy", "numpy", "pandas", "scikit-learn", "scipy"}
     assert not fitted.provenance.failures
 
 
@@ -86,7 +87,7 @@ def test_short_gaps_are_tolerated(fitted: FittedSite, park: pd.DataFrame) -> Non
     holed.iloc[-2:] = np.nan
     holed.iloc[-60:-57] = np.nan
     forecast = fitted.issue(holed, ISSUED, UNTIL)["load.demand_kw"]
-    assert forecast.method == "prophet+profile+residual"
+    assert forecast.method == "prophet+profile+linear+trees"
     assert (forecast.median - whole.median).abs().max() < 30
 
 
@@ -100,14 +101,14 @@ def test_without_recent_measurements_the_method_says_so(fitted: FittedSite, park
 def test_a_missing_column_does_not_stop_the_others(fitted: FittedSite, park: pd.DataFrame) -> None:
     forecasts = fitted.issue(recent(park).drop(columns="pv1.available_kw"), ISSUED, UNTIL)
     assert list(forecasts) == list(SPECS)
-    assert forecasts["load.demand_kw"].method == "prophet+profile+residual"
+    assert forecasts["load.demand_kw"].method == "prophet+profile+linear+trees"
 
 
 def test_night_is_zero(fitted: FittedSite, park: pd.DataFrame) -> None:
     at = ISSUED + timedelta(hours=14)
     pv = fitted.issue(recent(park, at), at, UNTIL)["pv1.available_kw"]
     hours = pv.index.tz_convert(ZONE).hour
-    for level in (0.1, 0.5, 0.9):
+    for level in LEVELS:
         assert np.all(pv.quantiles[level][(hours < 6) | (hours >= 18)] == 0.0)
     assert pv.median.max() > 100
 
@@ -135,9 +136,20 @@ def test_failing_prophet_is_replaced_and_named(
     def killed(*args: object) -> None:
         raise RuntimeError("child killed by signal 9")
 
-    monkeypatch.setattr("forecasting.demand.prophet_path", killed)
+    monkeypatch.setattr("forecasting.members.prophet_path", killed)
     forecast = forecaster.fit(park, ISSUED, HORIZON).issue(recent(park), ISSUED, UNTIL)["load.demand_kw"]
-    assert forecast.method == "same-type-day mean+residual (prophet failed: RuntimeError: child killed by signal 9)"
+    assert forecast.method == "same-type-day mean+linear+trees (prophet failed: RuntimeError: child killed by signal 9)"
+
+
+def test_failing_trees_leave_the_others_working(
+    forecaster: SiteForecaster, park: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*args: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("forecasting.members.fit_boosted", killed)
+    forecast = forecaster.fit(park, ISSUED, HORIZON).issue(recent(park), ISSUED, UNTIL)["load.demand_kw"]
+    assert forecast.method == "prophet+profile+linear (trees failed: MemoryError: no room)"
 
 
 def test_a_model_gone_wrong_is_replaced_and_named(

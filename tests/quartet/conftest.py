@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hil.closed_loop import simulated_meters
 from quartet.cli import main
+from site_configs.history import read_history, sample_folder, write_history
+from site_configs.loader import load_site
+from site_configs.tariff import billing_month, local_midnight
 
 
 @dataclass(frozen=True)
@@ -42,3 +48,15 @@ def quartet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return Ran(code, out, err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def metered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A history folder of the shipped park's July: the sample and the meters simulated for it."""
+    site = load_site("jiashan_park")
+    history = read_history(sample_folder(site.id), zone=site.timezone)
+    period = billing_month(local_midnight(date(2026, 7, 1), site.zone), site.zone)
+    folder = tmp_path_factory.mktemp("july")
+    meters = simulated_meters(site, history, period, "rules")
+    write_history(folder, history.window(*period).join(meters), history.sessions)
+    return folder

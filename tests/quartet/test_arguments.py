@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from optimizer.errors import InputError
-from quartet.arguments import output_folder, parse_day, parse_moment, require_on_step
+from quartet.arguments import (
+    output_folder,
+    parse_day,
+    parse_duration,
+    parse_edge,
+    parse_moment,
+    read_dates,
+    require_on_step,
+)
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
@@ -52,3 +60,25 @@ def test_an_output_folder_that_cannot_be_made_is_refused(tmp_path):
     with pytest.raises(InputError, match="choose another folder"):
         output_folder(tmp_path / "file" / "below")
     assert output_folder(tmp_path / "new" / "folder").is_dir()
+
+
+@pytest.mark.parametrize(("text", "minutes"), [("15min", 15), ("7h", 420), ("1.5h", 90), ("30d", 43200)])
+def test_a_length_of_time(text, minutes):
+    assert parse_duration(text, "--every") == timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize("text", ["7", "h", "-7h", "0d", "7 h", "7h30min", ""])
+def test_other_lengths_are_refused(text):
+    with pytest.raises(InputError, match="--every: must be a length of time such as 15min, 7h or 30d"):
+        parse_duration(text, "--every")
+
+
+def test_a_date_is_its_local_midnight_and_a_time_itself():
+    assert parse_edge("2026-08-26", SHANGHAI, "--from") == datetime(2026, 8, 25, 16, tzinfo=UTC)
+    assert parse_edge("2026-08-26T01:00", SHANGHAI, "--from") == datetime(2026, 8, 25, 17, tzinfo=UTC)
+
+
+def test_dates_of_a_file_with_comments(tmp_path):
+    file = tmp_path / "closed.txt"
+    file.write_text("\ufeff2026-05-06\n\n# winter\n2026-12-24 # Eve\n", encoding="utf-8")
+    assert read_dates(file) == (date(2026, 5, 6), date(2026, 12, 24))

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from optimizer.errors import MissingPartError
 from quartet.cli import app
 from quartet.documents import DOCUMENTS
+from site_configs.history import sample_folder
 from site_configs.loader import CheckDocument
 
 SHIPPED = Path(__file__).parents[2] / "site_configs" / "jiashan_park.yaml"
@@ -90,6 +91,17 @@ def test_check_accepts_the_shipped_park(quartet):
     assert ran.code == 0
     assert ran.json == {"site": "jiashan_park", "ok": True, "errors": []}
     assert "no errors" in quartet("check", "jiashan_park").out
+
+
+def test_check_names_dirt_and_days_that_look_off_in_the_history(quartet):
+    ran = quartet("check", "jiashan_park", "--data", str(sample_folder("jiashan_park")), "--json")
+    assert (ran.code, ran.err) == (0, "")
+    data = ran.json["data"]
+    assert [(f["series"], f["kind"], f["count"]) for f in data["findings"]] == [("cold_load.demand_kw", "copied", 51)]
+    days = {day["date"]: day["sure"] for day in data["closure_suggestions"]}
+    assert days.keys() == {"2026-07-02", "2026-08-31", "2026-09-20", "2026-10-10"}
+    assert min(days.values()) > 0.8
+    assert "add it to `closures`" in quartet("check", "jiashan_park", "--data", str(sample_folder("jiashan_park"))).out
 
 
 def test_check_lists_all_errors_at_once(quartet, tmp_path):

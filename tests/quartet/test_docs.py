@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
+from site_configs.history import sample_folder
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -23,8 +27,12 @@ MAKE = [line for line in typed_lines() if line.startswith("make ")]
 
 
 @pytest.mark.parametrize("line", QUARTET)
-def test_commands_in_the_docs_work(quartet, line):
-    arguments = shlex.split(line)[1:]
+def test_commands_in_the_docs_work(quartet, line, tmp_path, monkeypatch):
+    shutil.copy(sample_folder("jiashan_park") / "contract.yaml", tmp_path)
+    (tmp_path / "site_configs").symlink_to(ROOT / "site_configs")
+    monkeypatch.chdir(tmp_path)
+    typed = shlex.split(line)[1:]
+    arguments = [str(tmp_path / "out") if before == "--out" else word for before, word in pairwise(["", *typed])]
     ran = quartet(*arguments, "--help") if arguments[0] in LONG_RUNNING else quartet(*arguments)
     assert ran.code == 0, ran.err
 

@@ -13,7 +13,7 @@ import pytest
 from settlement.day_cost import day_cost
 from settlement.operation import CostItem
 from site_configs.site import Site
-from site_configs.tariff import Tariff
+from site_configs.tariff import Tariff, load_tariff
 
 Local = Callable[[str], datetime]
 FlowsOf = Callable[..., pd.DataFrame]
@@ -68,3 +68,21 @@ def test_demand_follows_the_sites_way_of_billing(
     flows = constant(*day, import_kw=1125.0)  # 75 kW above 105 % of the contract, at twice 48
     cost = day_cost(site.model_copy(update={"tariff": changed}), tariff, flows, day, 500.0)
     assert cost.as_dict()["demand"] == fee
+
+
+@pytest.mark.parametrize(("hour", "margin"), [(8, 0.2337), (19, 0.9687)])
+def test_what_a_battery_earns_with_a_kwh(
+    site: Site, day: tuple[datetime, datetime], constant: FlowsOf, hour: int, margin: float
+) -> None:
+    """TV-21: charged in the valley at 88 % round trip, given in the flat or the sharp band, wear 0.1481."""
+    every = ("purchase", "line_loss", "transmission_distribution", "system_operation", "funds")
+    park = site.model_copy(update={"tariff": site.tariff.model_copy(update={"floating": every})})
+    idle = constant(*day, import_kw=3000.0)
+    moved = idle["import_kw"].to_numpy(copy=True)
+    moved[8:12] += 1000 / 0.88
+    moved[4 * hour : 4 * hour + 4] -= 1000
+    tariff = load_tariff(park)
+    before = day_cost(park, tariff, idle, day, 9000.0)
+    wear = [CostItem("wear", "battery1", 1000.0, "kWh", 0.1481)]
+    after = day_cost(park, tariff, idle.assign(import_kw=moved), day, 9000.0, wear)
+    assert float(before.total - after.total) / 1000 == pytest.approx(margin, abs=5e-5)

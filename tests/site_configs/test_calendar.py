@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import pytest
 
 from optimizer.errors import InputError
-from site_configs.calendar import Calendar, CalendarOverrides, read_overrides
+from site_configs.calendar import Calendar, CalendarKind, CalendarOverrides, read_overrides
 
 CHINA = Calendar("CN")
 
@@ -113,3 +113,50 @@ def test_calendar_none_knows_weekends_only() -> None:
     assert calendar.day(date(2026, 10, 1)).kind == "workday"
     assert calendar.day(date(2026, 10, 10)).kind == "rest_day"
     assert calendar.day(date(2040, 1, 2)).kind == "workday"
+
+
+@pytest.mark.parametrize(
+    ("country", "day", "block", "ordinal"),
+    [
+        ("US", "2019-11-28", "thanksgiving_day", 1),
+        ("US", "2026-01-19", "martin_luther_king_jr_day", 1),
+        ("US", "2026-07-03", "independence_day", 1),  # the Friday before, observed
+        ("US", "2026-07-04", "independence_day", 2),
+        ("US", "2021-12-31", "new_years_day", 1),  # observed in the year before
+        ("GB", "2019-04-22", "easter_monday", 1),  # not in Scotland
+        ("GB", "2019-08-26", "late_summer_bank_holiday", 1),
+        ("GB", "2022-06-03", "platinum_jubilee_of_elizabeth_ii", 1),
+        ("GB", "2020-05-08", "may_day", 1),  # moved for the anniversary of 1945
+    ],
+)
+def test_holidays_by_law(country: CalendarKind, day: str, block: str, ordinal: int) -> None:
+    found = Calendar(country).day(date.fromisoformat(day))
+    assert (found.kind, found.block, found.ordinal, found.working) == ("holiday", block, ordinal, False)
+
+
+@pytest.mark.parametrize(
+    ("country", "day", "kind"),
+    [
+        ("US", "2026-07-06", "workday"),
+        ("US", "2026-10-01", "workday"),
+        ("US", "2026-10-10", "rest_day"),
+        ("US", "2026-02-14", "rest_day"),
+        ("GB", "2020-05-04", "workday"),
+        ("GB", "2026-11-26", "workday"),
+        ("GB", "2019-08-05", "workday"),  # Scotland's
+    ],
+)
+def test_other_days_have_no_holiday_and_no_make_up(country: CalendarKind, day: str, kind: str) -> None:
+    found = Calendar(country).day(date.fromisoformat(day))
+    assert (found.kind, found.block) == (kind, None)
+
+
+@pytest.mark.parametrize("country", ["US", "GB"])
+def test_years_without_law_are_refused_and_never_a_workday(country: CalendarKind) -> None:
+    with pytest.raises(InputError, match=f"knows {country} from .* choose `none` and list the days off under closures"):
+        Calendar(country).day(date(2150, 12, 25))
+
+
+def test_a_closure_on_a_holiday_by_law_stays_a_holiday() -> None:
+    day = Calendar("US", [date(2026, 12, 25)]).day(date(2026, 12, 25))
+    assert (day.kind, day.closed) == ("holiday", True)

@@ -122,6 +122,13 @@ class TestRepairs:
         assert kinds(history) == {"missing_row": 2, "interpolated": 3}
         assert load(history) == [100.0 + i for i in range(12)]
 
+    def test_a_short_gap_may_be_left_as_it_was_when_nobody_knew_its_end(self, tmp_path: Path) -> None:
+        lines = rows()
+        history = read_history(folder_with(tmp_path, [*lines[:3], *lines[6:]]), bridged=False)
+        assert kinds(history) == {"missing_row": 3, "short_gap": 3}
+        assert np.isnan(load(history)[3:6]).all()
+        assert "2026-07-01T00:45:00Z to 2026-07-01T01:15:00Z (0.75 h)" in history.repairs[-1].as_text()
+
     def test_a_longer_gap_stays_and_is_named_with_its_span(self, tmp_path: Path) -> None:
         lines = rows()
         history = read_history(folder_with(tmp_path, [*lines[:3], *lines[8:]]))

@@ -114,7 +114,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ("id: ev01, kind: v2g_charger,", "id: ev01, kind: v2g_charger, min_charge_kw: 22,",
          "devices.9.min_charge_kw (ev01)", "must not be above charge_limit_kw = 20"),
         ("id: pv1,", "id: weather,", "devices.3.id", "is reserved"),
-        ("holidays: CN", "holidays: UK", "holidays", "must be 'CN' or 'none'"),
+        ("holidays: CN", "holidays: UK", "holidays", "must be 'CN', 'US', 'GB' or 'none'"),
         ("closures: []", "closures: [yesterday]", "closures.0", "valid date"),
         ("wear_cost_per_kwh: 0.1481}", "wear_cost_per_kwh: 0.1, min_soc: 0.95, max_soc: 0.9}", "battery1", "max_soc"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import replace
 
@@ -209,3 +210,16 @@ def test_a_folder_that_cannot_be_made_is_a_missing_part(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MissingPartError, match="give a path that can be written"):
         Ledger(tmp_path / "file" / "l.db")
+
+
+def test_every_forecast_is_kept_with_its_issue_time_and_read_as_it_was_known_then(ledger):
+    answers = {quarter: answer(quarter) for quarter in range(4)}
+    for quarter, one in answers.items():
+        document = json.dumps([{"series": "load.demand_kw", "issued_at": at(quarter).isoformat()}])
+        ledger.record(replace(one, forecasts=document))
+    known = ledger.forecasts_between("light_park", at(1), at(3))
+    assert [(one.forecast_id, one.issued_at) for one in known] == [(answers[n].forecast_id, at(n)) for n in (1, 2)]
+    assert [one.documents[0]["issued_at"] for one in known] == [at(1).isoformat(), at(2).isoformat()]
+    assert ledger.forecasts_between("elsewhere", at(0), at(9)) == []
+    with pytest.raises(sqlite3.DatabaseError, match="append-only"):
+        ledger._db.execute("UPDATE forecasts SET issued_at = '2020-01-01T00:00:00Z'")

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecasting.provenance import Provenance, code_version, library_versions
 from optimizer.devices import ExpectedCars
 from optimizer.situation import Session
 from streams import planning
@@ -101,7 +102,7 @@ def test_a_fitted_model_is_used_after_it_was_attached(runtime):
     handler.attach("light_park", model.blob)
     decision = handler.handle(job_of(runtime), lambda part: None)
     methods = {forecast["series"]: forecast["method"] for forecast in json.loads(decision.forecasts)}
-    assert methods["pv1.available_kw"] == "recent quantiles+intraday ratio"
+    assert methods["pv1.available_kw"] == "clear-sky index"
     beyond = replace(job_of(runtime), state=runtime.state_at(at(60 * DAY)))
     late = handler.handle(beyond, lambda part: None)
     assert all("fit again" in forecast["method"] for forecast in json.loads(late.forecasts))
@@ -140,6 +141,9 @@ class LostPool:
 class NoModels:
     async def model(self, runtime, at):
         return None
+
+    def unfitted(self, site):
+        return "no fitted model yet"
 
 
 def test_the_desk_falls_back_when_the_worker_is_lost(runtime):
@@ -181,13 +185,14 @@ class FakePool:
     async def __aenter__(self):
         return self
 
-    async def __aexit__(self, *error):
+    def close(self):
         pass
 
     async def run(self, key, job, limit_s):
         FakePool.fits.append(job.at)
         await FakePool.gate.wait()
-        return StoredModel(f"{key}:{job.at}", key, job.at, b"blob", "{}")
+        provenance = json.dumps({"libraries": library_versions(), "code": code_version()})
+        return StoredModel(f"{key}:{job.at}", key, job.at, b"blob", provenance)
 
 
 def test_fits_once_at_first_then_after_every_local_midnight(runtime, ledger, monkeypatch):
@@ -231,7 +236,130 @@ def test_a_fit_that_fails_is_tried_again_the_next_day_only(runtime, ledger, monk
     asyncio.run(run())
 
 
+def stored(ledger, **changes):
+    """A model of the night before in the ledger, with some of its provenance changed."""
+    provenance = {"libraries": library_versions(), "code": code_version(), **changes}
+    ledger.add_model(StoredModel("m", "light_park", at(-1), b"blob", json.dumps(provenance)))
+
+
+OTHERS = [
+    ({"code": "0123456789abcdef"}, "made by other code (0123456789abcdef, this is"),
+    ({"libraries": {**library_versions(), "numpy": "1.0"}}, "made with numpy 1.0, not"),
+    ({"libraries": {}}, "prophet unknown, not"),
+    ({"libraries": None}, "provenance cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("changes", "why"), OTHERS)
+def test_a_stored_model_that_does_not_fit_this_engine_is_refused_and_fitted_again(
+    runtime, ledger, monkeypatch, caplog, changes, why
+):
+    monkeypatch.setattr(planning, "WorkerPool", FakePool)
+    stored(ledger, **changes)
+
+    async def run():
+        FakePool.fits, FakePool.gate = [], asyncio.Event()
+        models = FittedModels(ledger, wait_s=0.01)
+        assert await models.model(runtime, at(0)) is None
+        assert why in models.unfitted(runtime.site)
+        FakePool.gate.set()
+        assert (await models.model(runtime, at(1))).fitted_at == at(0)
+        assert FakePool.fits == [at(0)]
+
+    asyncio.run(run())
+    assert why in caplog.text
+
+
+def test_a_stored_model_that_fits_is_loaded_without_a_fit(runtime, ledger, monkeypatch):
+    monkeypatch.setattr(planning, "WorkerPool", FakePool)
+    ledger.add_model(StoredModel("m", "light_park", at(0), b"", Provenance(
+        at(0), at(9), None, None, library_versions(), {}, code=code_version()).as_json()))  # fmt: skip
+
+    async def run():
+        FakePool.fits = []
+        assert (await FittedModels(ledger, wait_s=1).model(runtime, at(1))).model_id == "m"
+        assert FakePool.fits == []
+
+    asyncio.run(run())
+
+
+def test_the_reason_of_the_refusal_stands_in_the_forecasts(runtime):
+    job = replace(job_of(runtime), unfitted="the stored model was refused: it was made with numpy 1.0, not 2.0")
+    decision = PlanningHandler().handle(job, lambda part: None)
+    methods = [forecast["method"] for forecast in json.loads(decision.forecasts)]
+    assert all("made with numpy 1.0" in method for method in methods)
+
+
+def test_sites_are_fitted_side_by_side_in_one_bounded_pool_that_ends_with_the_last(ledger, monkeypatch):
+    class Counting(FakePool):
+        made, closed, at_once, most = [], 0, 0, 0
+
+        def __init__(self, count, handler, niceness):
+            Counting.made.append((count, niceness))
+            self._free = asyncio.Semaphore(count)
+
+        def close(self):
+            Counting.closed += 1
+
+        async def run(self, key, job, limit_s):
+            async with self._free:
+                Counting.at_once += 1
+                Counting.most = max(Counting.most, Counting.at_once)
+                await asyncio.sleep(0.01)
+                Counting.at_once -= 1
+                return await super().run(key, job, limit_s)
+
+    monkeypatch.setattr(planning, "WorkerPool", Counting)
+    runtimes = [SiteRuntime.restore(light_park(f"park{n}"), ledger, past(12)) for n in range(5)]
+
+    async def run():
+        FakePool.fits, FakePool.gate = [], asyncio.Event()
+        FakePool.gate.set()
+        models = FittedModels(ledger, wait_s=10, processes=2)
+        return await asyncio.gather(*(models.model(runtime, at(0)) for runtime in runtimes))
+
+    assert [model.site for model in asyncio.run(run())] == [f"park{n}" for n in range(5)]
+    assert (Counting.made, Counting.most, Counting.closed) == ([(2, 10)], 2, 1)
+
+
+def test_a_fit_in_the_pool_gives_a_model_that_plans(runtime, ledger, monkeypatch):
+    """The real pool, the real fit, the ledger, a restart."""
+    monkeypatch.syspath_prepend(PROJECT)
+
+    async def run():
+        models = FittedModels(ledger, wait_s=120, processes=1)
+        return await models.model(runtime, at(0)), await FittedModels(ledger, wait_s=0).model(runtime, at(1))
+
+    fitted, loaded = asyncio.run(run())
+    assert fitted == loaded
+    said = json.loads(loaded.provenance)
+    assert said["data_first"].startswith("2026-08-13 16:00")
+    assert said["code"] == code_version()
+    assert "Demand(" in said["parameters"]["load.demand_kw"]
+    handler = PlanningHandler()
+    handler.attach("light_park", loaded.blob)
+    decision = handler.handle(job_of(runtime), lambda part: None)
+    assert not any("no fitted model" in forecast["method"] for forecast in json.loads(decision.forecasts))
+
+
 def test_without_any_past_there_is_a_plan(ledger):
     bare = SiteRuntime.restore(light_park(), ledger, EMPTY)
     decision = PlanningHandler().handle(job_of(bare), lambda part: None)
     assert decision.plan.status == "optimal"
+
+
+def test_a_model_that_could_not_be_fitted_again_for_a_week_gives_way(runtime):
+    fitted = FittingHandler().handle(FitJob(runtime.site, past(30), at(0), ()), lambda part: None)
+    handler = PlanningHandler()
+    handler.attach("light_park", fitted.blob)
+    methods = []
+    for quarters in (7 * DAY - 1, 7 * DAY):
+        later = replace(job_of(runtime), state=runtime.state_at(at(quarters)))
+        (load,) = (
+            forecast
+            for forecast in json.loads(handler.handle(later, lambda part: None).forecasts)
+            if forecast["series"] == "load.demand_kw"
+        )
+        methods.append(load["method"])
+    assert "too old" not in methods[0]
+    assert "(model too old: fitted 2026-08-25, served for 7 days)" in methods[1]

@@ -7,9 +7,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-import numba
 import pytest
 
+from hil.compiling import callable_from_python
 from optimizer.devices.base import Device
 from optimizer.plan import Plan
 from optimizer.planner import Planner
@@ -18,7 +18,7 @@ from tests.optimizer.devices.examples import EXAMPLES, situation_of
 
 @cache
 def compiled(module: ModuleType) -> Any:
-    return numba.njit(module.step)
+    return callable_from_python(module.step)
 
 
 def module_of(device: Device) -> ModuleType:

@@ -1,0 +1,167 @@
+"""What the linear model leaves: gradient-boosted trees on its residual, scaled per lead, one forest for all leads.
+
+    ŷ[o+h] = linear[o, h] + s[h]·F(x[o, h]/s, linear, slot, weekday, day types around, lead, time of year)      (1)
+
+s[h] is the median absolute residual of the linear model at lead h, so that every lead counts alike; x are the features
+of the linear model in units of the series' own anomalies. Trees see what weights cannot: this hour on this kind of day
+after that kind of day. Loss is absolute: the median is wanted, and odd days must not lead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.day_types import DayTable, Ints, LocalClock
+from forecasting.forecast import Array
+from forecasting.near_model import NearModel, NearView, near_leads
+
+TREES, FEW_TREES = 160, 50
+"""Grown from more than a year of history; the first few are a member of their own, and all that less history grows."""
+LEARNING_RATE = 0.07
+LEAVES = 31
+DEPTH = 6
+FEWEST_ROWS = 100
+"""In a leaf. Rows of neighbouring origins are alike, so it takes many of them to say something."""
+MOST_ROWS = 60_000
+ROWS_AT_ONCE = 256
+"""So that the nodes of all trees for these rows stay in the cache."""
+YEAR_DAYS = 365.25
+SEED = 1
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Trees as plain arrays over all their nodes; a leaf points to itself."""
+
+    roots: Ints
+    """(trees,) node where each tree starts."""
+    feature: Ints
+    threshold: Array
+    left: Ints
+    right: Ints
+    value: Array
+    depth: int
+    base: float
+
+    def predict(self, rows: Array) -> Array:
+        """(n, 2) sum of the first few trees and of all, for (n, features)."""
+        parts = [self._predict(rows[first : first + ROWS_AT_ONCE]) for first in range(0, len(rows), ROWS_AT_ONCE)]
+        return np.concatenate(parts)
+
+    def _predict(self, rows: Array) -> Array:
+        flat, starts = np.ascontiguousarray(rows).ravel(), (np.arange(len(rows)) * rows.shape[1])[:, None]
+        node = np.broadcast_to(self.roots, (len(rows), len(self.roots)))
+        for _ in range(self.depth):
+            goes_left = flat[starts + self.feature[node]] <= self.threshold[node]
+            node = np.where(goes_left, self.left[node], self.right[node])
+        values = self.value[node]
+        few = values[:, :FEW_TREES].sum(axis=1)
+        return self.base + np.stack([few, few + values[:, FEW_TREES:].sum(axis=1)], axis=1)
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """F and its scales of (1)."""
+
+    forest: Forest
+    unit: float
+    """Median absolute anomaly of the series."""
+    scale: Array
+    """(leads,) s[h]."""
+    seasonal: bool
+    """Whether the trees know the time of the year: not before they have seen a whole one."""
+
+    def residual(self, view: NearView, linear: Array, clock: LocalClock, days: DayTable) -> Array:
+        """(2, n, leads) what few trees and what all add to the linear forecast; all origins must be usable."""
+        rows = _rows(view, linear, self.unit, self.seasonal, clock, days)
+        added = self.forest.predict(rows.reshape(-1, rows.shape[2])).reshape(*linear.shape, 2)
+        return self.scale * np.moveaxis(added, 2, 0)
+
+
+def fit_boosted(view: NearView, model: NearModel, targets: Array, clock: LocalClock, days: DayTable) -> Boosted:
+    """Trees on the residual of `model` at usable origins with (n, leads) measured targets."""
+    keep = view.usable
+    view, targets = view.of(keep), targets[keep]
+    linear = view.forecast(model)
+    residual = targets - linear
+    unit = _scale(targets - view.profile)
+    scale = np.array([_scale(residual[:, h]) for h in range(residual.shape[1])])
+    seasonal = bool(view.origins[-1] - view.origins[0] > YEAR_DAYS * clock.steps_per_day)
+    rows = _rows(view, linear, unit, seasonal, clock, days)
+    taken = _some_leads(residual.shape) & np.isfinite(residual)
+    forest = _grown(rows[taken], (residual / scale)[taken], TREES if seasonal else FEW_TREES)
+    return Boosted(forest, unit, scale, seasonal)
+
+
+def _grown(rows: Array, target: Array, trees: int) -> Forest:
+    from sklearn.ensemble import HistGradientBoostingRegressor  # slow to import, only the fitting process needs it
+
+    learner = HistGradientBoostingRegressor(
+        loss="absolute_error",
+        max_iter=trees,
+        learning_rate=LEARNING_RATE,
+        max_leaf_nodes=LEAVES,
+        max_depth=DEPTH,
+        min_samples_leaf=FEWEST_ROWS,
+        max_bins=127,
+        early_stopping=False,
+        random_state=SEED,
+    )
+    return plain_forest(learner.fit(rows, target))
+
+
+def plain_forest(learner: Any) -> Forest:
+    """A fitted learner as arrays: quick for few rows, and readable by a process that never imports scikit-learn."""
+    trees = [stage[0].nodes for stage in learner._predictors]
+    roots = np.concatenate([[0], np.cumsum([len(tree) for tree in trees])[:-1]]).astype(np.int64)
+    nodes = np.concatenate(trees)
+    own = np.arange(len(nodes), dtype=np.int64)
+    start = np.repeat(roots, [len(tree) for tree in trees])
+    leaf = nodes["is_leaf"].astype(bool)
+    return Forest(
+        roots=roots,
+        feature=np.where(leaf, 0, nodes["feature_idx"]).astype(np.int64),
+        threshold=np.where(leaf, np.inf, nodes["num_threshold"]),
+        left=np.where(leaf, own, start + nodes["left"]),
+        right=np.where(leaf, own, start + nodes["right"]),
+        value=nodes["value"].astype(float),
+        depth=int(nodes["depth"].max()),
+        base=float(learner._baseline_prediction.item()),
+    )
+
+
+def _rows(view: NearView, linear: Array, unit: float, seasonal: bool, clock: LocalClock, days: DayTable) -> Array:
+    """(n, leads, features) of (1)."""
+    leads = near_leads(clock)
+    targets = view.origins[:, None] + leads
+    target_days, slots = (part.reshape(targets.shape) for part in clock.days_and_slots(targets.ravel()))
+    origin_days, _ = clock.days_and_slots(view.origins)
+    calendar = [
+        slots,
+        (target_days + 3) % 7,
+        *(days.is_off(target_days + shift) for shift in (-1, 0, 1)),
+        days.is_special(target_days),
+        np.broadcast_to(days.is_off(origin_days)[:, None], targets.shape),
+        np.broadcast_to(leads, targets.shape),
+        target_days % YEAR_DAYS if seasonal else np.zeros(targets.shape),
+    ]
+    known = np.concatenate([view.features, (linear - view.profile)[:, :, None]], axis=2) / unit
+    return np.concatenate([known, np.stack(calendar, axis=2)], axis=2)
+
+
+def _some_leads(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """(n, leads) a few leads of each origin, others at the next: neighbours tell the same twice."""
+    every = max(1, shape[0] * shape[1] // MOST_ROWS)
+    places: NDArray[np.bool_] = (5 * np.arange(shape[0])[:, None] + np.arange(shape[1])) % every == 0
+    return places
+
+
+def _scale(errors: Array) -> float:
+    """Median absolute value of those measured, never zero."""
+    known = np.abs(errors[np.isfinite(errors)])
+    middle = float(np.median(known)) if known.size else 0.0
+    return middle or float(known.mean() if known.size else 0.0) or 1.0

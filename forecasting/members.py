@@ -1,0 +1,131 @@
+"""The members of the blend: each a way of its own to say what comes, all from measurements before the origin.
+
+Near by (to 30 h): linear model, few trees on its residual, many trees, Prophet moved to the level of the last weeks,
+last value, profile. Beyond: profile, mean of eight days of the type, Prophet as near by.
+
+A member that could not be fitted, or has no value at a lead, speaks with the voice of the first of its line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecasting.boosted import Boosted, fit_boosted
+from forecasting.day_types import DayTable, Ints, LocalClock
+from forecasting.forecast import Array
+from forecasting.measured import Measured
+from forecasting.near_model import MIN_ORIGINS, NearModel, NearView, fit_near, near_leads, near_view, window_mean
+from forecasting.profile import TypeProfiles
+from forecasting.prophet_demand import prophet_path
+from forecasting.yardsticks import persistence
+
+FIRST_ORIGIN_DAYS = 9
+"""Days before the first training origin: a week of anomalies, each with a profile."""
+MOST_TARGETS = 400_000
+"""Training origins times leads: beyond this the weights no longer change, only the time does."""
+SHORTEST_SPACING_HOURS = 0.75
+LEVEL_DAYS = 14
+"""Prophet is moved by its mean error over the last two weeks: a stiff trend does not follow the weather."""
+
+
+@dataclass(frozen=True)
+class Members:
+    """Fitted members of one series."""
+
+    clock: LocalClock
+    days: DayTable
+    near: NearModel
+    boosted: Boosted | None
+    path: Measured
+    """Prophet's course from two weeks before the end of its history on; empty where its fit failed."""
+    failures: tuple[str, ...] = ()
+
+    @property
+    def near_names(self) -> tuple[str, ...]:
+        return ("linear", "trees") if self.boosted else ("linear",)
+
+    @property
+    def tail_names(self) -> tuple[str, ...]:
+        return ("prophet", "profile") if len(self.path.values) else ("same-type-day mean",)
+
+    def near_paths(self, past: Measured, view: NearView) -> Array:
+        """(6, n, near leads) members in the order above; all origins of the view must be usable."""
+        leads = near_leads(self.clock)
+        linear = view.forecast(self.near)
+        residual = self.boosted.residual(view, linear, self.clock, self.days) if self.boosted else np.zeros(2)
+        targets = view.origins[:, None] + leads
+        others = [
+            self.path.at(targets) + self._level(past, view.origins)[:, None],
+            persistence(past, view.origins, leads),
+            view.profile,
+        ]
+        return np.stack(
+            [
+                linear,
+                *(linear + trees for trees in residual),
+                *(np.where(np.isfinite(path), path, linear) for path in others),
+            ]
+        )
+
+    def tail_paths(self, past: Measured, origin: int, steps: Ints) -> Array:
+        """(3, n) members for `steps`, as known at `origin`."""
+        origins = np.array([origin], dtype=np.int64)
+        profiles = TypeProfiles.known_at(past, origin, self.clock, self.days)
+        profile, longer = (
+            profiles.at_steps(table, origins, steps - origin, self.clock, self.days)[0]
+            for table in (profiles.table, profiles.longer)
+        )
+        prophet = self.path.at(steps) + self._level(past, origins)
+        return np.stack([profile, longer, np.where(np.isfinite(prophet), prophet, profile)])
+
+    def _level(self, past: Measured, origins: Ints) -> Array:
+        """(n,) mean of measured minus Prophet over the two weeks before each origin; 0 where nothing was measured."""
+        length = LEVEL_DAYS * self.clock.steps_per_day
+        window = past.between(int(origins[0]) - length, int(origins[-1]))
+        missed = window.values - self.path.at(window.steps)
+        return np.nan_to_num(window_mean(missed, origins - window.first, length))
+
+
+def fit_members(past: Measured, end: int, clock: LocalClock, days: DayTable) -> Members:
+    """All members from `past`, for leads up to `end`.
+
+    Raises:
+        ValueError: too little history for the linear model, on which the others stand.
+    """
+    origins = _training_origins(past, clock)
+    if len(origins) < MIN_ORIGINS:
+        raise ValueError(f"{past.known / clock.steps_per_day:.1f} days of history are too few for the near model")
+    view = near_view(past, origins, clock, days)
+    targets = past.at(view.origins[:, None] + near_leads(clock))
+    near = fit_near(view, targets)
+    failures = []
+    boosted, path = None, Measured(past.end, np.empty(0))
+    try:
+        boosted = fit_boosted(view, near, targets, clock, days)
+    except Exception as error:  # the others go on without the trees
+        failures.append(f"trees failed: {type(error).__name__}: {error}")
+    try:
+        path = _prophet(past, end, clock, days)
+    except Exception as error:  # any failure of the fit or its child process: the others go on without it
+        failures.append(f"prophet failed: {type(error).__name__}: {error}")
+    return Members(clock, days, near, boosted, path, tuple(failures))
+
+
+def _prophet(past: Measured, end: int, clock: LocalClock, days: DayTable) -> Measured:
+    first = past.end - LEVEL_DAYS * clock.steps_per_day
+    path = prophet_path(past, first, end, clock, days)
+    if not np.all(np.isfinite(path)):
+        raise RuntimeError("values are not finite")
+    return Measured(first, path)
+
+
+def _training_origins(past: Measured, clock: LocalClock) -> Ints:
+    """Spaced so that every slot of the day is an origin in turn, and no more of them than teach something new."""
+    leads = len(near_leads(clock))
+    first, last = past.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, past.end - leads
+    spacing = max(clock.steps_in(SHORTEST_SPACING_HOURS) or 1, (last - first) * leads // MOST_TARGETS)
+    while np.gcd(spacing, clock.steps_per_day) > 1:
+        spacing += 1
+    return np.arange(first, max(first, last), spacing, dtype=np.int64)

@@ -1,0 +1,58 @@
+"""Devices' own arithmetic compiled by Numba: `optimizer` stays plain Python and never knows.
+
+Division by zero gives infinity as in NumPy, not an exception: a loop that may raise cannot be vectorised. What is
+divided by (efficiencies, limits, COPs) is above 0 by the devices' own checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, TypeVar
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """`function` compiled for use inside other compiled ones, still typed as what it was."""
+    return _jit(function, no_cpython_wrapper=True)
+
+
+def inlined(function: Function) -> Function:
+    """As `compiled`, and always written out where it is called: for the body of a loop that is to be vectorised."""
+    return _jit(function, compiled_helper=inlined, no_cpython_wrapper=True, forceinline=True)
+
+
+def borrowing(function: Function) -> Function:
+    """As `compiled`, for larger functions that only look at arrays of their callers and make none: without the counting
+    of references, which costs more than the arithmetic where arrays are looked at element by element."""
+    return _jit(function, no_cpython_wrapper=True, _nrt=False)
+
+
+def callable_from_python(function: Function) -> Function:
+    """As `compiled`, and callable from Python too, without holding other threads up."""
+    return _jit(function, nogil=True)
+
+
+def _jit(function: Function, compiled_helper: Callable[[Any], Any] | None = None, **options: bool) -> Function:
+    jit: Any = numba.njit  # its stubs do not know the options
+    whole = _with_helpers(function, compiled_helper or compiled)
+    result: Function = jit(error_model="numpy", **options)(whole)
+    return result
+
+
+def _with_helpers(function: Any, compiled_helper: Callable[[Any], Any]) -> Any:
+    """The function itself, or one that calls compiled versions of the plain functions it calls."""
+    plain = {
+        name: compiled_helper(helper)
+        for name in function.__code__.co_names
+        if isinstance(helper := function.__globals__.get(name), FunctionType)
+    }
+    if not plain:
+        return function
+    names = {**function.__globals__, **plain}
+    copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    copy.__module__, copy.__qualname__ = function.__module__, function.__qualname__
+    return copy

@@ -1,0 +1,22 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on standard output and nothing else there.")
+]
+SiteArgument = Annotated[
+    str, typer.Argument(metavar="SITE", help="A shipped site (see [bold]quartet sites[/bold]) or a YAML file.")
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="History folder; the shipped sample when SITE is a shipped site."),
+]
+BrokerOption = Annotated[
+    str, typer.Option("--broker", metavar="HOST:PORT", help="Kafka bootstrap address, e.g. 127.0.0.1:9092.")
+]

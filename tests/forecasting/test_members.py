@@ -1,0 +1,128 @@
+"""The members: what they promise whatever the load looks like."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor
+
+from forecasting import members
+from forecasting.boosted import FEW_TREES, plain_forest
+from forecasting.day_types import DayTable, LocalClock
+from forecasting.measured import Measured
+from forecasting.members import Members, fit_members
+from forecasting.near_model import NearView, near_leads, near_view
+from tests.forecasting.park import ISSUED, ZONE, day_type, made_up_park
+
+CLOCK = LocalClock(ZONE, 60)
+ORIGIN = CLOCK.first_step(ISSUED)
+TODAY = int(CLOCK.days_and_slots(np.array([ORIGIN]))[0][0])
+DAYS = DayTable.over(day_type, TODAY - 80, TODAY + 30)
+END = ORIGIN + 10 * 24
+
+
+@pytest.fixture(autouse=True)
+def without_prophet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own fit is tested with the site; here it would take most of the time."""
+
+    def course(past: Measured, first: int, end: int, clock: LocalClock, days: DayTable) -> np.ndarray:
+        return np.full(end - first, 350.0)
+
+    monkeypatch.setattr(members, "prophet_path", course)
+
+
+@pytest.fixture(scope="module")
+def load() -> Measured:
+    """Hourly means of the made-up park's load, to three days after ISSUED."""
+    values = made_up_park()["load.demand_kw"].to_numpy().reshape(-1, 4).mean(axis=1)
+    return Measured(ORIGIN - 45 * 24, values)
+
+
+def fitted(load: Measured) -> Members:
+    return fit_members(load.between(load.first, ORIGIN), END, CLOCK, DAYS)
+
+
+def view_at(past: Measured, *origins: int) -> NearView:
+    return near_view(past, np.array(origins, dtype=np.int64), CLOCK, DAYS)
+
+
+def test_nothing_from_the_origin_on_is_seen_by_any_member(load: Measured) -> None:
+    origin = ORIGIN + 17
+    poisoned = Measured(load.first, np.where(load.steps < origin, load.values, 1e6))
+    steps = np.arange(origin, END)
+    ways, clean = fitted(load), load.between(load.first, origin)
+    near = [ways.near_paths(past, view_at(past, origin)) for past in (clean, poisoned)]
+    tail = [ways.tail_paths(past, origin, steps) for past in (clean, poisoned)]
+    assert max(near[0].max(), tail[0].max()) < 2000
+    np.testing.assert_array_equal(near[1], near[0])
+    np.testing.assert_array_equal(tail[1], tail[0])
+
+
+def test_many_origins_at_once_give_what_each_gives_alone(load: Measured) -> None:
+    ways = fitted(load)
+    origins = [ORIGIN + 3, ORIGIN + 14, ORIGIN + 30]
+    together = ways.near_paths(load, view_at(load, *origins))
+    for place, origin in enumerate(origins):
+        alone = ways.near_paths(load, view_at(load, origin))
+        np.testing.assert_allclose(together[:, place], alone[:, 0], rtol=1e-9)
+
+
+def test_a_load_in_other_units_is_forecast_in_other_units(load: Measured) -> None:
+    """kW or W: the same forecast, so that no constant of the method depends on the size of a load."""
+    in_w = Measured(load.first, 1000 * load.values)
+    paths = fitted(load).near_paths(load, view_at(load, ORIGIN))
+    large = fitted(in_w).near_paths(in_w, view_at(in_w, ORIGIN))
+    learners = slice(0, 3)
+    np.testing.assert_allclose(large[learners], 1000 * paths[learners], rtol=1e-4)
+
+
+def test_a_steady_load_is_forecast_steady() -> None:
+    steady = Measured(ORIGIN - 40 * 24, np.full(40 * 24, 120.0))
+    paths = fitted(steady).near_paths(steady, view_at(steady, ORIGIN))
+    np.testing.assert_allclose(paths[:3], 120.0)
+
+
+def test_a_load_that_repeats_is_forecast_exactly_by_every_day_of_its_type() -> None:
+    """Workdays alike, days off alike, no noise: nothing is left to learn."""
+    steps = np.arange(ORIGIN - 45 * 24, ORIGIN + 40)
+    local_days, slots = CLOCK.days_and_slots(steps)
+    values = np.where(DAYS.is_off(local_days), 100.0, 100.0 + 20.0 * slots)
+    load = Measured(int(steps[0]), values)
+    paths = fitted(load).near_paths(load, view_at(load, ORIGIN))
+    leads = near_leads(CLOCK)
+    for path in (paths[0, 0], paths[1, 0], paths[2, 0], paths[5, 0]):
+        np.testing.assert_allclose(path, load.at(ORIGIN + leads), rtol=1e-6)
+
+
+def test_prophet_is_moved_to_the_level_of_the_last_weeks(load: Measured) -> None:
+    tail = fitted(load).tail_paths(load, ORIGIN, np.arange(ORIGIN, END))
+    level = load.between(ORIGIN - 14 * 24, ORIGIN).values.mean()
+    np.testing.assert_allclose(tail[2], level)
+
+
+def test_a_member_without_a_value_speaks_as_the_first(load: Measured) -> None:
+    ways = fitted(load)
+    silent = replace(ways, path=Measured(ORIGIN, np.empty(0)), boosted=None)
+    paths = silent.near_paths(load, view_at(load, ORIGIN))
+    for place in (1, 2, 3):
+        np.testing.assert_array_equal(paths[place], paths[0])
+
+
+def test_too_short_a_history_is_said(load: Measured) -> None:
+    with pytest.raises(ValueError, match=r"12\.0 days of history are too few for the near model"):
+        fit_members(load.between(ORIGIN - 12 * 24, ORIGIN), END, CLOCK, DAYS)
+
+
+def test_the_plain_forest_says_what_the_learner_says() -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(2000, 5))
+    target = rows[:, 0] * (rows[:, 1] > 0) + rng.normal(0, 0.1, 2000)
+    learner = HistGradientBoostingRegressor(max_iter=FEW_TREES + 20, max_depth=6, early_stopping=False).fit(
+        rows, target
+    )
+    staged = list(learner.staged_predict(rows[:700]))
+    found = plain_forest(learner).predict(rows[:700])
+    np.testing.assert_allclose(found[:, 0], staged[FEW_TREES - 1], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found[:, 1], staged[-1], rtol=1e-9, atol=1e-12)
