@@ -117,6 +117,7 @@ class ModbusFace:
     def _device_values(self, device: str) -> dict[str, Value]:
         reading = self._controller.read(device)
         refused = reading.answer is not RejectReason.NONE
+        least, greatest = reading.range_kw or (None, None)
         return {
             "applied_seq": float(reading.view.seq),
             "applied_target": reading.view.target_kw,
@@ -124,8 +125,8 @@ class ModbusFace:
             "state": float(DeviceState.REJECTED if refused else reading.view.state),
             "reject_reason": float(reading.answer),
             "adjusted": reading.view.adjusted_kw,
-            "least_now": reading.range_kw[0],
-            "greatest_now": reading.range_kw[1],
+            "least_now": least,
+            "greatest_now": greatest,
         }
 
     def _take(self, address: int, words: list[int], registers: list[int], start: int) -> ExcCodes | None:
