@@ -138,8 +138,8 @@ class ModbusFace:
                 own = registers[block.address - start :][: block.size]
                 self._controller.write(device, _setpoint(block.decode([*words, *own[len(words) :]])))
                 return None
-            adjusted = block.layout.points["adjusted"]
-            if address == block.address + adjusted.offset and len(words) == adjusted.size:
+            adjusted = block.layout.points.get("adjusted")
+            if adjusted and address == block.address + adjusted.offset and len(words) == adjusted.size:
                 self._controller.adjust(device, block.decode_point("adjusted", words))
                 return None
         return ExcCodes.ILLEGAL_ADDRESS
@@ -156,8 +156,8 @@ def _memory(places: RegisterMap, face: ModbusFace) -> SimDevice:
 
 
 def _put(registers: list[int], start: int, block: MappedBlock, values: Mapping[str, Value]) -> None:
-    for name, value in values.items():
-        encoded = block.encode_point(name, value)
+    for name in values.keys() & block.layout.points.keys():
+        encoded = block.encode_point(name, values[name])
         assert not isinstance(encoded, OutOfRange), str(encoded)
         place = encoded.address - start
         registers[place : place + len(encoded.words)] = encoded.words

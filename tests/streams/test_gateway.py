@@ -383,6 +383,17 @@ def test_a_register_that_is_not_there_is_refused(bench: Bench) -> None:
     face.close()
 
 
+def test_a_controller_without_a_place_for_adjustments_refuses_them(bench: Bench) -> None:
+    profile = load_profile("site_controller")
+    block = profile.blocks["setpoint"]
+    older = {name: point for name, point in block.points.items() if point.access != "adjust"}
+    blocks = {"setpoint": block.model_copy(update={"points": older})}
+    places = map_registers(profile.model_copy(update={"blocks": blocks}), BATTERIES)
+    face = ModbusFace("127.0.0.1", bench.controller.port, places, timeout_s=0.2)
+    assert face.adjust("b1", 5.0) == Refused("the register map has no point `adjusted`")
+    face.close()
+
+
 @pytest.fixture(scope="module")
 def broker() -> Iterator[str]:
     with EmbeddedBroker() as address:
