@@ -59,6 +59,7 @@ class Demand:
         Raises:
             ValueError: less than three weeks of measurements.
         """
+        import sklearn.ensemble  # noqa: F401  # brings its threads along: only those that are loaded can be limited
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1):  # fits run side by side in processes of their own: threads only wait for one another
