@@ -272,9 +272,11 @@ def adjust(plant: Plant, state: PlantState, device_id: str, power_kw: float | No
     return after
 
 
-def range_kw(plant: Plant, state: PlantState, device_id: str) -> tuple[float, float]:
-    """Least and greatest power that a device could have in the minute that comes."""
+def range_kw(plant: Plant, state: PlantState, device_id: str) -> tuple[float, float] | None:
+    """Least and greatest power that a battery, a charger or PV could have in the minute that comes; None of others."""
     device = plant.devices[plant.slots[device_id]]
+    if not isinstance(device, Battery | V2gCharger | Pv):
+        return None
     row = min(plant.drivers.offset(state.at), plant.drivers.minutes - 1)
     here = {name: float(values[row]) for name, values in plant.conditions[device_id].items()}
     energy = {"energy_kwh": float(state.arrays.energy_kwh[plant.slots[device_id]])}

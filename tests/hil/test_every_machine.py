@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hil.assembly import SLOT_ORDER, situation
+from hil.direct_face import DirectFace
 from hil.drivers import minute_drivers
 from hil.plant import Plant, offer, run_minutes
+from hil.site_controller import SiteController
 from hil.truth import Truth
 from optimizer.devices import DEVICES
 from optimizer.devices.base import Device
@@ -206,3 +208,13 @@ def test_nobody_asks_a_process_for_more_heat_than_it_gives_off(park):
     heat, given = records.get("furnace.heat_kw"), plant.conditions["furnace"]["heat_available_kw"][:600]
     assert np.all(heat <= given + 1e-9)
     assert heat.sum() > 0.5 * given.sum()  # and the thermostat takes it before the boiler burns gas
+
+
+def test_the_gateway_can_read_every_kind_and_learns_what_batteries_chargers_and_pv_can_do(park):
+    plant = plant_of(park)
+    controller = SiteController(plant, plant.start())
+    controller.run(1)
+    reads = DirectFace(controller).read(plant.controlled)
+    told = {name for name, read in reads.items() if read.range_kw is not None}
+    assert told == {"battery1", "ev1", "ev2", "pv1"}
+    assert set(reads) == set(plant.controlled)
