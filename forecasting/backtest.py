@@ -259,7 +259,7 @@ def _fit(block: Block) -> FittedSite:
     forecaster = SiteForecaster(
         {block.series: block.kind}, partial(_name_of, block.days), block.zone, block.record.step_minutes
     )
-    return forecaster.fit(known.frame, at, block.origins[-1] + block.horizon, known.sessions, published=known.published)
+    return forecaster.fit(known.frame, at, block.origins[-1] + block.horizon, known.sessions, known.published)
 
 
 def _name_of(days: DayTable, local_date: date) -> str:
@@ -274,8 +274,7 @@ def _issue_all(site: FittedSite, block: Block) -> tuple[list[Forecast], list[flo
         known = block.record.known_at(at)
         recent = known.frame.loc[since:]
         began = block.timer()
-        issued = site.issue(recent, at, at + block.horizon, published=known.published)
-        forecasts.append(issued[block.series])
+        forecasts.append(site.issue(recent, at, at + block.horizon, known.published)[block.series])
         times.append(1000 * (block.timer() - began))
     return forecasts, times
 

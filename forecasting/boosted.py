@@ -27,6 +27,8 @@ DEPTH = 6
 FEWEST_ROWS = 100
 """In a leaf. Rows of neighbouring origins are alike, so it takes many of them to say something."""
 MOST_ROWS = 60_000
+DENSE_HOURS = 1.0
+"""Leads that every origin teaches [h]: what the next minutes bring is another question than what the day brings."""
 ROWS_AT_ONCE = 256
 """So that the nodes of all trees for these rows stay in the cache."""
 YEAR_DAYS = 365.25
@@ -92,7 +94,7 @@ def fit_boosted(view: NearView, model: NearModel, targets: Array, clock: LocalCl
     scale = np.array([_scale(residual[:, h]) for h in range(residual.shape[1])])
     seasonal = bool(view.origins[-1] - view.origins[0] > YEAR_DAYS * clock.steps_per_day)
     rows = _rows(view, linear, unit, seasonal, clock, days)
-    taken = _some_leads(residual.shape) & np.isfinite(residual)
+    taken = _some_leads(residual.shape, clock.steps_in(DENSE_HOURS)) & np.isfinite(residual)
     forest = _grown(rows[taken], (residual / scale)[taken], TREES if seasonal else FEW_TREES)
     return Boosted(forest, unit, scale, seasonal)
 
@@ -149,14 +151,16 @@ def _rows(view: NearView, linear: Array, unit: float, seasonal: bool, clock: Loc
         np.broadcast_to(leads, targets.shape),
         target_days % YEAR_DAYS if seasonal else np.zeros(targets.shape),
     ]
-    known = np.concatenate([view.features, (linear - view.profile)[:, :, None]], axis=2) / unit
+    last = view.features[:, :, 0] - view.features[:, :, -2]  # the last value's distance from the target's profile
+    known = np.concatenate([view.features, np.stack([linear - view.profile, last], axis=2)], axis=2) / unit
     return np.concatenate([known, np.stack(calendar, axis=2)], axis=2)
 
 
-def _some_leads(shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """(n, leads) a few leads of each origin, others at the next: neighbours tell the same twice."""
+def _some_leads(shape: tuple[int, ...], dense: int) -> NDArray[np.bool_]:
+    """(n, leads) the first leads of each origin, and a few of the others in turn: neighbours tell the same twice."""
     every = max(1, shape[0] * shape[1] // MOST_ROWS)
-    places: NDArray[np.bool_] = (5 * np.arange(shape[0])[:, None] + np.arange(shape[1])) % every == 0
+    leads = np.arange(shape[1])
+    places: NDArray[np.bool_] = (leads < dense) | ((5 * np.arange(shape[0])[:, None] + leads) % every == 0)
     return places
 
 

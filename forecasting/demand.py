@@ -31,6 +31,8 @@ SHORTEST_DAYS = 21
 HAND_OVER_FROM_HOURS = 24.0
 TRIAL_EVERY_HOURS = 3.25
 """Spacing of the trial's origins [h]: no divisor of a day, so that all hours of the day are origins."""
+INDEPENDENT_A_DAY = 2.0
+"""How many of a day's errors tell something new: they are alike over half a day."""
 BRIDGE_HOURS = 1.0
 """Longest gap that is bridged by a straight line [h]."""
 KEPT_DAYS = 60
@@ -143,7 +145,8 @@ def _judge_near(past: Measured, trial: Members, cut: int, clock: LocalClock, day
     paths = trial.near_paths(past, view)
     errors = past.at(view.origins[:, None] + near_leads(clock)) - paths
     weights = weights_by_lead(errors, NEAR_WEIGHTS, clock.step_minutes / 60)
-    return weights, error_quantiles(np.einsum("mh,mnh->nh", weights, errors))
+    trial_days = (past.end - cut) / clock.steps_per_day
+    return weights, error_quantiles(np.einsum("mh,mnh->nh", weights, errors), INDEPENDENT_A_DAY * trial_days)
 
 
 def _judge_tail(past: Measured, trial: Members, cut: int, clock: LocalClock, days: DayTable) -> tuple[Array, Array]:

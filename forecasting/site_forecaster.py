@@ -102,8 +102,8 @@ class FittedSite:
         recent: pd.DataFrame,
         issued_at: datetime,
         until: datetime,
-        life: timedelta | None = None,
         published: pd.DataFrame | None = None,
+        life: timedelta | None = None,
     ) -> dict[str, Forecast]:
         """Forecasts of all series for the intervals from `issued_at` to `until`; the yardstick's, when the fit is older
         than `life`.
@@ -186,8 +186,8 @@ class SiteForecaster:
         issued_at: datetime,
         horizon_end: datetime,
         sessions: Sequence[PastSession] = (),
-        issued: Mapping[str, Sequence[Issued]] | None = None,
         published: pd.DataFrame | None = None,
+        issued: Mapping[str, Sequence[Issued]] | None = None,
     ) -> FittedSite:
         """Models of all series from what was measured before `issued_at`.
 
@@ -255,7 +255,7 @@ class SiteForecaster:
         }
 
     def _day_table(self, clock: LocalClock, raw: Mapping[str, Measured], closed: int, end: int) -> DayTable:
-        """Day types from two weeks before the first measurement, where lags point, to the last lead after the end."""
+        """Day types from two weeks before the first measurement, where lags point, to the day after the last lead."""
         first = min([closed, *(past.first for past in raw.values())])
         local_days, _ = clock.days_and_slots(np.array([first, end - 1], dtype=np.int64))
         return DayTable.over(self.day_type, int(local_days[0]) - 14, int(local_days[1]) + 3)

@@ -11,15 +11,18 @@ FEWEST_ERRORS = 20
 """With fewer errors than this a quantile says nothing."""
 
 
-def error_quantiles(errors: Array) -> Array:
+def error_quantiles(errors: Array, independent: float = np.inf) -> Array:
     """(levels, m) quantiles of (n, m) errors (measured minus forecast) down each column; the middle one is 0 by choice.
 
     The median path is the model's own; only its distance to the outer levels comes from the errors. Columns with too
-    few errors take the quantiles of all errors together.
+    few errors take the quantiles of all errors together. Where only so many of the errors are `independent`, the levels
+    are moved outwards by 1 in that number, as split conformal prediction asks: (n + 1)/n of the rank (Lei, G'Sell,
+    Rinaldo, Tibshirani and Wasserman, "Distribution-free predictive inference for regression", JASA 113, 2018).
     """
     known = np.isfinite(errors)
     filled = np.where(known.sum(axis=0) >= FEWEST_ERRORS, errors, _pooled(errors[known], errors.shape))
-    quantiles = np.nanquantile(filled, LEVELS, axis=0)
+    levels = np.clip(0.5 + (np.array(LEVELS) - 0.5) * (1 + 1 / independent), 0.0, 1.0)
+    quantiles = np.nanquantile(filled, levels, axis=0)
     quantiles[:MIDDLE] = np.minimum(quantiles[:MIDDLE], 0.0)
     quantiles[MIDDLE] = 0.0
     quantiles[MIDDLE + 1 :] = np.maximum(quantiles[MIDDLE + 1 :], 0.0)

@@ -117,6 +117,7 @@ class ModbusFace:
     def _device_values(self, device: str) -> dict[str, Value]:
         reading = self._controller.read(device)
         refused = reading.answer is not RejectReason.NONE
+        least, greatest = reading.range_kw or (None, None)
         return {
             "applied_seq": float(reading.view.seq),
             "applied_target": reading.view.target_kw,
@@ -124,8 +125,8 @@ class ModbusFace:
             "state": float(DeviceState.REJECTED if refused else reading.view.state),
             "reject_reason": float(reading.answer),
             "adjusted": reading.view.adjusted_kw,
-            "least_now": reading.range_kw[0],
-            "greatest_now": reading.range_kw[1],
+            "least_now": least,
+            "greatest_now": greatest,
         }
 
     def _take(self, address: int, words: list[int], registers: list[int], start: int) -> ExcCodes | None:
@@ -137,8 +138,8 @@ class ModbusFace:
                 own = registers[block.address - start :][: block.size]
                 self._controller.write(device, _setpoint(block.decode([*words, *own[len(words) :]])))
                 return None
-            adjusted = block.layout.points["adjusted"]
-            if address == block.address + adjusted.offset and len(words) == adjusted.size:
+            adjusted = block.layout.points.get("adjusted")
+            if adjusted and address == block.address + adjusted.offset and len(words) == adjusted.size:
                 self._controller.adjust(device, block.decode_point("adjusted", words))
                 return None
         return ExcCodes.ILLEGAL_ADDRESS
@@ -155,8 +156,8 @@ def _memory(places: RegisterMap, face: ModbusFace) -> SimDevice:
 
 
 def _put(registers: list[int], start: int, block: MappedBlock, values: Mapping[str, Value]) -> None:
-    for name, value in values.items():
-        encoded = block.encode_point(name, value)
+    for name in values.keys() & block.layout.points.keys():
+        encoded = block.encode_point(name, values[name])
         assert not isinstance(encoded, OutOfRange), str(encoded)
         place = encoded.address - start
         registers[place : place + len(encoded.words)] = encoded.words

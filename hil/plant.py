@@ -274,15 +274,16 @@ def adjust(plant: Plant, state: PlantState, device_id: str, power_kw: float | No
     return after
 
 
-def range_kw(plant: Plant, state: PlantState, device_id: str) -> tuple[float, float]:
-    """Least and greatest power that a device could have in the minute that comes."""
+def range_kw(plant: Plant, state: PlantState, device_id: str) -> tuple[float, float] | None:
+    """Least and greatest power that a battery, a charger or PV could have in the minute that comes; None of others."""
     device = plant.devices[plant.slots[device_id]]
+    if not isinstance(device, Battery | V2gCharger | Pv):
+        return None
     row = min(plant.drivers.offset(state.at), plant.drivers.minutes - 1)
     here = {name: float(values[row]) for name, values in plant.conditions[device_id].items()}
     now = states_of(plant, state, device)
-    beside = {"served_kw": here.get("demand_kw", 0.0)}
     least, greatest = (
-        device.target_kw(device.step({**beside, **device.asked(kw)}, now, here, kernels.MINUTE_HOURS).flows)
+        device.target_kw(device.step(device.asked(kw), now, here, kernels.MINUTE_HOURS).flows)
         for kw in device.bounds_kw()
     )
     assert least is not None

@@ -21,8 +21,8 @@ class DeviceReading:
     """Mean of the last minute; > 0 feeds the bus."""
     answer: RejectReason
     """To the last setpoint offered."""
-    range_kw: tuple[float, float]
-    """What it could do in the minute that comes."""
+    range_kw: tuple[float, float] | None
+    """What it could do in the minute that comes; None where it does not say so."""
 
 
 class SiteController:

@@ -78,11 +78,12 @@ def _series(tests: BackTests, test: BackTest) -> SeriesBackTest:
 
 
 def _repairs(history: History, test: BackTest) -> list[dict[str, str | int]]:
-    """What was repaired in the file, in this column or in all times, and what was wrong in the values."""
+    """What was repaired in the file, in this column or in all times, and what was wrong in the values but for gaps,
+    which the reader of the file has named."""
     concerned = [repair for repair in history.repairs if repair.column in (test.series, "time")]
     return [
         *(repair.as_document() for repair in concerned),
-        *({**finding.as_document(), "text": finding.as_text()} for finding in test.findings),
+        *({**finding.as_document(), "text": finding.as_text()} for finding in test.findings if finding.kind != "gap"),
     ]
 
 

@@ -33,6 +33,7 @@ def check_data(site: Site, folder: Path) -> DataCheck:
             SeriesFindingDocument(**{**finding.as_document(), "text": finding.as_text()})
             for found in checked.values()
             for finding in found.findings
+            if finding.kind != "gap"  # the reader of the folder has named them
         ),
         closure_suggestions=tuple(
             ClosureSuggestionDocument(

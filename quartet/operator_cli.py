@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 operator_app = typer.Typer(
     no_args_is_help=True,
-    help="""Order devices of a running site: hold, override, disable, limit, release.
-
-Every order has an end, a name and a reason; it is kept in the ledger and named in the setpoints that follow from it. It
-takes force with the next interval. Of two orders for one device the newer holds. Ends with 1 when the engine refuses
-it or does not answer in time.""",
+    help=(
+        "Order devices of a running site: hold, override, disable, limit, release.\n\n"
+        "Every order has an end, a name and a reason; it is kept in the ledger and named in the setpoints that follow "
+        "from it. It takes force with the next interval. Of two orders for one device the newer holds.\n\n"
+        "Ends with 1 when the engine refuses the order or does not answer in time."
+    ),
 )
 
 DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help="A device that takes setpoints.")]

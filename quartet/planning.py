@@ -66,9 +66,10 @@ def plan_once(
 
 
 def about(site: Site, known: History, at: datetime) -> Iterator[str]:
-    """What the measured series say about themselves: dirt with what was done about it, days that may have been off."""
+    """What the measured series say about themselves: dirt with what was done about it (the reader of the folder has
+    named the gaps), days that may have been off."""
     for name, check in check_history(site, known.frame, at).items():
-        yield from (finding.as_text() for finding in check.findings)
+        yield from (finding.as_text() for finding in check.findings if finding.kind != "gap")
         yield from (f"{name}: {suggestion.as_text()}" for suggestion in check.closures)
 
 

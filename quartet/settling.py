@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -86,8 +86,10 @@ def settled_month(
     simulate: Simulated | None = None,
     more: Mapping[str, bool] | None = None,
     least_coverage: float = LEAST_COVERAGE,
+    spare: Iterable[str] = (),
 ) -> SettledMonth:
-    """Reads a month (as 2026-07) of a history folder; `more` names columns needed (True) or used where they are there.
+    """Reads a month (as 2026-07) of a history folder; `more` names columns needed (True) or used where they are there,
+    `spare` those of checks on which no money stands.
 
     Raises:
         InputError: no such month, a meter lacks, or too little of it was measured.
@@ -108,6 +110,7 @@ def settled_month(
         [*needed, *tenants, *(name for name, must in extra.items() if must)],
         [*optional, *(name for name, must in extra.items() if not must)],
         least_coverage,
+        spare,
     )
     return SettledMonth(site, tariff, history, month, metered, simulate)
 

@@ -96,9 +96,10 @@ def settled_for(order: Order) -> SettledMonth:
         message = f"is outside contract {contract.number}: its months are {contract.start:%Y-%m} to {last:%Y-%m}"
         raise InputError([Problem("command line", "--month", order.month, message)])
     _, end = billing_month(local_midnight(first, site.zone), site.zone)
-    optional = (*carbon_columns(site), *balance_columns(site), *_line_columns(order.inventory))
+    optional = (*carbon_columns(site), *_line_columns(order.inventory))
     more = dict.fromkeys(optional, False) | columns_needed(site, contract, end)
-    return settled_month(site, order.data, order.month, order.simulate, more, contract.data.least_coverage)
+    least = contract.data.least_coverage
+    return settled_month(site, order.data, order.month, order.simulate, more, least, balance_columns(site))
 
 
 def verified_for(order: Order, settled: SettledMonth) -> VerifiedMonth:

@@ -118,8 +118,10 @@ def metered_month(
     needed: Iterable[str],
     optional: Iterable[str] = (),
     least_coverage: float = LEAST_COVERAGE,
+    spare: Iterable[str] = (),
 ) -> MeteredMonth:
-    """The meters `needed`, and those of `optional` that the history has, over a period of whole intervals.
+    """The meters `needed`, and those of `optional` that the history has, over a period of whole intervals; those of
+    `spare`, on which no money stands, only where they are complete enough.
 
     Raises:
         InputError: a meter is not in the history, or too little of it was measured; all such meters at once.
@@ -132,9 +134,12 @@ def metered_month(
     rows = history.frame.reindex(index)
     like = _LikeDays(index, site, calendar_of(site))
     columns, quality = {}, []
-    for name in wanted:
-        columns[name], found = _completed(rows[name].to_numpy(dtype=float), name, history, index, like)
-        quality.append(found)
+    checks = [name for name in dict.fromkeys(spare) if name in history.frame and name not in wanted]
+    for name in (*wanted, *checks):
+        values, found = _completed(rows[name].to_numpy(dtype=float), name, history, index, like)
+        if name in wanted or _is_enough(found, least_coverage):
+            columns[name] = values
+            quality.append(found)
     month = MeteredMonth(start, end, history.step_minutes, pd.DataFrame(columns, index=index), tuple(quality))
     if refused := list(_refusals(history, month, least_coverage)):
         raise InputError(refused)
@@ -208,11 +213,15 @@ def _lacking(history: History, name: str) -> Problem:
     return Problem(history.source, name, f"only {have}", message)
 
 
+def _is_enough(column: ColumnQuality, least: float) -> bool:
+    return column.coverage >= least and all(gap.rule is not None for gap in column.gaps)
+
+
 def _refusals(history: History, month: MeteredMonth, least: float) -> Iterator[Problem]:
     for column in month.quality:
-        unfilled = [gap for gap in column.gaps if gap.rule is None]
-        if column.coverage >= least and not unfilled:
+        if _is_enough(column, least):
             continue
+        unfilled = [gap for gap in column.gaps if gap.rule is None]
         gaps = sorted(unfilled or column.gaps, key=lambda gap: -gap.intervals)
         shown = "; ".join(f"{stamp(gap.start)} to {stamp(gap.end)}" for gap in gaps[:NAMED_GAPS])
         rest = f" and {len(gaps) - NAMED_GAPS} more" if len(gaps) > NAMED_GAPS else ""

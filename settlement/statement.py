@@ -310,6 +310,7 @@ def statement_data(
     first = month.start.astimezone(site.zone).date()
     as_paid = _as_paid(verified, first)
     paid = payments(contract, as_paid, carried)
+    totals = _totals(contract, verified, as_paid, paid, carried)
     quality = QualityDocument.of(month, simulated)
     gates = _gates(site, contract, month, verified.actual, recorded)
     period = f"{first:%Y-%m}"
@@ -323,8 +324,8 @@ def statement_data(
         currency=site.currency,
         contract=_contract(contract, first, inputs["contract"]),
         grade="example" if simulated else ("flagged" if any(gate.passed is False for gate in gates) else "final"),
-        totals=_totals(contract, verified, as_paid, paid, carried),
-        claims=_claims(verified),
+        totals=totals,
+        claims=_claims(totals),
         streams=_stream_lines(contract, month, verified, paid, period),
         payments=tuple(PaymentLine.of(payment, n, period) for n, payment in enumerate(paid, start=1)),
         comparison=_compared(verified.counterfactual, verified.actual),
@@ -445,11 +446,11 @@ def _rate(saving: Decimal, base: Decimal) -> Decimal:
     return (saving / base).quantize(RATE_STEP, ROUND_FLOOR) if base > 0 else Decimal(0)
 
 
-def _claims(verified: VerifiedMonth) -> tuple[Decimal, ...]:
-    width, base = verified.half_width, cost(verified.counterfactual)
-    if width is None or base <= 0:
+def _claims(totals: TotalsDocument) -> tuple[Decimal, ...]:
+    if totals.saving_lower is None or totals.cost_counterfactual <= 0:
         return ()
-    return tuple(claim for claim in CLAIMS if (verified.saving - width) / base > claim)
+    surely = totals.saving_lower / totals.cost_counterfactual
+    return tuple(claim for claim in CLAIMS if surely > claim)
 
 
 def _stream_lines(

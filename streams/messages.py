@@ -120,7 +120,8 @@ class Acknowledgement(Message):
     at: Time
     """Time of the site's clock."""
     readback_kw: float | None = None
-    """Target as read back from the device; None when nothing was written."""
+    """Target as read back from the device, or what the local loop asks of it in its place; None when nothing was
+    written."""
     reason: str = ""
 
 

@@ -92,7 +92,7 @@ class PlanningHandler:
     def handle(self, job: PlanJob, emit: Emit) -> Decision:
         site = job.site
         fitted = self._fitted.get(site.id)
-        prepared = prepare(site, job.state, job.recent, fitted, job.unfitted, job.published)
+        prepared = prepare(site, job.state, job.recent, fitted, job.published, job.unfitted)
         emit(prepared)
         planner = self._planners.setdefault(site.id, planner_for(site))
         result = control_cycle(site, planner, prepared.situation, job.last_plan, deadline_s=job.solver_s)
@@ -104,11 +104,11 @@ def prepare(
     state: SiteState,
     recent: pd.DataFrame,
     fitted: FittedSite | None,
-    unfitted: str = NOT_FITTED,
     published: pd.DataFrame | None = None,
+    unfitted: str = NOT_FITTED,
 ) -> Prepared:
     """Forecasts from what is known, and the situation they make."""
-    forecasts = _issue(site, state.at, recent, fitted, unfitted, published)
+    forecasts = _issue(site, state.at, recent, fitted, published, unfitted)
     return Prepared(build_situation(site, load_tariff(site), state, forecasts), forecasts)
 
 
@@ -117,13 +117,13 @@ def _issue(
     at: datetime,
     recent: pd.DataFrame,
     fitted: FittedSite | None,
-    unfitted: str,
     published: pd.DataFrame | None,
+    unfitted: str,
 ) -> Mapping[str, Forecast]:
     if fitted is None:
         return yardstick_forecasts(site, recent, at, unfitted, published)
     try:
-        return fitted.issue(recent, at, grid_for(site, at).end, MODEL_LIFE, published)
+        return fitted.issue(recent, at, grid_for(site, at).end, published, MODEL_LIFE)
     except ValueError as error:
         return yardstick_forecasts(site, recent, at, str(error), published)
 
@@ -134,9 +134,9 @@ class FitJob:
     history: pd.DataFrame
     at: datetime
     sessions: tuple[Session, ...]
+    published: pd.DataFrame | None = None
     issued: tuple[StoredForecast, ...] = ()
     """What was forecast over the last days."""
-    published: pd.DataFrame | None = None
 
 
 class FittingHandler:
@@ -147,7 +147,7 @@ class FittingHandler:
 
     def handle(self, job: FitJob, emit: Emit) -> StoredModel:
         issued = issued_by_series(stored.documents for stored in job.issued)
-        fitted = fit_site(job.site, job.history, job.at, job.sessions, issued, job.published)
+        fitted = fit_site(job.site, job.history, job.at, job.sessions, job.published, issued)
         return StoredModel(
             model_id=f"{job.site.id}:{job.at:%Y%m%dT%H%MZ}:model",
             site=job.site.id,
@@ -219,7 +219,7 @@ class FittedModels:
         history = runtime.whole(at).reindex(columns=list(series_kinds(site)))
         since, counts = scored(site, at)
         issued = tuple(one for one in self._ledger.forecasts_between(site.id, since, at) if counts(one.issued_at))
-        job = FitJob(site, history, at, runtime.past_sessions(at), issued, runtime.announced(at))
+        job = FitJob(site, history, at, runtime.past_sessions(at), runtime.announced(at), issued)
         self._fits[site.id] = asyncio.get_running_loop().create_task(self._fit(job))
 
     async def _fit(self, job: FitJob) -> None:
@@ -260,9 +260,9 @@ class PlanningDesk:
         site = runtime.site
         state = runtime.state_at(at)
         recent = runtime.recent(at).reindex(columns=list(series_kinds(site)))
+        ahead = runtime.announced(at, since=at - ANNOUNCED_BEFORE)
         model = await self._models.model(runtime, at)
         solver_s = SOLVER_SHARE * self._deadline_s
-        ahead = runtime.announced(at, since=at - ANNOUNCED_BEFORE)
         job = PlanJob(site, state, recent, runtime.last_plan, solver_s, self._models.unfitted(site), ahead)
         prepared: list[Prepared] = []
         try:
@@ -291,7 +291,7 @@ class PlanningDesk:
 def fall_back(job: PlanJob, prepared: Prepared | None, reason: str) -> Decision:
     """The next-best decision, made without a solver; never raises."""
     try:
-        ready = prepared or prepare(job.site, job.state, job.recent, None, job.unfitted, job.published)
+        ready = prepared or prepare(job.site, job.state, job.recent, None, job.published)
         result = fallback_cycle(job.site, ready.situation, job.last_plan, reason)
         return decide(ready.situation, ready.forecasts, result.plan)
     except Exception as error:  # whatever is wrong, the site must be told something safe

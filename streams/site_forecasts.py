@@ -95,17 +95,17 @@ def fit_site(
     history: pd.DataFrame,
     at: datetime,
     sessions: Sequence[Session] = (),
-    issued: Mapping[str, Sequence[Issued]] | None = None,
     published: pd.DataFrame | None = None,
+    issued: Mapping[str, Sequence[Issued]] | None = None,
 ) -> FittedSite:
     """Models of all series as of `at`, good for every plan of their life.
 
-    `sessions` are past stays, `issued` is what was forecast over the last days, `published` what was announced
-    (`published_rows`).
+    `sessions` are past stays, `published` is what was announced (`published_rows`), `issued` what was forecast over the
+    last days.
     """
     later = at + MODEL_LIFE
     horizon_end = max(billing_month(later, site.zone)[1], grid_for(site, later).end)
-    return site_forecaster(site).fit(_with_all(site, history), at, horizon_end, _past(sessions), issued, published)
+    return site_forecaster(site).fit(_with_all(site, history), at, horizon_end, _past(sessions), published, issued)
 
 
 def scored(site: Site, at: datetime) -> tuple[datetime, Callable[[datetime], bool]]:
@@ -152,7 +152,7 @@ def yardstick_forecasts(
     until = grid_for(site, at).end
     forecaster = SiteForecaster(kinds, day_type_of(site), site.zone, site.step_minutes)
     fitted = forecaster.fit(recent, at, until, published=published)
-    return fitted.issue(recent, at, until, published=published)
+    return fitted.issue(recent, at, until, published)
 
 
 def published_rows(site: Site, frame: pd.DataFrame, foretold: pd.DataFrame | None) -> pd.DataFrame | None:

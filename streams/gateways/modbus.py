@@ -75,7 +75,10 @@ class ModbusFace:
         return fault
 
     def adjust(self, device: str, power_kw: float | None) -> WriteFault | None:
-        registers = self._map.devices[device].encode_point("adjusted", power_kw)
+        block = self._map.devices[device]
+        if "adjusted" not in block.layout.points:
+            return Refused("the register map has no point `adjusted`")
+        registers = block.encode_point("adjusted", power_kw)
         return registers if isinstance(registers, OutOfRange) else self._write(registers)
 
     def follow(self, now: datetime) -> None:

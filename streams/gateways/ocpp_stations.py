@@ -161,11 +161,17 @@ class OcppFace:
                 return fault
             self._safe_kw[device] = block.safe_value_kw
         fault = self._set(device, course_of(wanted, self._number(device, SETPOINT)))
-        if fault is None and held.adjusted_kw is not None and wanted.adjusted_kw is None:
-            fault = self._clear(device, ADJUSTMENT)
+        if fault is None and held.adjusted_kw is not None:
+            fault = self._end_adjustment(device, wanted)
         if fault is None:
             self._held[device] = wanted
         return fault
+
+    def _end_adjustment(self, device: str, held: HeldBlocks) -> Fault | None:
+        """Lets an adjustment end with the setpoint that it belongs to: now, or when the next one begins."""
+        if held.adjusted_kw is None:
+            return self._clear(device, ADJUSTMENT)
+        return self._set(device, adjustment_of(held, held.adjusted_kw, self._number(device, ADJUSTMENT)))
 
     def adjust(self, device: str, power_kw: float | None) -> WriteFault | None:
         held = self._held[device].at(self._clock())

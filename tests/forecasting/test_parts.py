@@ -108,6 +108,13 @@ def test_spread_keeps_the_median_and_the_limits() -> None:
     assert [paths[level][0] for level in (0.1, 0.5, 0.9)] == pytest.approx([0.0, 4.0, 10.0])
 
 
+def test_few_independent_errors_widen_the_bands() -> None:
+    errors = np.linspace(-10, 10, 2001)[:, None]
+    many, few = error_quantiles(errors)[:, 0], error_quantiles(errors, independent=50)[:, 0]
+    assert many == pytest.approx([-9.5, -8.0, 0.0, 8.0, 9.5])
+    assert few == pytest.approx([-9.69, -8.16, 0.0, 8.16, 9.69])
+
+
 def test_temperature_is_yesterday_moved_by_a_fading_anomaly() -> None:
     origin = HOURLY.first_step(ISSUED)
     values = np.tile(20 + 5 * np.sin(np.arange(24) / 24 * 2 * np.pi), 30)

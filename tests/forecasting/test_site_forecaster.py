@@ -38,7 +38,8 @@ def test_forecast_is_near_the_made_up_truth(fitted: FittedSite, park: pd.DataFra
     median = fitted.issue(recent(park), ISSUED, ISSUED + timedelta(days=3))["load.demand_kw"].median
     error = (median - park["load.demand_kw"].loc[median.index]).abs()
     assert error.iloc[:4].mean() < 15
-    assert error.mean() < 40
+    assert error.iloc[:96].mean() < 30
+    assert error.mean() < 45  # the level wanders by 40 kW: two days on nobody knows it
 
 
 def test_holiday_ahead_is_forecast_as_a_day_off(fitted: FittedSite, park: pd.DataFrame) -> None:

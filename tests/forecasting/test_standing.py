@@ -122,8 +122,8 @@ def test_a_model_too_old_is_not_used(fitted: FittedSite, park: pd.DataFrame) -> 
     life = timedelta(days=7)
     last, until = ISSUED + life - timedelta(minutes=15), ISSUED + timedelta(days=15)
     recent = park.loc[: ISSUED - timedelta(minutes=15)]
-    assert "prophet" in fitted.issue(recent, last, until, life)[LOAD].method
-    old = fitted.issue(recent, ISSUED + life, until, life)[LOAD]
+    assert "prophet" in fitted.issue(recent, last, until, life=life)[LOAD].method
+    old = fitted.issue(recent, ISSUED + life, until, life=life)[LOAD]
     assert old.method == "same-type-day mean (model too old: fitted 2026-08-25, served for 7 days)"
     assert old.rival is None
 

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hil.assembly import SLOT_ORDER, situation
+from hil.direct_face import DirectFace
 from hil.drivers import minute_drivers
-from hil.plant import Plant, offer, range_kw, run_minutes, states_of
+from hil.plant import Plant, offer, run_minutes, states_of
+from hil.site_controller import SiteController
 from hil.truth import Truth
 from optimizer.devices import DEVICES
 from optimizer.devices.base import Device
@@ -208,16 +210,22 @@ def test_nobody_asks_a_process_for_more_heat_than_it_gives_off(park):
     assert heat.sum() > 0.5 * given.sum()  # and the thermostat takes it before the boiler burns gas
 
 
-def test_every_device_tells_its_range_and_its_state(park):
+def test_every_device_tells_its_state(park):
     plant = plant_of(park)
     told, _ = run(plant, park, {"chp1": 100.0, "flexible": 30.0}, 1)
     state, _ = run_minutes(plant, told, 30)
-    ranges = {name: range_kw(plant, state, name) for name in plant.controlled}
-    assert ranges["chp1"][1] > ranges["chp1"][0]
-    assert ranges["flexible"][0] < 0.0 < ranges["flexible"][1]
-    assert ranges["generator1"] == (0.0, 0.0)  # not allowed yet
     known = {device.id: states_of(plant, state, device) for device in plant.devices}
     assert set(known["chp1"]) == {"power_kw", "on_hours", "off_hours"}
     assert known["chp1"]["on_hours"] == pytest.approx(0.5)
     assert known["flexible"]["shifted_kwh"] < 0.0
     assert known["boiler"] == {}
+
+
+def test_the_gateway_can_read_every_kind_and_learns_what_batteries_chargers_and_pv_can_do(park):
+    plant = plant_of(park)
+    controller = SiteController(plant, plant.start())
+    controller.run(1)
+    reads = DirectFace(controller).read(plant.controlled)
+    told = {name for name, read in reads.items() if read.range_kw is not None}
+    assert told == {"battery1", "ev1", "ev2", "pv1"}
+    assert set(reads) == set(plant.controlled)

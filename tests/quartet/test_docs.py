@@ -7,10 +7,14 @@ import shlex
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from settlement.certificates import inventory_of
 from site_configs.history import sample_folder
+from site_configs.site import ExportSettlement, GreenPower, Metering
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -69,3 +73,17 @@ def test_index_lists_every_page_and_decision(index):
 
 def test_pictures_in_the_docs_are_small():
     assert [path for path in (ROOT / "docs").rglob("*.png") if path.stat().st_size > 200_000] == []
+
+
+def yaml_of(page: str, number: int) -> Any:
+    """A YAML example of a page, by its place."""
+    examples = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs" / page).read_text("utf-8"), re.M | re.S)
+    return yaml.safe_load(examples[number])
+
+
+def test_examples_of_site_and_inventory_files_are_valid():
+    assert Metering.model_validate(yaml_of("statements.md", 0)["metering"]).tenants
+    assert inventory_of(yaml_of("statements.md", 1), "statements.md").lines
+    monthly = yaml_of("tariffs.md", -1)
+    assert ExportSettlement.model_validate(monthly["export"]).mechanism
+    assert [GreenPower.model_validate(bought) for bought in monthly["tariff"]["green_power"]]

@@ -63,6 +63,23 @@ def test_more_than_five_per_cent_missing_is_refused_with_the_gaps(tmp_path: Path
         metered_month(read(tmp_path, meter), site, period, ["meter.import_kw"])
 
 
+def test_a_meter_that_only_checks_is_left_out_where_it_is_too_incomplete(
+    tmp_path: Path, site: Site, meter, period
+) -> None:
+    meter["chiller1.power_kw"] = 20.0
+    meter["chiller2.power_kw"] = 20.0
+    meter.iloc[500:700, 1] = np.nan
+    month = metered_month(
+        read(tmp_path, meter),
+        site,
+        period,
+        ["meter.import_kw"],
+        spare=["chiller1.power_kw", "chiller2.power_kw", "x.kw"],
+    )
+    assert list(month.frame) == ["meter.import_kw", "chiller2.power_kw"]
+    assert month.coverage == 1.0
+
+
 def test_a_month_the_history_does_not_reach_is_refused(tmp_path: Path, site: Site, meter, period) -> None:
     with pytest.raises(InputError, match="too little was measured"):
         metered_month(read(tmp_path, meter.iloc[:1500]), site, period, ["meter.import_kw"])

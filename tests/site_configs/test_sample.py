@@ -80,7 +80,12 @@ def test_the_demo_day_is_a_sunny_workday_with_cars(history: History, park: Site)
 def test_it_stays_small() -> None:
     folder = sample_folder("jiashan_park")
     assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
-    assert {path.name for path in folder.iterdir()} == {"series.csv.gz", "ev_sessions.csv", "SOURCES.md"}
+    assert {path.name for path in folder.iterdir()} == {
+        "series.csv.gz",
+        "ev_sessions.csv",
+        "contract.yaml",
+        "SOURCES.md",
+    }
 
 
 def test_an_unknown_site_has_no_sample() -> None:

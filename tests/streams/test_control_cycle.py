@@ -103,6 +103,7 @@ def test_a_state_that_is_no_number_is_answered_with_safe_values(site: Site) -> N
 
 def test_no_time_at_all_is_answered_by_rules_that_say_why(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     late = Solution(Status.NO_ANSWER, *[np.empty(0)] * 3, np.nan, np.nan, "Time limit reached")
+    monkeypatch.setattr(exact.Linear, "solve", lambda program, limit_s: late)
     monkeypatch.setattr(exact, "solve", lambda *program, **limits: late)
     result = control_cycle(site, Planner("park", site.devices, feeder_limits(site)), park_situation(), None)
     assert result.plan.status == "rules"

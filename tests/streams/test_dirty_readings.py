@@ -109,7 +109,7 @@ def worse_than_the_yardstick(history: pd.DataFrame) -> list[StoredForecast]:
 
 def test_the_nightly_fit_judges_the_ledgers_own_forecasts():
     history = past(30)
-    job = FitJob(light_park(), history, at(0), (), tuple(worse_than_the_yardstick(history)))
+    job = FitJob(light_park(), history, at(0), (), issued=tuple(worse_than_the_yardstick(history)))
     model = FittingHandler().handle(job, lambda part: None)
     replaced = json.loads(model.provenance)["replaced"]
     assert replaced == {"load.demand_kw": "mean error 80 against 20 in 45 forecasts of 7 days"}

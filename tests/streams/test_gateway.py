@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,9 +21,12 @@ from confluent_kafka import Consumer, Producer
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from optimizer.devices.battery import Battery
 from optimizer.plan import Text
+from site_configs.control import ChargingPlace, OcppControl
 from site_configs.loader import load_site
 from streams.broker import EmbeddedBroker
 from streams.gateways.face import Block, Mismatch, Readback, Refused, SiteStatus, Unreachable
@@ -39,6 +44,8 @@ from streams.gateways.registers import (
 from streams.gateways.site_setpoints import SiteSetpoints
 from streams.messages import Acknowledgement, DeadLetter, SetpointMessage, decode
 from streams.topics import ACKS, DEAD_LETTERS, SETPOINTS
+from tests.streams.gateways.device_model import ControllerModel
+from tests.streams.gateways.rigs import SimulatedStation
 
 SITE = load_site("jiashan_park")
 START = datetime(2026, 8, 26, 2, 0, tzinfo=UTC)
@@ -376,6 +383,17 @@ def test_a_register_that_is_not_there_is_refused(bench: Bench) -> None:
     face.close()
 
 
+def test_a_controller_without_a_place_for_adjustments_refuses_them(bench: Bench) -> None:
+    profile = load_profile("site_controller")
+    block = profile.blocks["setpoint"]
+    older = {name: point for name, point in block.points.items() if point.access != "adjust"}
+    blocks = {"setpoint": block.model_copy(update={"points": older})}
+    places = map_registers(profile.model_copy(update={"blocks": blocks}), BATTERIES)
+    face = ModbusFace("127.0.0.1", bench.controller.port, places, timeout_s=0.2)
+    assert face.adjust("b1", 5.0) == Refused("the register map has no point `adjusted`")
+    face.close()
+
+
 @pytest.fixture(scope="module")
 def broker() -> Iterator[str]:
     with EmbeddedBroker() as address:
@@ -459,6 +477,58 @@ def test_from_kafka_to_modbus_and_back_through_a_restart(broker: str, park: Site
             acks.until(lambda got: len(acks_of(got, 2)) == 2)
         assert len(acks_of(acks.got, 1)) == 2 * len(devices)
         assert park.writes == [12] * (len(devices) + 1)
+
+
+def test_a_setpoint_from_kafka_reaches_a_charging_station(broker: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = int(taken.getsockname()[1])
+    control = OcppControl(port=port, places={"ev01": ChargingPlace(station="CS-ev01")})
+    site = SITE.model_copy(update={"control": control, "id": "charging_park"})
+    now = datetime.now(UTC).replace(microsecond=0)
+    message = setpoint("ev01", 1, -7.4, start=now, site=site.id)
+    stop = threading.Event()
+    thread = threading.Thread(target=run_gateway, args=(site, broker, stop))
+    thread.start()
+    try:
+        with reading(broker, ACKS.name) as acks, station_connected(port, "CS-ev01") as station:
+            send(broker, (message.key, message.encode()))
+            acks.until(lambda got: [a.state for a in acks_of(got, 1) if a.site == site.id] == ["accepted", "applied"])
+            assert station.followed_w() == 7400.0
+    finally:
+        stop.set()
+        thread.join(10)
+
+
+@contextmanager
+def station_connected(port: int, name: str) -> Iterator[SimulatedStation]:
+    """A simulated charging station that connects as soon as the gateway listens."""
+    model, loop, ready = ControllerModel(clock=datetime.now(UTC)), asyncio.new_event_loop(), threading.Event()
+    stations: list[SimulatedStation] = []
+
+    async def run() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                async with connect(f"ws://127.0.0.1:{port}/{name}", subprotocols=["ocpp2.1"]) as connection:  # type: ignore[list-item]
+                    stations.append(SimulatedStation(name, connection, model))
+                    ready.set()
+                    with contextlib.suppress(ConnectionClosed):
+                        await stations[0].start()
+                    return
+            await asyncio.sleep(0.05)
+
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    running = asyncio.run_coroutine_threadsafe(run(), loop)
+    assert ready.wait(10)
+    try:
+        yield stations[0]
+    finally:
+        asyncio.run_coroutine_threadsafe(stations[0]._connection.close(), loop).result(5)
+        running.result(5)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)
+        loop.close()
 
 
 def test_the_process_ends_at_once_on_sigterm(broker: str, park: SiteController) -> None:

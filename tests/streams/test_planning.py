@@ -355,11 +355,11 @@ def test_a_model_that_could_not_be_fitted_again_for_a_week_gives_way(runtime):
     methods = []
     for quarters in (7 * DAY - 1, 7 * DAY):
         later = replace(job_of(runtime), state=runtime.state_at(at(quarters)))
-        (load,) = (
+        (pv,) = (
             forecast
             for forecast in json.loads(handler.handle(later, lambda part: None).forecasts)
-            if forecast["series"] == "load.demand_kw"
+            if forecast["series"] == "pv1.available_kw"
         )
-        methods.append(load["method"])
+        methods.append(pv["method"])
     assert "too old" not in methods[0]
     assert "(model too old: fitted 2026-08-25, served for 7 days)" in methods[1]

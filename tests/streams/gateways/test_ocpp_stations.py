@@ -73,6 +73,15 @@ def test_an_adjustment_ends_where_the_next_setpoint_begins(rig: OcppRig) -> None
     assert rig.stations["b1"].followed_w() == 4_000.0
 
 
+def test_an_adjustment_gives_way_to_a_setpoint_that_was_told_after_it(rig: OcppRig) -> None:
+    rig.face.write("b1", block(1, -10.0))
+    rig.face.adjust("b1", -1.0)
+    rig.face.write("b1", block(2, -4.0, minutes=15.0))
+    assert rig.stations["b1"].followed_w() == 1_000.0
+    rig.model.clock += timedelta(minutes=15)
+    assert rig.stations["b1"].followed_w() == 4_000.0
+
+
 def test_a_station_that_lost_its_profiles_is_noticed_and_gets_its_safe_value_again(rig: OcppRig) -> None:
     rig.face.write("b1", block(1, -10.0))
     with rig.gone():
