@@ -90,16 +90,16 @@ def fit_boosted(view: NearView, model: NearModel, targets: Array, clock: LocalCl
     view, targets = view.of(keep), targets[keep]
     linear = view.forecast(model)
     residual = targets - linear
-    unit = _scale(targets - view.profile)
-    scale = np.array([_scale(residual[:, h]) for h in range(residual.shape[1])])
+    unit = scale_of(targets - view.profile)
+    scale = np.array([scale_of(residual[:, h]) for h in range(residual.shape[1])])
     seasonal = bool(view.origins[-1] - view.origins[0] > YEAR_DAYS * clock.steps_per_day)
     rows = _rows(view, linear, unit, seasonal, clock, days)
     taken = _some_leads(residual.shape, clock.steps_in(DENSE_HOURS)) & np.isfinite(residual)
-    forest = _grown(rows[taken], (residual / scale)[taken], TREES if seasonal else FEW_TREES)
+    forest = grown(rows[taken], (residual / scale)[taken], TREES if seasonal else FEW_TREES)
     return Boosted(forest, unit, scale, seasonal)
 
 
-def _grown(rows: Array, target: Array, trees: int) -> Forest:
+def grown(rows: Array, target: Array, trees: int) -> Forest:
     from sklearn.ensemble import HistGradientBoostingRegressor  # slow to import, only the fitting process needs it
 
     learner = HistGradientBoostingRegressor(
@@ -164,7 +164,7 @@ def _some_leads(shape: tuple[int, ...], dense: int) -> NDArray[np.bool_]:
     return places
 
 
-def _scale(errors: Array) -> float:
+def scale_of(errors: Array) -> float:
     """Median absolute value of those measured, never zero."""
     known = np.abs(errors[np.isfinite(errors)])
     middle = float(np.median(known)) if known.size else 0.0

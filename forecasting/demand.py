@@ -37,7 +37,7 @@ BRIDGE_HOURS = 1.0
 """Longest gap that is bridged by a straight line [h]."""
 KEPT_DAYS = 60
 """Measurements kept with the fit [days]: four days of either type lie within them, also around the longest holidays."""
-NEAR_WEIGHTS = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 3
+NEAR_WEIGHTS = np.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 4
 """Usual weights near by, in the order of `Members.near_paths`: the learners; the others must show that they help."""
 TAIL_WEIGHTS = np.array([0.25, 0.25, 0.5])
 TAIL_PULL = 0.5

@@ -1,9 +1,10 @@
 """The members of the blend: each a way of its own to say what comes, all from measurements before the origin.
 
-Near by (to 30 h): linear model, few trees on its residual, many trees, Prophet moved to the level of the last weeks,
-last value, profile. Beyond: profile, mean of eight days of the type, Prophet as near by.
+Near by (to 30 h): linear model, few trees on its residual, many trees, the trees of the first hour, Prophet moved to
+the level of the last weeks, last value, profile. Beyond: profile, mean of eight days of the type, Prophet as near by.
 
-A member that could not be fitted, or has no value at a lead, speaks with the voice of the first of its line.
+A member that could not be fitted, or has no value at a lead, speaks with the voice of the first of its line; the trees
+of the first hour, beyond it, with that of the three before them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from forecasting.boosted import Boosted, fit_boosted
 from forecasting.day_types import DayTable, Ints, LocalClock
+from forecasting.first_hour import FirstHour, fit_first_hour
 from forecasting.forecast import Array
 from forecasting.measured import Measured
 from forecasting.near_model import MIN_ORIGINS, NearModel, NearView, fit_near, near_leads, near_view, window_mean
@@ -38,6 +40,7 @@ class Members:
     days: DayTable
     near: NearModel
     boosted: Boosted | None
+    first_hour: FirstHour | None
     path: Measured
     """Prophet's course from two weeks before the end of its history on; empty where its fit failed."""
     failures: tuple[str, ...] = ()
@@ -51,10 +54,11 @@ class Members:
         return ("prophet", "profile") if len(self.path.values) else ("same-type-day mean",)
 
     def near_paths(self, past: Measured, view: NearView) -> Array:
-        """(6, n, near leads) members in the order above; all origins of the view must be usable."""
+        """(7, n, near leads) members in the order above; all origins of the view must be usable."""
         leads = near_leads(self.clock)
         linear = view.forecast(self.near)
-        residual = self.boosted.residual(view, linear, self.clock, self.days) if self.boosted else np.zeros(2)
+        residual = self.boosted.residual(view, linear, self.clock, self.days) if self.boosted else np.zeros((2, 1, 1))
+        learners = linear + np.stack([np.zeros_like(linear), *(np.broadcast_to(r, linear.shape) for r in residual)])
         targets = view.origins[:, None] + leads
         others = [
             self.path.at(targets) + self._level(past, view.origins)[:, None],
@@ -63,11 +67,19 @@ class Members:
         ]
         return np.stack(
             [
-                linear,
-                *(linear + trees for trees in residual),
+                *learners,
+                self._with_first_hour(past, view.origins, learners.mean(axis=0)),
                 *(np.where(np.isfinite(path), path, linear) for path in others),
             ]
         )
+
+    def _with_first_hour(self, past: Measured, origins: Ints, otherwise: Array) -> Array:
+        """(n, leads) the trees of the first hour, and other values where they say nothing."""
+        if self.first_hour is None:
+            return otherwise
+        near = self.first_hour.forecast(past, origins, self.clock, self.days)
+        near = np.where(np.isfinite(near), near, otherwise[:, : near.shape[1]])
+        return np.concatenate([near, otherwise[:, near.shape[1] :]], axis=1)
 
     def tail_paths(self, past: Measured, origin: int, steps: Ints) -> Array:
         """(3, n) members for `steps`, as known at `origin`."""
@@ -101,16 +113,20 @@ def fit_members(past: Measured, end: int, clock: LocalClock, days: DayTable) -> 
     targets = past.at(view.origins[:, None] + near_leads(clock))
     near = fit_near(view, targets)
     failures = []
-    boosted, path = None, Measured(past.end, np.empty(0))
+    boosted, first_hour, path = None, None, Measured(past.end, np.empty(0))
     try:
         boosted = fit_boosted(view, near, targets, clock, days)
     except Exception as error:  # the others go on without the trees
         failures.append(f"trees failed: {type(error).__name__}: {error}")
     try:
+        first_hour = fit_first_hour(past, clock, days)
+    except Exception as error:  # as above
+        failures.append(f"first hour failed: {type(error).__name__}: {error}")
+    try:
         path = _prophet(past, end, clock, days)
     except Exception as error:  # any failure of the fit or its child process: the others go on without it
         failures.append(f"prophet failed: {type(error).__name__}: {error}")
-    return Members(clock, days, near, boosted, path, tuple(failures))
+    return Members(clock, days, near, boosted, first_hour, path, tuple(failures))
 
 
 def _prophet(past: Measured, end: int, clock: LocalClock, days: DayTable) -> Measured:

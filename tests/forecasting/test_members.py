@@ -74,14 +74,14 @@ def test_a_load_in_other_units_is_forecast_in_other_units(load: Measured) -> Non
     in_w = Measured(load.first, 1000 * load.values)
     paths = fitted(load).near_paths(load, view_at(load, ORIGIN))
     large = fitted(in_w).near_paths(in_w, view_at(in_w, ORIGIN))
-    learners = slice(0, 3)
-    np.testing.assert_allclose(large[learners], 1000 * paths[learners], rtol=1e-4)
+    np.testing.assert_allclose(large[:3], 1000 * paths[:3], rtol=1e-4)
+    np.testing.assert_allclose(large[3], 1000 * paths[3], rtol=1e-2)  # a tie between two splits may go either way
 
 
 def test_a_steady_load_is_forecast_steady() -> None:
     steady = Measured(ORIGIN - 40 * 24, np.full(40 * 24, 120.0))
     paths = fitted(steady).near_paths(steady, view_at(steady, ORIGIN))
-    np.testing.assert_allclose(paths[:3], 120.0)
+    np.testing.assert_allclose(paths[:4], 120.0)
 
 
 def test_a_load_that_repeats_is_forecast_exactly_by_every_day_of_its_type() -> None:
@@ -92,7 +92,7 @@ def test_a_load_that_repeats_is_forecast_exactly_by_every_day_of_its_type() -> N
     load = Measured(int(steps[0]), values)
     paths = fitted(load).near_paths(load, view_at(load, ORIGIN))
     leads = near_leads(CLOCK)
-    for path in (paths[0, 0], paths[1, 0], paths[2, 0], paths[5, 0]):
+    for path in (paths[0, 0], paths[1, 0], paths[2, 0], paths[6, 0]):
         np.testing.assert_allclose(path, load.at(ORIGIN + leads), rtol=1e-6)
 
 
@@ -104,10 +104,10 @@ def test_prophet_is_moved_to_the_level_of_the_last_weeks(load: Measured) -> None
 
 def test_a_member_without_a_value_speaks_as_the_first(load: Measured) -> None:
     ways = fitted(load)
-    silent = replace(ways, path=Measured(ORIGIN, np.empty(0)), boosted=None)
+    silent = replace(ways, path=Measured(ORIGIN, np.empty(0)), boosted=None, first_hour=None)
     paths = silent.near_paths(load, view_at(load, ORIGIN))
-    for place in (1, 2, 3):
-        np.testing.assert_array_equal(paths[place], paths[0])
+    for place in (1, 2, 3, 4):
+        np.testing.assert_allclose(paths[place], paths[0], rtol=1e-12)
 
 
 def test_too_short_a_history_is_said(load: Measured) -> None:

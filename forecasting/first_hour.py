@@ -1,0 +1,101 @@
+"""The first hour: trees on the change from the last value, taught by every origin.
+
+    ŷ[o+h] = y[o-1] + s·F(x[o, h]/s, slot, weekday, day types around, h)                       (1)
+    x = distances from y[o-1] of (the two values before, means of 1, 4, 24 h,
+        same slot 1, 2, 7, 14 days before, profile)  and the change over the same time
+        1, 2, 7 days before and in the profile                                                 (2)
+
+s is the median absolute change at the longest of these leads. What the next minutes bring is a question of its own:
+machines that start at the same minute every day are in no anomaly of the day, and a few thousand origins, enough for
+the day ahead, are too few to learn each of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecasting.boosted import Forest, grown, scale_of
+from forecasting.day_types import DayTable, Ints, LocalClock
+from forecasting.forecast import Array
+from forecasting.measured import Measured
+from forecasting.near_model import window_mean
+from forecasting.profile import TypeProfiles
+
+HOURS = 1.0
+TREES = 250
+MOST_ROWS = 120_000
+FIRST_ORIGIN_DAYS = 15
+LAG_DAYS = (1, 2, 7, 14)
+CHANGE_DAYS = (1, 2, 7)
+WINDOW_HOURS = (1.0, 4.0, 24.0)
+
+
+@dataclass(frozen=True)
+class FirstHour:
+    """F and s of (1)."""
+
+    forest: Forest
+    scale: float
+    leads: Ints
+
+    def forecast(self, past: Measured, origins: Ints, clock: LocalClock, days: DayTable) -> Array:
+        """(n, leads of the hour) for ascending origins; NaN where the last value is missing."""
+        rows = _rows(past, origins, self.leads, self.scale, clock, days)
+        change = self.forest.predict(rows.reshape(-1, rows.shape[2]))[:, -1].reshape(rows.shape[:2])
+        return past.at(origins - 1)[:, None] + self.scale * change
+
+
+def fit_first_hour(past: Measured, clock: LocalClock, days: DayTable) -> FirstHour:
+    """Trees on all origins of `past`, thinned evenly where there are more than it takes.
+
+    Raises:
+        ValueError: nothing was measured where it is needed.
+    """
+    leads = np.arange(max(1, clock.steps_in(HOURS)), dtype=np.int64)
+    origins = _origins(past, len(leads), clock)
+    last = past.at(origins - 1)
+    change = past.at(origins[:, None] + leads) - last[:, None]
+    scale = scale_of(change[:, -1])
+    rows = _rows(past, origins, leads, scale, clock, days)
+    known = np.isfinite(change)
+    if not known.any():
+        raise ValueError("no change from one value to the next was measured")
+    return FirstHour(grown(rows[known], change[known] / scale, TREES), scale, leads)
+
+
+def _origins(past: Measured, leads: int, clock: LocalClock) -> Ints:
+    first, last = past.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, past.end - leads
+    spacing = max(1, -(-(last - first) * leads // MOST_ROWS))
+    while np.gcd(spacing, clock.steps_per_day) > 1:
+        spacing += 1
+    return np.arange(first, max(first, last), spacing, dtype=np.int64)
+
+
+def _rows(past: Measured, origins: Ints, leads: Ints, scale: float, clock: LocalClock, days: DayTable) -> Array:
+    """(n, leads, features) of (1); a distance that was not measured counts as 0."""
+    day = clock.steps_per_day
+    targets, last = origins[:, None] + leads, past.at(origins - 1)[:, None]
+    local_days, slots = (part.reshape(targets.shape) for part in clock.days_and_slots(targets.ravel()))
+    profile, before = _profiles(past, origins, leads, clock, days)
+    present = [past.at(origins - 2), past.at(origins - 3)]
+    present += [window_mean(past.values, origins - past.first, clock.steps_in(h) or 1) for h in WINDOW_HOURS]
+    distances = [
+        *(np.broadcast_to(value[:, None], targets.shape) - last for value in present),
+        *(past.at(targets - back * day) - last for back in LAG_DAYS),
+        profile - last,
+        *(past.at(targets - back * day) - past.at(origins - 1 - back * day)[:, None] for back in CHANGE_DAYS),
+        profile - before,
+    ]
+    calendar = [slots, (local_days + 3) % 7, *(days.is_off(local_days + shift) for shift in (-1, 0, 1))]
+    calendar += [np.broadcast_to(leads, targets.shape)]
+    return np.concatenate([np.nan_to_num(np.stack(distances, axis=2)) / scale, np.stack(calendar, axis=2)], axis=2)
+
+
+def _profiles(past: Measured, origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> tuple[Array, Array]:
+    """(n, leads) profile of the targets and (n, 1) of the last value, as known on the origin's day."""
+    known_on, _ = clock.days_and_slots(origins)
+    profiles = TypeProfiles.of(past, clock, days, np.unique(known_on))
+    both = profiles.at_steps(profiles.table, origins, np.concatenate([[-1], leads]), clock, days)
+    return both[:, 1:], both[:, :1]
