@@ -1,6 +1,6 @@
 """The members of the blend: each a way of its own to say what comes, all from measurements before the origin.
 
-Near by (to 30 h): linear model, few trees on its residual, many trees, the trees of the first hour, Prophet moved to
+Near by (to 30 h): linear model, few trees on its residual, many trees, the trees of the first hours, Prophet moved to
 the level of the last weeks, last value, profile. Beyond: profile, mean of eight days of the type, Prophet as near by.
 
 A member that could not be fitted, or has no value at a lead, speaks with the voice of the first of its line; the trees
@@ -15,7 +15,7 @@ import numpy as np
 
 from forecasting.boosted import Boosted, fit_boosted
 from forecasting.day_types import DayTable, Ints, LocalClock
-from forecasting.first_hour import FirstHour, fit_first_hour
+from forecasting.first_hours import FirstHours, fit_first_hours
 from forecasting.forecast import Array
 from forecasting.measured import Measured
 from forecasting.near_model import MIN_ORIGINS, NearModel, NearView, fit_near, near_leads, near_view, window_mean
@@ -40,7 +40,7 @@ class Members:
     days: DayTable
     near: NearModel
     boosted: Boosted | None
-    first_hour: FirstHour | None
+    first_hours: FirstHours | None
     path: Measured
     """Prophet's course from two weeks before the end of its history on; empty where its fit failed."""
     failures: tuple[str, ...] = ()
@@ -68,16 +68,16 @@ class Members:
         return np.stack(
             [
                 *learners,
-                self._with_first_hour(past, view.origins, learners.mean(axis=0)),
+                self._with_first_hours(past, view.origins, learners.mean(axis=0)),
                 *(np.where(np.isfinite(path), path, linear) for path in others),
             ]
         )
 
-    def _with_first_hour(self, past: Measured, origins: Ints, otherwise: Array) -> Array:
-        """(n, leads) the trees of the first hour, and other values where they say nothing."""
-        if self.first_hour is None:
+    def _with_first_hours(self, past: Measured, origins: Ints, otherwise: Array) -> Array:
+        """(n, leads) the trees of the first hours, and other values where they say nothing."""
+        if self.first_hours is None:
             return otherwise
-        near = self.first_hour.forecast(past, origins, self.clock, self.days)
+        near = self.first_hours.forecast(past, origins, self.clock, self.days)
         near = np.where(np.isfinite(near), near, otherwise[:, : near.shape[1]])
         return np.concatenate([near, otherwise[:, near.shape[1] :]], axis=1)
 
@@ -113,20 +113,20 @@ def fit_members(past: Measured, end: int, clock: LocalClock, days: DayTable) -> 
     targets = past.at(view.origins[:, None] + near_leads(clock))
     near = fit_near(view, targets)
     failures = []
-    boosted, first_hour, path = None, None, Measured(past.end, np.empty(0))
+    boosted, first_hours, path = None, None, Measured(past.end, np.empty(0))
     try:
         boosted = fit_boosted(view, near, targets, clock, days)
     except Exception as error:  # the others go on without the trees
         failures.append(f"trees failed: {type(error).__name__}: {error}")
     try:
-        first_hour = fit_first_hour(past, clock, days)
+        first_hours = fit_first_hours(past, clock, days)
     except Exception as error:  # as above
-        failures.append(f"first hour failed: {type(error).__name__}: {error}")
+        failures.append(f"first hours failed: {type(error).__name__}: {error}")
     try:
         path = _prophet(past, end, clock, days)
     except Exception as error:  # any failure of the fit or its child process: the others go on without it
         failures.append(f"prophet failed: {type(error).__name__}: {error}")
-    return Members(clock, days, near, boosted, first_hour, path, tuple(failures))
+    return Members(clock, days, near, boosted, first_hours, path, tuple(failures))
 
 
 def _prophet(past: Measured, end: int, clock: LocalClock, days: DayTable) -> Measured:

@@ -75,7 +75,8 @@ def test_a_load_in_other_units_is_forecast_in_other_units(load: Measured) -> Non
     paths = fitted(load).near_paths(load, view_at(load, ORIGIN))
     large = fitted(in_w).near_paths(in_w, view_at(in_w, ORIGIN))
     np.testing.assert_allclose(large[:3], 1000 * paths[:3], rtol=1e-4)
-    np.testing.assert_allclose(large[3], 1000 * paths[3], rtol=1e-2)  # a tie between two splits may go either way
+    split_otherwise = np.abs(large[3] / 1000 - paths[3]).mean()  # a tie between two splits may go either way
+    assert split_otherwise < 0.005 * paths[3].mean()
 
 
 def test_a_steady_load_is_forecast_steady() -> None:
@@ -104,7 +105,7 @@ def test_prophet_is_moved_to_the_level_of_the_last_weeks(load: Measured) -> None
 
 def test_a_member_without_a_value_speaks_as_the_first(load: Measured) -> None:
     ways = fitted(load)
-    silent = replace(ways, path=Measured(ORIGIN, np.empty(0)), boosted=None, first_hour=None)
+    silent = replace(ways, path=Measured(ORIGIN, np.empty(0)), boosted=None, first_hours=None)
     paths = silent.near_paths(load, view_at(load, ORIGIN))
     for place in (1, 2, 3, 4):
         np.testing.assert_allclose(paths[place], paths[0], rtol=1e-12)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from optimizer.devices import ExpectedCars
 from optimizer.plan import PlanDocument
 from site_configs.site import Site, UncertaintyChoice
-from streams.control_cycle import planner_for
+from streams.control_cycle import control_cycle, planner_for
 from streams.frozen import thaw_plan, thaw_situation
 from streams.ledger import Ledger
 from streams.planning import PlanJob, PlanningHandler, prepare
@@ -56,8 +56,8 @@ def test_a_cycle_with_scenarios_can_be_made_again_from_the_ledger(tmp_path: Path
     assert outcome.costs[0] == pytest.approx(decision.plan.total_cost)
     assert min(outcome.costs) <= outcome.expected_cost <= outcome.cvar <= max(outcome.costs)
     situation = thaw_situation(decision.situation)
-    again = planner_for(site).plan(situation, 60.0)
-    assert again.content_hash == decision.plan_hash  # type: ignore[union-attr]
+    again = control_cycle(site, planner_for(site), situation, None, deadline_s=60.0).plan
+    assert again.content_hash == decision.plan_hash
     assert thaw_plan(decision.plan_document, situation.grid).content_hash == decision.plan_hash
 
 

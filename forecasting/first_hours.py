@@ -1,18 +1,20 @@
-"""The first hour: trees on the change from the last value, taught by every origin.
+"""The first hours: trees on the change from the last value, taught by far more origins than the day ahead needs.
 
     ŷ[o+h] = y[o-1] + s·F(x[o, h]/s, slot, weekday, day types around, h)                       (1)
     x = distances from y[o-1] of (the two values before, means of 1, 4, 24 h,
         same slot 1, 2, 7, 14 days before, profile)  and the change over the same time
         1, 2, 7 days before and in the profile                                                 (2)
 
-s is the median absolute change at the longest of these leads. What the next minutes bring is a question of its own:
-machines that start at the same minute every day are in no anomaly of the day, and a few thousand origins, enough for
-the day ahead, are too few to learn each of them.
+s is the median absolute change at the longest lead. What the next minutes bring is a question of its own: machines that
+start at the same minute every day are in no anomaly of the day, and a few thousand origins, enough for the day ahead,
+are too few to learn each of them. The first hour and what follows it have a forest each, or the many leads of the
+second would leave too few rows for the few of the first.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -23,7 +25,8 @@ from forecasting.measured import Measured
 from forecasting.near_model import window_mean
 from forecasting.profile import TypeProfiles
 
-HOURS = 1.0
+GROUP_ENDS_HOURS = (1.0, 6.0)
+"""Last lead of each forest [h]."""
 TREES = 250
 MOST_ROWS = 120_000
 FIRST_ORIGIN_DAYS = 15
@@ -33,41 +36,59 @@ WINDOW_HOURS = (1.0, 4.0, 24.0)
 
 
 @dataclass(frozen=True)
-class FirstHour:
-    """F and s of (1)."""
+class Group:
+    """F and s of (1) for neighbouring leads."""
 
+    leads: Ints
     forest: Forest
     scale: float
-    leads: Ints
+
+
+@dataclass(frozen=True)
+class FirstHours:
+    """A forest for each group of leads, one after the other from the first step on."""
+
+    groups: tuple[Group, ...]
 
     def forecast(self, past: Measured, origins: Ints, clock: LocalClock, days: DayTable) -> Array:
-        """(n, leads of the hour) for ascending origins; NaN where the last value is missing."""
-        rows = _rows(past, origins, self.leads, self.scale, clock, days)
-        change = self.forest.predict(rows.reshape(-1, rows.shape[2]))[:, -1].reshape(rows.shape[:2])
-        return past.at(origins - 1)[:, None] + self.scale * change
+        """(n, leads of the hours) for ascending origins; NaN where the last value is missing."""
+        last = past.at(origins - 1)[:, None]
+        changes = [_change(group, past, origins, clock, days) for group in self.groups]
+        return last + np.concatenate(changes, axis=1)
 
 
-def fit_first_hour(past: Measured, clock: LocalClock, days: DayTable) -> FirstHour:
-    """Trees on all origins of `past`, thinned evenly where there are more than it takes.
+def fit_first_hours(past: Measured, clock: LocalClock, days: DayTable) -> FirstHours:
+    """Trees on the origins of `past`, thinned evenly where there are more than it takes.
 
     Raises:
         ValueError: nothing was measured where it is needed.
     """
-    leads = np.arange(max(1, clock.steps_in(HOURS)), dtype=np.int64)
-    origins = _origins(past, len(leads), clock)
-    last = past.at(origins - 1)
-    change = past.at(origins[:, None] + leads) - last[:, None]
-    scale = scale_of(change[:, -1])
-    rows = _rows(past, origins, leads, scale, clock, days)
+    ends = np.unique([0, *(max(1, clock.steps_in(hours)) for hours in GROUP_ENDS_HOURS)])
+    groups = (np.arange(first, end, dtype=np.int64) for first, end in pairwise(ends))
+    return FirstHours(tuple(_fit_group(past, leads, clock, days) for leads in groups))
+
+
+def _fit_group(past: Measured, leads: Ints, clock: LocalClock, days: DayTable) -> Group:
+    origins = _origins(past, leads, clock)
+    change = past.at(origins[:, None] + leads) - past.at(origins - 1)[:, None]
     known = np.isfinite(change)
     if not known.any():
         raise ValueError("no change from one value to the next was measured")
-    return FirstHour(grown(rows[known], change[known] / scale, TREES), scale, leads)
+    scale = scale_of(change[:, -1])
+    rows = _rows(past, origins, leads, scale, clock, days)
+    return Group(leads, grown(rows[known], change[known] / scale, TREES), scale)
 
 
-def _origins(past: Measured, leads: int, clock: LocalClock) -> Ints:
-    first, last = past.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, past.end - leads
-    spacing = max(1, -(-(last - first) * leads // MOST_ROWS))
+def _change(group: Group, past: Measured, origins: Ints, clock: LocalClock, days: DayTable) -> Array:
+    """(n, leads of the group) expected change from the last value."""
+    rows = _rows(past, origins, group.leads, group.scale, clock, days)
+    change = group.forest.predict(rows.reshape(-1, rows.shape[2]))[:, -1]
+    return group.scale * change.reshape(rows.shape[:2])
+
+
+def _origins(past: Measured, leads: Ints, clock: LocalClock) -> Ints:
+    first, last = past.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, past.end - int(leads[-1]) - 1
+    spacing = max(1, -(-(last - first) * len(leads) // MOST_ROWS))
     while np.gcd(spacing, clock.steps_per_day) > 1:
         spacing += 1
     return np.arange(first, max(first, last), spacing, dtype=np.int64)
