@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
 
 from forecasting import members
 from forecasting.boosted import FEW_TREES, plain_forest
@@ -23,14 +25,16 @@ DAYS = DayTable.over(day_type, TODAY - 80, TODAY + 30)
 END = ORIGIN + 10 * 24
 
 
-@pytest.fixture(autouse=True)
-def without_prophet(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def without_prophet() -> Iterator[None]:
     """Its own fit is tested with the site; here it would take most of the time."""
 
     def course(past: Measured, first: int, end: int, clock: LocalClock, days: DayTable) -> np.ndarray:
         return np.full(end - first, 350.0)
 
-    monkeypatch.setattr(members, "prophet_path", course)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(members, "prophet_path", course)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +45,24 @@ def load() -> Measured:
 
 
 def fitted(load: Measured) -> Members:
-    return fit_members(load.between(load.first, ORIGIN), END, CLOCK, DAYS)
+    with threadpool_limits(1):  # as in operation: other tests run beside these
+        return fit_members(load.between(load.first, ORIGIN), END, CLOCK, DAYS)
+
+
+@pytest.fixture(scope="module")
+def ways(load: Measured, without_prophet: None) -> Members:
+    return fitted(load)
 
 
 def view_at(past: Measured, *origins: int) -> NearView:
     return near_view(past, np.array(origins, dtype=np.int64), CLOCK, DAYS)
 
 
-def test_nothing_from_the_origin_on_is_seen_by_any_member(load: Measured) -> None:
+def test_nothing_from_the_origin_on_is_seen_by_any_member(load: Measured, ways: Members) -> None:
     origin = ORIGIN + 17
     poisoned = Measured(load.first, np.where(load.steps < origin, load.values, 1e6))
     steps = np.arange(origin, END)
-    ways, clean = fitted(load), load.between(load.first, origin)
+    clean = load.between(load.first, origin)
     near = [ways.near_paths(past, view_at(past, origin)) for past in (clean, poisoned)]
     tail = [ways.tail_paths(past, origin, steps) for past in (clean, poisoned)]
     assert max(near[0].max(), tail[0].max()) < 2000
@@ -60,8 +70,7 @@ def test_nothing_from_the_origin_on_is_seen_by_any_member(load: Measured) -> Non
     np.testing.assert_array_equal(tail[1], tail[0])
 
 
-def test_many_origins_at_once_give_what_each_gives_alone(load: Measured) -> None:
-    ways = fitted(load)
+def test_many_origins_at_once_give_what_each_gives_alone(load: Measured, ways: Members) -> None:
     origins = [ORIGIN + 3, ORIGIN + 14, ORIGIN + 30]
     together = ways.near_paths(load, view_at(load, *origins))
     for place, origin in enumerate(origins):
@@ -69,10 +78,10 @@ def test_many_origins_at_once_give_what_each_gives_alone(load: Measured) -> None
         np.testing.assert_allclose(together[:, place], alone[:, 0], rtol=1e-9)
 
 
-def test_a_load_in_other_units_is_forecast_in_other_units(load: Measured) -> None:
+def test_a_load_in_other_units_is_forecast_in_other_units(load: Measured, ways: Members) -> None:
     """kW or W: the same forecast, so that no constant of the method depends on the size of a load."""
     in_w = Measured(load.first, 1000 * load.values)
-    paths = fitted(load).near_paths(load, view_at(load, ORIGIN))
+    paths = ways.near_paths(load, view_at(load, ORIGIN))
     large = fitted(in_w).near_paths(in_w, view_at(in_w, ORIGIN))
     np.testing.assert_allclose(large[:3], 1000 * paths[:3], rtol=1e-4)
     split_otherwise = np.abs(large[3] / 1000 - paths[3]).mean()  # a tie between two splits may go either way
@@ -97,14 +106,13 @@ def test_a_load_that_repeats_is_forecast_exactly_by_every_day_of_its_type() -> N
         np.testing.assert_allclose(path, load.at(ORIGIN + leads), rtol=1e-6)
 
 
-def test_prophet_is_moved_to_the_level_of_the_last_weeks(load: Measured) -> None:
-    tail = fitted(load).tail_paths(load, ORIGIN, np.arange(ORIGIN, END))
+def test_prophet_is_moved_to_the_level_of_the_last_weeks(load: Measured, ways: Members) -> None:
+    tail = ways.tail_paths(load, ORIGIN, np.arange(ORIGIN, END))
     level = load.between(ORIGIN - 14 * 24, ORIGIN).values.mean()
     np.testing.assert_allclose(tail[2], level)
 
 
-def test_a_member_without_a_value_speaks_as_the_first(load: Measured) -> None:
-    ways = fitted(load)
+def test_a_member_without_a_value_speaks_as_the_first(load: Measured, ways: Members) -> None:
     silent = replace(ways, path=Measured(ORIGIN, np.empty(0)), boosted=None, first_hours=None)
     paths = silent.near_paths(load, view_at(load, ORIGIN))
     for place in (1, 2, 3, 4):
