@@ -16,8 +16,9 @@ from optimizer.plan import Plan
 from optimizer.situation import FixedPower, ImportCap
 from site_configs.site import Site
 from streams.dead_letters import DeadLetterDesk, Send
-from streams.messages import BadMessageError, CommandAnswer, OperatorCommand, decode
-from streams.offsets import Books, OffsetBook
+from streams.intake import PartitionIntake
+from streams.messages import BadMessageError, CommandAnswer, OperatorCommand
+from streams.offsets import OffsetBook
 from streams.records import LedgerStore
 from streams.topics import COMMAND_ANSWERS, COMMANDS
 
@@ -79,7 +80,7 @@ def judge(site: Site | None, command: OperatorCommand, before: Sequence[Answered
     return say("taken", f"replaces {named}: the newer holds", tuple(ended))
 
 
-class CommandDesk:
+class CommandDesk(PartitionIntake):
     """Takes in orders without waiting; `run` writes them down and answers."""
 
     topic = COMMANDS.name
@@ -87,49 +88,17 @@ class CommandDesk:
     def __init__(
         self, sites: Mapping[str, Site], ledger: LedgerStore, dead_letters: DeadLetterDesk, send: Send
     ) -> None:
-        self._sites, self._ledger, self._dead_letters, self._send = sites, ledger, dead_letters, send
-        self._books = Books()
+        super().__init__(dead_letters)
+        self._sites, self._ledger, self._send = sites, ledger, send
         self._waiting: deque[tuple[OffsetBook, int, CommandAnswer]] = deque()
         self._wake = asyncio.Event()
-        self.progress = 0
 
     @property
     def backlog(self) -> int:
         return len(self._waiting)
 
-    def assign(self, partition: int) -> None:
-        self._books.open(partition)
-
-    def revoke(self, partition: int) -> None:
-        self._books.close(partition)
-
-    def ingest(
-        self, partition: int, offset: int, key: bytes | None, value: bytes | None, expected: int | None = None
-    ) -> None:
-        """Takes in one message: the next cycle knows it.
-
-        Raises:
-            GapError: messages before it are missing.
-        """
-        book = self._books.get(partition)
-        if book is None or not book.is_new(offset, expected):
-            return
-        try:
-            self._take(book, offset, decode(key, value))
-        except BadMessageError as error:
-            self._dead_letters.bury(book, self.topic, offset, error.reason, value)
-        book.advance()
-        self.progress += 1
-
     def flush(self) -> None:
         """Nothing waits to be written: orders are in the ledger before the next message is looked at."""
-
-    def next_offsets(self) -> dict[int, int | None]:
-        """By partition: the offset that is read next; None before the first message."""
-        return self._books.next_offsets()
-
-    def safe_offsets(self) -> dict[int, int]:
-        return self._books.safe_offsets()
 
     async def run(self) -> None:
         """Works for ever."""

@@ -18,9 +18,10 @@ from typing import Protocol
 from optimizer.plan import Plan
 from streams.dead_letters import DeadLetterDesk, Send
 from streams.decision import Decision
+from streams.intake import PartitionIntake
 from streams.interval import ClosedInterval, close_interval, floor_time
-from streams.messages import BadMessageError, Reading, Tick, decode
-from streams.offsets import Books, OffsetBook
+from streams.messages import BadMessageError, Reading, Tick
+from streams.offsets import OffsetBook
 from streams.records import Answer, LateReading, LedgerStore, StoredAnswer
 from streams.site_runtime import SiteRuntime
 from streams.topics import SETPOINTS, TELEMETRY
@@ -87,7 +88,7 @@ class SiteDesk:
         )
 
 
-class Engine:
+class Engine(PartitionIntake):
     """State of all sites whose partitions are assigned to this process."""
 
     topic = TELEMETRY.name
@@ -102,17 +103,14 @@ class Engine:
         fatal: Callable[[BaseException], None],
     ) -> None:
         """`restore`: by site, how its running knowledge is rebuilt; `fatal` ends the process."""
+        super().__init__(dead_letters)
         self._restore = restore
         self._ledger = ledger
         self._planning = planning
         self._send = send
-        self._dead_letters = dead_letters
         self._fatal = fatal
-        self._books = Books()
         self._desks: dict[str, SiteDesk] = {}
         self._late: list[tuple[OffsetBook, int, LateReading]] = []
-        self.progress = 0
-        """Rises with everything done; a watchdog looks at it."""
         self._decisions = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = 0
@@ -128,40 +126,12 @@ class Engine:
         return self._turn if self._decisions else -1
 
     def assign(self, partition: int) -> None:
-        """Starts afresh with a partition: what is unfinished will be read again."""
         self.revoke(partition)
-        self._books.open(partition)
+        super().assign(partition)
 
     def revoke(self, partition: int) -> None:
-        """Forgets a partition; work begun for it ends without being written."""
-        self._books.close(partition)
+        super().revoke(partition)
         self._desks = {site: desk for site, desk in self._desks.items() if desk.book.partition != partition}
-
-    def next_offsets(self) -> dict[int, int | None]:
-        """By partition: the offset that is read next; None before the first message."""
-        return self._books.next_offsets()
-
-    def safe_offsets(self) -> dict[int, int]:
-        """By partition: the offset to commit."""
-        return self._books.safe_offsets()
-
-    def ingest(
-        self, partition: int, offset: int, key: bytes | None, value: bytes | None, expected: int | None = None
-    ) -> None:
-        """Takes in one message. `expected` is the offset at which the assignment must begin.
-
-        Raises:
-            GapError: messages before it are missing; the process must end and read again.
-        """
-        book = self._books.get(partition)
-        if book is None or not book.is_new(offset, expected):
-            return
-        try:
-            self._take(book, offset, decode(key, value))
-        except BadMessageError as error:
-            self._dead_letters.bury(book, self.topic, offset, error.reason, value)
-        book.advance()
-        self.progress += 1
 
     def flush(self) -> None:
         """Writes the late readings to the ledger in one transaction."""
