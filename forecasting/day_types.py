@@ -155,6 +155,13 @@ def _change_within(zone: ZoneInfo, day: int, before: int) -> int:
     return bisect_left(range(1440), True, key=changed)
 
 
+def spaced_origins(first: int, last: int, spacing: int, clock: LocalClock) -> Ints:
+    """Steps from `first` to before `last`, `spacing` or a little more apart: each slot of the day comes in turn."""
+    while np.gcd(spacing, clock.steps_per_day) > 1:
+        spacing += 1
+    return np.arange(first, max(first, last), spacing, dtype=np.int64)
+
+
 def _utc(at: datetime) -> datetime:
     if at.tzinfo is None:
         raise ValueError(f"time {at} has no zone: give UTC")

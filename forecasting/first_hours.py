@@ -19,7 +19,7 @@ from itertools import pairwise
 import numpy as np
 
 from forecasting.boosted import Forest, grown, scale_of
-from forecasting.day_types import DayTable, Ints, LocalClock
+from forecasting.day_types import DayTable, Ints, LocalClock, spaced_origins
 from forecasting.forecast import Array
 from forecasting.measured import Measured
 from forecasting.near_model import window_mean
@@ -88,10 +88,7 @@ def _change(group: Group, past: Measured, origins: Ints, clock: LocalClock, days
 
 def _origins(past: Measured, leads: Ints, clock: LocalClock) -> Ints:
     first, last = past.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, past.end - int(leads[-1]) - 1
-    spacing = max(1, -(-(last - first) * len(leads) // MOST_ROWS))
-    while np.gcd(spacing, clock.steps_per_day) > 1:
-        spacing += 1
-    return np.arange(first, max(first, last), spacing, dtype=np.int64)
+    return spaced_origins(first, last, max(1, -(-(last - first) * len(leads) // MOST_ROWS)), clock)
 
 
 def _rows(past: Measured, origins: Ints, leads: Ints, scale: float, clock: LocalClock, days: DayTable) -> Array:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecasting.boosted import Boosted, fit_boosted
-from forecasting.day_types import DayTable, Ints, LocalClock
+from forecasting.day_types import DayTable, Ints, LocalClock, spaced_origins
 from forecasting.first_hours import FirstHours, fit_first_hours
 from forecasting.forecast import Array
 from forecasting.measured import Measured
@@ -142,6 +142,4 @@ def _training_origins(past: Measured, clock: LocalClock) -> Ints:
     leads = len(near_leads(clock))
     first, last = past.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, past.end - leads
     spacing = max(clock.steps_in(SHORTEST_SPACING_HOURS) or 1, (last - first) * leads // MOST_TARGETS)
-    while np.gcd(spacing, clock.steps_per_day) > 1:
-        spacing += 1
-    return np.arange(first, max(first, last), spacing, dtype=np.int64)
+    return spaced_origins(first, last, spacing, clock)

@@ -113,9 +113,7 @@ def _training_rows(past: Measured, leads: Ints, clock: LocalClock) -> tuple[Ints
     origins = np.arange(first, max(first, last), dtype=np.int64)
     origins = origins[:: -(-len(origins) // MOST_ROWS) or 1]
     each = int(np.clip(MOST_ROWS // max(1, len(origins)), 1, len(leads)))
-    turns = (
-        np.arange(len(origins) * each, dtype=np.int64) * 7919 % len(leads)
-    )  # a prime: no step of the day is favoured
+    turns = np.arange(len(origins) * each, dtype=np.int64) * STRIDE % len(leads)
     return np.repeat(origins, each), leads[turns]
 
 
