@@ -19,7 +19,7 @@ from hil.recorded import lead_in, recorded_plant, sessions_by_charger
 from hil.telemetry import car_at
 from hil.truth import Truth
 from optimizer.plan import SETPOINT_LIFE_STEPS, Plan
-from optimizer.rules import rule_plan
+from optimizer.rules import rule_plan, rule_setpoints
 from optimizer.situation import Situation
 from optimizer.time_grid import Array, TimeGrid
 from settlement.bill import market_columns
@@ -152,8 +152,8 @@ def baseline(site: Site, history: History, name: Baseline) -> Controller:
     def decide(state: SiteState) -> Decision:
         end = min(state.at + BASELINE_HORIZON, history.end.to_pydatetime())
         situation = recorded_situation(site, tariff, history, state, end)
-        plan = rule_plan(site.devices, situation, storing=name == "rules")
-        return Decision({setpoint.device: setpoint.target_kw for setpoint in plan.setpoints})
+        setpoints = rule_setpoints(site.devices, situation, storing=name == "rules")
+        return Decision({setpoint.device: setpoint.target_kw for setpoint in setpoints})
 
     return decide
 
