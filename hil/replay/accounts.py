@@ -21,6 +21,7 @@ from optimizer.balance import devices_behind
 from optimizer.devices.base import Device
 from optimizer.devices.battery import Battery
 from optimizer.devices.grid_connection import GridConnection
+from optimizer.devices.load import Load
 from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
 from optimizer.situation import Session
@@ -85,9 +86,7 @@ class Account:
     """By store: after the first interval, and in the end."""
 
 
-def account(
-    case: Case, meters: pd.DataFrame, wear: Iterable[CostItem], served_kwh: Mapping[str, float]
-) -> Account:
+def account(case: Case, meters: pd.DataFrame, wear: Iterable[CostItem], served_kwh: Mapping[str, float]) -> Account:
     """The account of meters that cover the case: means by the columns of a history folder, energies at the ends.
 
     `wear` are the items of batteries and cars, `served_kwh` what each car got.
@@ -105,7 +104,10 @@ def account(
         cars=_cars(case, served_kwh),
         violations=tuple(violations(case, complete)),
         stored_kwh={
-            store.id: (float(complete[f"{store.id}.energy_kwh"].iloc[0]), float(complete[f"{store.id}.energy_kwh"].iloc[-1]))
+            store.id: (
+                float(complete[f"{store.id}.energy_kwh"].iloc[0]),
+                float(complete[f"{store.id}.energy_kwh"].iloc[-1]),
+            )
             for store in case.site.devices
             if isinstance(store, Battery | ThermalStore)
         },
@@ -190,10 +192,10 @@ def needed_kwh(car: Session) -> float:
 
 
 def violations(case: Case, meters: pd.DataFrame) -> Iterator[Violation]:
-    """Limits of the site file that the flows broke: of the connection, feeders, machines and stores, and demand that was
-    not served."""
+    """Limits of the site file that the flows broke: of the connection, feeders, machines and stores; and demand that
+    was not served."""
     for device, limit, values, bound, unit in _bounded(case, meters):
-        beyond = values - bound
+        beyond = bound - values if limit in LEAST else values - bound
         over = beyond > max(TOLERANCE_KW, TOLERANCE * abs(bound))
         if over.any():
             worst = int(np.argmax(beyond))
@@ -202,7 +204,9 @@ def violations(case: Case, meters: pd.DataFrame) -> Iterator[Violation]:
 
 
 Bounded = tuple[str, str, Array, float, str]
-"""Device, limit, (n,) values, their upper bound, unit."""
+"""Device, limit, (n,) values, their bound, unit."""
+LEAST = ("min_soc",)
+"""Limits that values must not fall below; all others must not be passed."""
 
 
 def _bounded(case: Case, meters: pd.DataFrame) -> Iterator[Bounded]:
@@ -221,16 +225,15 @@ def _bounded(case: Case, meters: pd.DataFrame) -> Iterator[Bounded]:
 
 
 def _of_device(device: Device, meters: pd.DataFrame) -> Iterator[Bounded]:
-    for name in (f"{device.id}.{q}" for q in ("unserved_kw",)):
-        if name in meters:
-            yield device.id, "demand", _of(meters, name), 0.0, "kW"
+    if isinstance(device, Load):
+        yield device.id, "unserved", _of(meters, f"{device.id}.unserved_kw"), 0.0, "kW"
     if isinstance(device, Battery | V2gCharger | ThermalStore):
         yield device.id, "charge_limit", _of(meters, f"{device.id}.charge_kw"), device.charge_limit_kw, "kW"
         yield device.id, "discharge_limit", _of(meters, f"{device.id}.discharge_kw"), device.discharge_limit_kw, "kW"
     if isinstance(device, Battery):
         energy = _of(meters, f"{device.id}.energy_kwh")
         yield device.id, "max_soc", energy, device.max_soc * device.capacity_kwh, "kWh"
-        yield device.id, "min_soc", -energy, -device.min_soc * device.capacity_kwh, "kWh"
+        yield device.id, "min_soc", energy, device.min_soc * device.capacity_kwh, "kWh"
 
 
 def _net_kw(device: Device, meters: pd.DataFrame) -> Array:

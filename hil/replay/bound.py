@@ -120,7 +120,9 @@ def _minimum(program: Program, window: Window) -> Array:
         highs.run()
         if highs.getModelStatus() == highspy.HighsModelStatus.kOptimal:
             return part.whole(np.asarray(highs.getSolution().col_value, dtype=float))
-    raise RuntimeError(f"no optimum from {window.start} to {window.end}: {highs.modelStatusToString(highs.getModelStatus())}")
+    raise RuntimeError(
+        f"no optimum from {window.start} to {window.end}: {highs.modelStatusToString(highs.getModelStatus())}"
+    )
 
 
 def _read(model: Model, devices: tuple[AnyDevice, ...], x: Array, steps: int) -> Optimum:

@@ -15,7 +15,7 @@ from functools import cache, cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -31,9 +31,9 @@ from streams.site_runtime import at_step
 
 Controller = Literal["engine", "rules", "none"]
 Foresight = Literal["issued", "known"]
-"""What plans know of the days ahead: forecasts as they would have been issued then, or what was recorded afterwards."""
+"""What plans know of the days ahead: forecasts as they would have been issued then, or what was recorded later."""
 PlantKind = Literal["real", "as_planned"]
-"""A plant that differs from the site file, with lags and noise (`Truth.drawn`), or one that does not (`Truth.exact`)."""
+"""A plant that differs from the site file, with lags and flutter (`Truth.drawn`), or that does not (`Truth.exact`)."""
 
 LEAD_IN = timedelta(days=1)
 LOOKED_BACK = timedelta(days=1)
@@ -82,8 +82,8 @@ class Block:
 
     @property
     def name(self) -> str:
-        """Names the block within its replay."""
-        return f"{self.start:%Y%m%dT%H%MZ}"
+        """Names the block within its replay; in order of time."""
+        return f"{self.window.start:%Y%m%dT%H%MZ}-{self.start:%Y%m%dT%H%MZ}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +111,14 @@ class Case:
         digest.update(digest_of(self.history).encode())
         digest.update(code_digest().encode())
         return digest.hexdigest()[:20]
+
+    shared_by_parts: ClassVar[bool] = True
+
+    @cached_property
+    def foreseen_key(self) -> str:
+        """Digest of what outlooks depend on: the plant and its controller are no part of it."""
+        terms = (self.terms.foresight, self.terms.refit_days)
+        return hashlib.sha256(repr((self.start, self.end, terms)).encode()).hexdigest()[:20]
 
     @cached_property
     def tariff(self) -> Tariff:
@@ -190,7 +198,9 @@ def _problems(
         if edge.timestamp() % 3600:
             yield Problem("replay", name, stamp(edge), "must be a whole hour")
     if not 1 <= terms.refit_days <= MODEL_LIFE.days:
-        yield Problem("replay", "refit_days", str(terms.refit_days), f"must be 1 to {MODEL_LIFE.days}: no model serves longer")
+        yield Problem(
+            "replay", "refit_days", str(terms.refit_days), f"must be 1 to {MODEL_LIFE.days}: no model serves longer"
+        )
 
 
 def _unbridged(history: History) -> pd.DataFrame:

@@ -186,11 +186,11 @@ def counted_result(plant: Plant, block: Block, records: Records, cycles: Sequenc
 def metered(records: Records) -> pd.DataFrame:
     """Means of powers and surroundings, energies at the end of each interval; targets are left out."""
     frame = records.frame()
-    kept = frame[[name for name in frame if not name.endswith((".target_kw", ".limit_kw"))]]
+    kept = frame[[name for name in records.columns if not name.endswith((".target_kw", ".limit_kw"))]]
     found = means(kept, METERED_MINUTES)
-    stock = [name for name in kept if name.endswith(("_kwh", "_hours"))]
     ends = np.arange(METERED_MINUTES - 1, len(kept), METERED_MINUTES)[: len(found)]
-    found[stock] = kept[stock].to_numpy()[ends]
+    for name in (name for name in records.columns if name.endswith(("_kwh", "_hours"))):
+        found[name] = kept[name].to_numpy()[ends]
     return found.rename_axis("time")
 
 

@@ -1,4 +1,4 @@
-"""What the engine foresees at each cycle of a block: forecasts as they would have been issued then, or the record itself.
+"""What the engine foresees at each cycle of a block: forecasts as they would have been issued then, or the record.
 
 Neither depends on what is controlled, so all cycles of a block are foreseen at once, ahead of the control and in
 parallel to it. A cycle of `issued` foresight sees the rows whose interval was over, what was announced before, and the
@@ -7,7 +7,7 @@ fit made at the start of its block; nothing later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -76,13 +76,13 @@ def _known_at(case: Case, recorded: pd.DataFrame, at: datetime) -> Outlook:
     series = {str(name): rows[name] for name in rows}
     groups = [device for device in case.site.devices if isinstance(device, ExpectedCars)]
     for group in groups:
-        series |= cars_to_come(group, case.history.sessions, rows.index)
+        series |= cars_to_come(group, case.history.sessions, pd.DatetimeIndex(rows.index))
     forecasts = {name: certain(name, at, values, case.site.step_minutes) for name, values in series.items()}
     return outlook_of(case.site, case.tariff, forecasts, grid)
 
 
 def recorded_ahead(case: Case, end: datetime) -> pd.DataFrame:
-    """What the plan's series came to, at the site's step, up to `end`; where nothing was recorded, as the week before."""
+    """What the plan's series came to, at the site's step, up to `end`; where nothing was recorded, as a week before."""
     names = [name for name in series_kinds(case.site) if name in case.history.frame]
     frame = case.history.frame[names]
     index = pd.date_range(frame.index[0], max(case.history.end, end), freq=case.step, inclusive="left")
@@ -121,5 +121,3 @@ def certain(name: str, at: datetime, values: pd.Series, step_minutes: int) -> Fo
     """A forecast without any doubt."""
     index = pd.DatetimeIndex(values.index).as_unit("s")
     return Forecast(name, at, "given", step_minutes, index, dict.fromkeys(LEVELS, values.to_numpy(dtype=float)))
-
-
