@@ -42,7 +42,10 @@ MONTH_COMPONENTS = ("actual_demand", "contract_demand", "contract_excess", "capa
 TOLERANCE = 1e-3
 """A limit is broken when a mean over an interval is beyond it by more than this share of it ..."""
 TOLERANCE_KW = 0.5
-"""... and by more than this [kW, kWh]: meters round, and machines lag within a quarter hour."""
+"""... and by more than this [kW]: machines lag within a quarter hour."""
+TOLERANCE_OF_CAPACITY = 0.02
+"""A store's content may be beyond its limits by this share of its capacity: what its efficiencies, which nobody knows
+better than by a point or two, make of a quarter hour at full power."""
 
 
 @dataclass(frozen=True)
@@ -194,17 +197,17 @@ def needed_kwh(car: Session) -> float:
 def violations(case: Case, meters: pd.DataFrame) -> Iterator[Violation]:
     """Limits of the site file that the flows broke: of the connection, feeders, machines and stores; and demand that
     was not served."""
-    for device, limit, values, bound, unit in _bounded(case, meters):
+    for device, limit, values, bound, unit, tolerance in _bounded(case, meters):
         beyond = bound - values if limit in LEAST else values - bound
-        over = beyond > max(TOLERANCE_KW, TOLERANCE * abs(bound))
+        over = beyond > tolerance
         if over.any():
             worst = int(np.argmax(beyond))
             first = meters.index[int(np.argmax(over))].to_pydatetime().astimezone(UTC)
             yield Violation(device, limit, float(values[worst]), bound, unit, int(over.sum()), first)
 
 
-Bounded = tuple[str, str, Array, float, str]
-"""Device, limit, (n,) values, their bound, unit."""
+Bounded = tuple[str, str, Array, float, str, float]
+"""Device, limit, (n,) values, their bound, unit, and by how much they may be beyond it."""
 LEAST = ("min_soc",)
 """Limits that values must not fall below; all others must not be passed."""
 
@@ -213,27 +216,32 @@ def _bounded(case: Case, meters: pd.DataFrame) -> Iterator[Bounded]:
     site = case.site
     for grid in (device for device in site.devices if isinstance(device, GridConnection)):
         least, greatest = grid.bounds_kw()
-        yield grid.id, "import_limit", _of(meters, IMPORT), greatest, "kW"
-        yield grid.id, "export_limit", _of(meters, EXPORT), -least, "kW"
+        yield _power(grid.id, "import_limit", _of(meters, IMPORT), greatest)
+        yield _power(grid.id, "export_limit", _of(meters, EXPORT), -least)
     for device in site.devices:
         yield from _of_device(device, meters)
     feeders = feeder_limits(site)
     for feeder in feeders:
         behind = devices_behind(feeder, feeders)
         net = sum((_net_kw(device, meters) for device in site.devices if device.id in behind), np.zeros(len(meters)))
-        yield feeder.id, "feeder_limit", np.abs(net), feeder.limit_kw, "kW"
+        yield _power(feeder.id, "feeder_limit", np.abs(net), feeder.limit_kw)
 
 
 def _of_device(device: Device, meters: pd.DataFrame) -> Iterator[Bounded]:
     if isinstance(device, Load):
-        yield device.id, "unserved", _of(meters, f"{device.id}.unserved_kw"), 0.0, "kW"
+        yield _power(device.id, "unserved", _of(meters, f"{device.id}.unserved_kw"), 0.0)
     if isinstance(device, Battery | V2gCharger | ThermalStore):
-        yield device.id, "charge_limit", _of(meters, f"{device.id}.charge_kw"), device.charge_limit_kw, "kW"
-        yield device.id, "discharge_limit", _of(meters, f"{device.id}.discharge_kw"), device.discharge_limit_kw, "kW"
+        yield _power(device.id, "charge_limit", _of(meters, f"{device.id}.charge_kw"), device.charge_limit_kw)
+        yield _power(device.id, "discharge_limit", _of(meters, f"{device.id}.discharge_kw"), device.discharge_limit_kw)
     if isinstance(device, Battery):
-        energy = _of(meters, f"{device.id}.energy_kwh")
-        yield device.id, "max_soc", energy, device.max_soc * device.capacity_kwh, "kWh"
-        yield device.id, "min_soc", energy, device.min_soc * device.capacity_kwh, "kWh"
+        energy, size = _of(meters, f"{device.id}.energy_kwh"), device.capacity_kwh
+        tolerance = TOLERANCE_OF_CAPACITY * size
+        yield device.id, "max_soc", energy, device.max_soc * size, "kWh", tolerance
+        yield device.id, "min_soc", energy, device.min_soc * size, "kWh", tolerance
+
+
+def _power(device: str, limit: str, values: Array, bound_kw: float) -> Bounded:
+    return device, limit, values, bound_kw, "kW", max(TOLERANCE_KW, TOLERANCE * abs(bound_kw))
 
 
 def _net_kw(device: Device, meters: pd.DataFrame) -> Array:
