@@ -27,6 +27,8 @@ from streams.site_state import SiteState
 
 RECENT_DAYS = 10
 """A forecaster looks back a week and a day or two; older rows stay in the ledger."""
+STATE_LIFE = timedelta(days=31)
+"""A state reported longer ago is not taken up again after a restart."""
 CHARGER = "v2g_charger"
 
 
@@ -62,10 +64,10 @@ class SiteRuntime:
         """As it was when the last answer was written."""
         began = ledger.first_answered(site.id)
         runtime = cls(site, ledger, history, recorded_sessions, published, _began=began)
-        runtime._seen = ledger.last_values(site.id)
-        runtime._cars = ledger.last_cars(site.id)
         last = ledger.last_answered(site.id)
         if last is not None:
+            runtime._seen = ledger.last_values(site.id, last - STATE_LIFE)
+            runtime._cars = ledger.last_cars(site.id, last - STATE_LIFE)
             rows = ledger.recent(site.id, last - timedelta(days=RECENT_DAYS))
             runtime._live = {
                 at.to_pydatetime(): {str(name): float(value) for name, value in row.dropna().items()}
