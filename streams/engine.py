@@ -23,6 +23,7 @@ from streams.interval import ClosedInterval, close_interval, floor_time
 from streams.messages import BadMessageError, Reading, Tick
 from streams.offsets import OffsetBook
 from streams.records import Answer, LateReading, LedgerStore, StoredAnswer
+from streams.reports import reports_of
 from streams.site_runtime import SiteRuntime
 from streams.topics import SETPOINTS, TELEMETRY
 
@@ -278,8 +279,11 @@ class Engine(PartitionIntake):
             self._decisions -= 1
 
     async def _publish(self, stored: StoredAnswer) -> None:
+        """Setpoints first: a gateway waits for them, and nobody for the rest."""
         key = stored.site.encode()
         await asyncio.gather(*(self._send(SETPOINTS.name, key, message.encode()) for message in stored.setpoints))
+        reports = reports_of(stored, self._ledger.forecast_document(stored.forecast_id) or "[]")
+        await asyncio.gather(*(self._send(topic, key, message.encode()) for topic, message in reports))
         self._ledger.mark_sent(stored.plan_id)
 
 

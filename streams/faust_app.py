@@ -32,9 +32,12 @@ from streams.commands import CommandDesk
 from streams.dead_letters import DeadLetterDesk
 from streams.engine import Engine
 from streams.ledger import Ledger
+from streams.news_intake import NewsIntake
+from streams.outbox import Outbox
 from streams.planning import FittedModels, PlanningDesk, PlanningHandler
 from streams.site_forecasts import published_rows
 from streams.site_runtime import SiteRuntime, at_step
+from streams.topics import GRID_EVENTS, TARIFF, WEATHER
 from streams.watchdog import Positions, Todo, Watchdog
 from streams.workers import WorkerPool
 
@@ -141,10 +144,16 @@ async def _serve(
         dead_letters = DeadLetterDesk(ledger, send)
         restore = {site.id: partial(SiteRuntime.restore, site, ledger, *past[site.id]) for site in sites}
         engine = Engine(restore, ledger, PlanningDesk(pool, models, deadline_s), send, dead_letters, _fatal)
-        commands = CommandDesk({site.id: site for site in sites}, ledger, dead_letters, send)
-        face = Face(app, (engine, AckIntake(ledger, dead_letters), commands))
+        by_id = {site.id: site for site in sites}
+        commands = CommandDesk(by_id, ledger, dead_letters, send)
+        alarms = Outbox(send)
+        news = (NewsIntake(topic, by_id, ledger, dead_letters) for topic in (WEATHER, TARIFF, GRID_EVENTS))
+        face = Face(app, (engine, AckIntake(ledger, dead_letters, alarms), commands, *news))
         watchdog = Watchdog(broker, lambda: (face.progress, engine.deciding), lambda: face.todo, _fatal, stall_s)
-        tasks = [asyncio.create_task(_guarded(work)) for work in (dead_letters.run, commands.run, face.keep_committing)]
+        tasks = [
+            asyncio.create_task(_guarded(work))
+            for work in (dead_letters.run, commands.run, alarms.run, face.keep_committing)
+        ]
         await app.start()
         if is_embedded(broker):
             faust_private.set_fetch_wait(app, EMBEDDED_FETCH_WAIT_MS)

@@ -201,10 +201,8 @@ class Ledger:
         rows = self._db.query(
             "SELECT charger, car FROM cars WHERE site = ? AND interval >= ? ORDER BY interval", site, _text(since)
         )
-        last: dict[str, str | None] = {charger: car for charger, car in rows}
-        return {
-            charger: None if car is None else CarAtCharger.model_validate_json(car) for charger, car in last.items()
-        }
+        last = {str(charger): car for charger, car in rows}
+        return {charger: None if car is None else _car(car) for charger, car in last.items()}
 
     def cars_since(self, site: str, since: datetime) -> list[tuple[str, CarAtCharger]]:
         """Charger and car, as last reported, of every car that was plugged in from `since` on."""
@@ -397,20 +395,21 @@ class Ledger:
 
     def _answers(self, where: str, *values: object) -> list[StoredAnswer]:
         rows = self._db.query(
-            "SELECT p.plan_id, p.site, p.interval, p.status, p.document, p.situation, p.forecast_id, c.hash "
+            "SELECT p.plan_id, p.site, p.interval, p.status, p.hash, p.document, p.situation, p.forecast_id, c.hash "
             f"FROM plans p JOIN chain c ON p.link = c.number WHERE {where} ORDER BY p.interval",
             *values,
         )
         return [self._stored(row) for row in rows]
 
     def _stored(self, row: Row) -> StoredAnswer:
-        plan_id, site, interval, status, plan, situation, forecast_id, ledger_hash = row
+        plan_id, site, interval, status, plan_hash, plan, situation, forecast_id, ledger_hash = row
         setpoints = self._db.query("SELECT message, sent FROM setpoints WHERE plan_id = ? ORDER BY device", plan_id)
         return StoredAnswer(
             plan_id=plan_id,
             site=site,
             interval=_time(interval),
             status=status,
+            plan_hash=plan_hash,
             plan=_unpack(plan),
             situation=_unpack(situation),
             forecast_id=forecast_id,

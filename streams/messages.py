@@ -73,8 +73,11 @@ class Reading(Message):
 
     type: Literal["reading"] = "reading"
     device: str
+    """A device of the site file, or `weather`, `meter`, `market`."""
     time: Time
+    """Start of the time that the values are of; of two readings of a device with one time the later sent counts."""
     seconds: Annotated[float, Field(gt=0, le=3600)]
+    """Length of that time."""
     values: dict[str, float]
     """By quantity with unit, e.g. `charge_kw`, `energy_kwh`: the series name is `<device>.<quantity>`."""
     quality: Quality = "good"
@@ -185,6 +188,7 @@ class News(Message):
     """What others say about the time ahead; kept in the ledger, and looked at by cycles that begin after it."""
 
     issued_at: Time
+    """When it became known."""
 
 
 class Announcement(News):
@@ -193,6 +197,7 @@ class Announcement(News):
     source: Annotated[str, Field(min_length=1, max_length=80)]
     """Who says so, e.g. the weather service or the exchange."""
     start: Time
+    """Of the first value."""
     step_minutes: Annotated[int, Field(ge=5, le=1440)]
     values: dict[str, tuple[float, ...]]
     """By series, from `start` on."""
@@ -239,6 +244,7 @@ class GridEvent(News):
     """What the grid calls for from `start` to `end`. Of two with one `event_id` the one issued later holds."""
 
     event_id: Annotated[str, Field(min_length=1, max_length=80)]
+    """Chosen by the sender."""
     start: Time
     end: Time
     withdrawn: bool = False
@@ -258,12 +264,15 @@ class DemandResponseCall(GridEvent):
     service: str
     """Id of the site's service of kind demand_response."""
     bid_kw: Annotated[float, Field(gt=0)]
+    """Response that was promised."""
     price_per_kwh: Annotated[float, Field(ge=0)]
+    """Clearing price of a kWh of response."""
     baseline_kw: Annotated[tuple[float, ...], Field(min_length=1)]
     """Import without the event, from `start` on."""
     baseline_minutes: Annotated[int, Field(ge=5, le=60)] = 15
     """For how long each value of the baseline holds."""
     direction: Literal["cut", "fill"] = "cut"
+    """Less import than the baseline, or more."""
 
 
 class ReserveAward(GridEvent):
@@ -273,8 +282,11 @@ class ReserveAward(GridEvent):
     service: str
     """Id of the site's service of kind reserve_capacity."""
     price_per_kw_h: Annotated[float, Field(ge=0)]
+    """Paid for each kW held through an hour."""
     up_kw: Annotated[float, Field(ge=0)] = 0.0
+    """Less import when called."""
     down_kw: Annotated[float, Field(ge=0)] = 0.0
+    """More import when called."""
 
 
 class GridLimit(GridEvent):
@@ -328,7 +340,7 @@ class PlanMessage(Message):
     plan: PlanDocument
 
 
-AlarmCode = Literal["no_plan", "limit_gave_way", "stale_state", "setpoint_rejected"]
+AlarmCode = Literal["no_plan", "limit_gave_way", "setpoint_rejected"]
 
 
 class Alarm(Message):
@@ -337,8 +349,8 @@ class Alarm(Message):
     type: Literal["alarm"] = "alarm"
     alarm_id: str
     code: AlarmCode
-    """no_plan: an interval was answered without a fresh plan; limit_gave_way: a soft limit cannot be kept; stale_state:
-    a device did not report; setpoint_rejected: a device or the gateway refused."""
+    """no_plan: an interval was answered without a fresh plan; limit_gave_way: a soft limit cannot be kept;
+    setpoint_rejected: a device or the gateway refused."""
     severity: Literal["warning", "critical"]
     at: Time
     """Start of the interval, or time of the site's clock."""

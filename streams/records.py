@@ -57,6 +57,7 @@ class StoredAnswer:
     site: str
     interval: datetime
     status: str
+    plan_hash: str
     plan: str
     situation: str
     forecast_id: str
