@@ -109,6 +109,10 @@ class SiteRuntime:
         oldest = closed.start - timedelta(days=RECENT_DAYS)
         self._live = {at: row for at, row in self._live.items() if at >= oldest}
 
+    def last_ends(self) -> dict[str, datetime]:
+        """By signal: end of the interval in which it was measured last."""
+        return {name: seen + self.step for name, (seen, _) in self._seen.items()}
+
     def begin(self, at: datetime) -> None:
         """The first interval ever controlled starts at `at`; later calls change nothing."""
         self._began = self._began or at

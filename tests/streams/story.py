@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from prometheus_client import CollectorRegistry
 
 from site_configs.site import Site
 from streams.dead_letters import DeadLetterDesk
@@ -18,6 +19,7 @@ from streams.decision import Decision, safe_decision
 from streams.engine import Engine
 from streams.ledger import Ledger
 from streams.messages import CarAtCharger, Message, Reading, SetpointMessage, Tick, decode
+from streams.observation import CycleTimes
 from streams.outbox import Outbox
 from streams.site_runtime import SiteRuntime
 from streams.topics import DEAD_LETTERS, SETPOINTS, Topic
@@ -115,7 +117,11 @@ class Story:
         restore = {park.id: partial(SiteRuntime.restore, park, self.ledger, EMPTY) for park in parks}
         self.dead_letters = DeadLetterDesk(self.ledger, self._send)
         self.outbox = Outbox(self._send)
-        self.engine = Engine(restore, self.ledger, self.planning, self._send, self.dead_letters, self.fatal.append)
+        self.registry = CollectorRegistry()
+        self.times = CycleTimes(self.registry)
+        self.engine = Engine(
+            restore, self.ledger, self.planning, self._send, self.dead_letters, self.fatal.append, self.times
+        )
         self.engine.assign(0)
 
     async def _send(self, topic: str, key: bytes, value: bytes) -> None:
