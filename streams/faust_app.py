@@ -38,6 +38,7 @@ class Intake(Protocol):
 
     topic: str
     progress: int
+    taken: int
 
     @property
     def backlog(self) -> int: ...
@@ -101,7 +102,7 @@ class Face:
         positions = self._positions()
         return {
             topic: TopicFigures(
-                intake.progress,
+                intake.taken,
                 intake.backlog,
                 {tp.partition: self._lag(tp, at) for tp, at in positions.items() if tp.topic == topic},
             )
