@@ -28,6 +28,7 @@ from streams.messages import (
     DeadLetter,
     News,
     OperatorCommand,
+    SetpointMessage,
 )
 from streams.records import (
     AckRow,
@@ -167,9 +168,18 @@ class Ledger:
             raise RuntimeError(f"answer of {answer.site} for {answer.interval} was written but is not in the ledger")
         return stored
 
+    def add_setpoints(self, setpoints: Sequence[SetpointMessage]) -> None:
+        """Adds revisions of setpoints that are there already; one of the same name is left."""
+        self._insert_many("setpoints", [_setpoint_row(one, one.valid_from) for one in setpoints])
+
     def mark_sent(self, plan_id: str) -> None:
         """The answer has left; not linked, a mark is no content."""
         self._db.execute("UPDATE setpoints SET sent = 1 WHERE plan_id = ?", (plan_id,))
+
+    def mark_setpoints_sent(self, names: Iterable[str]) -> None:
+        marks = [(name,) for name in names]
+        with self._db.transaction():
+            self._db.insert("UPDATE setpoints SET sent = 1 WHERE cmd_id = ?", marks)
 
     def recent(self, site: str, since: datetime) -> pd.DataFrame:
         """Closed intervals from `since` on: one row each (UTC start), one column per signal."""
@@ -364,19 +374,24 @@ class Ledger:
         return [kind.model_validate_json(message) for (message,) in rows]
 
     def _prepare(self) -> None:
-        with self._db.transaction():
-            if not self._db.has_table("meta"):
-                script = (files("streams") / "ledger_schema.sql").read_text(encoding="utf-8")
-                lines = (line for line in script.splitlines() if not line.startswith("--"))
-                tables = (statement for statement in "\n".join(lines).split(";") if statement.strip())
-                self._db.create(tables, _APPEND_ONLY.items())
-                self._db.execute("INSERT INTO meta VALUES ('schema', ?)", (SCHEMA,))
+        if not self._db.has_table("meta"):
+            with self._db.transaction():
+                self._create()
         found = self._one("SELECT value FROM meta WHERE key = 'schema'")
         if found is None or found[0] != SCHEMA:
             raise unreadable(
                 self._db.where,
                 f"a ledger of schema {found[0] if found else 'unknown'}, this version reads {SCHEMA}: give another one",
             )
+
+    def _create(self) -> None:
+        if self._db.has_table("meta"):  # another process was first
+            return
+        script = (files("streams") / "ledger_schema.sql").read_text(encoding="utf-8")
+        lines = (line for line in script.splitlines() if not line.startswith("--"))
+        tables = (statement for statement in "\n".join(lines).split(";") if statement.strip())
+        self._db.create(tables, _APPEND_ONLY.items())
+        self._db.execute("INSERT INTO meta VALUES ('schema', ?)", (SCHEMA,))
 
     @contextmanager
     def _writing(self) -> Iterator[Link]:
@@ -403,7 +418,9 @@ class Ledger:
 
     def _stored(self, row: Row) -> StoredAnswer:
         plan_id, site, interval, status, plan_hash, plan, situation, forecast_id, ledger_hash = row
-        setpoints = self._db.query("SELECT message, sent FROM setpoints WHERE plan_id = ? ORDER BY device", plan_id)
+        setpoints = self._db.query(
+            "SELECT message, sent FROM setpoints WHERE plan_id = ? ORDER BY device, seq", plan_id
+        )
         return StoredAnswer(
             plan_id=plan_id,
             site=site,
@@ -443,13 +460,12 @@ def _add_answer(link: Link, answer: Answer) -> None:
     plan = (answer.plan_id, site, interval, answer.status, answer.plan_hash, answer.forecast_id)
     documents = (_pack(answer.plan), _pack(answer.situation))
     link.add("plans", [(*plan, *documents, answer.partition, answer.tick_offset)])
-    link.add(
-        "setpoints",
-        [
-            (s.cmd_id, site, s.device, interval, s.seq, s.target_kw, s.encode().decode(), s.plan_id)
-            for s in answer.setpoints
-        ],
-    )
+    link.add("setpoints", [_setpoint_row(setpoint, answer.interval) for setpoint in answer.setpoints])
+
+
+def _setpoint_row(setpoint: SetpointMessage, interval: datetime) -> Row:
+    one, message = setpoint, setpoint.encode().decode()
+    return (one.cmd_id, one.site, one.device, _text(interval), one.seq, one.target_kw, message, one.plan_id)
 
 
 def _trace(row: Sequence[Any], acks: tuple[AckRow, ...]) -> SetpointTrace:
