@@ -112,15 +112,15 @@ def fresh_run(brokers: int = 1, seed: int = SEED, host: str = "127.0.0.1") -> It
 
 
 def worker_killed(kills: int = 10, quarters: int = QUARTERS) -> Account:
-    """SIGKILL at random points of the run, and started again."""
+    """SIGKILL at random moments of work, and started again."""
     with fresh_run() as run, workers(worker := run.worker()):
         sender = Sender(run.broker)
         run.begin(sender)
-        stop = threading.Event()
         feeding = threading.Thread(target=run.tell, args=(sender, range(quarters)))
         feeding.start()
         for _ in range(kills):
-            stop.wait(run.rng.uniform(2.0, 9.0))
+            run.wait_for(min(answered(run.ledger, PARKS) + 1, len(PARKS) * quarters))
+            time.sleep(run.rng.uniform(0.0, 2.0))
             worker.kill()
             worker.start()
         feeding.join()

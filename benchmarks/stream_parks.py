@@ -40,7 +40,7 @@ START = datetime(2026, 8, 25, 16, 0, tzinfo=UTC)
 STEP = timedelta(minutes=15)
 MINUTES, SECONDS = 15, 300
 MISSING = 3
-LATEST_S = 240.0
+LATEST_S = 600.0
 
 
 def park(number: int) -> Site:

@@ -88,7 +88,8 @@ class Health:
     """One word, and what it stands on."""
 
     status: str
-    """ok; starting: nothing is assigned yet (or another worker has it all); late: a cycle waits too long."""
+    """ok; starting: nothing is assigned yet (or another worker has it all); late: a cycle waits too long; hangs: the
+    engine does not answer."""
     partitions: int
     sites: int
     oldest_wait_s: float
@@ -153,6 +154,13 @@ def observed(place: str | None, registry: CollectorRegistry, figures: Callable[[
         thread.join()
 
 
+def _health(figures: Callable[[], Figures]) -> Health:
+    try:
+        return Health.of(figures())
+    except TimeoutError:
+        return Health("hangs", 0, 0, 0.0)
+
+
 def _server(place: str, registry: CollectorRegistry, figures: Callable[[], Figures]) -> ThreadingHTTPServer:
     host, _, port = place.rpartition(":")
     if not host or not port.isdigit():
@@ -163,7 +171,7 @@ def _server(place: str, registry: CollectorRegistry, figures: Callable[[], Figur
             if self.path == "/metrics":
                 self._say(200, CONTENT_TYPE_LATEST, generate_latest(registry))
             elif self.path == "/health":
-                health = Health.of(figures())
+                health = _health(figures)
                 code = 200 if health.status == "ok" else 503
                 self._say(code, "application/json", json.dumps(asdict(health)).encode())
             else:
