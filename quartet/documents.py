@@ -16,7 +16,24 @@ from settlement.documents import BillDocument, Document, TraceDocument
 from settlement.statement import Statement
 from site_configs.loader import CheckDocument
 from site_configs.site import Site
-from streams.messages import Acknowledgement, CommandAnswer, DeadLetter, OperatorCommand, Reading, SetpointMessage, Tick
+from streams.messages import (
+    Acknowledgement,
+    Alarm,
+    CommandAnswer,
+    DeadLetter,
+    DemandResponseCall,
+    ForecastMessage,
+    GridLimit,
+    Islanding,
+    OperatorCommand,
+    PlanMessage,
+    PriceAnnouncement,
+    Reading,
+    ReserveAward,
+    SetpointMessage,
+    Tick,
+    WeatherForecast,
+)
 
 
 class ClosureSuggestionDocument(Document):
@@ -385,6 +402,15 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "setpoint": SetpointMessage,
     "ack": Acknowledgement,
     "dead-letter": DeadLetter,
+    "weather": WeatherForecast,
+    "prices": PriceAnnouncement,
+    "dr-call": DemandResponseCall,
+    "reserve": ReserveAward,
+    "grid-limit": GridLimit,
+    "island": Islanding,
+    "forecast-message": ForecastMessage,
+    "plan-message": PlanMessage,
+    "alarm": Alarm,
     "operator-command": OperatorCommand,
     "command-answer": CommandAnswer,
     "order": OrderDocument,
