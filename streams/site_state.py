@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import numpy as np
+
 from forecasting.forecast import Forecast
 from optimizer.events import Event
+from optimizer.reported import steps_reported
 from optimizer.situation import FixedPower, ImportCap, Session, Situation
-from optimizer.time_grid import TimeGrid
+from optimizer.time_grid import Array, TimeGrid
 from site_configs.prices import grid_for, prices_for
 from site_configs.site import Site
 from site_configs.tariff import Tariff
@@ -67,6 +70,7 @@ def build_situation(
     """
     grid = grid_for(site, state.at, horizon_hours=horizon_hours, step_minutes=step_minutes)
     series = {name: grid.average(forecast.median) for name, forecast in forecasts.items()}
+    series |= _allowed_in_outage(site, grid, state)
     return Situation(
         site=site.id,
         issued_at=state.at,
@@ -80,6 +84,15 @@ def build_situation(
         local_day=local_days(site, grid),
         uncertainty=uncertainty_of(site, grid, forecasts, scenario_rng(site, state.at)),
     )
+
+
+def _allowed_in_outage(site: Site, grid: TimeGrid, state: SiteState) -> dict[str, Array]:
+    """(n,) 1 for backup generators in the steps for which the grid is reported to be away; nothing while it is there."""
+    connection = next(device.id for device in site.devices if device.kind == "grid_connection")
+    if state.devices.get(connection, {}).get("import_limit_kw", 1.0) > 0.0:
+        return {}
+    allowed = (np.arange(grid.shape.steps) < steps_reported(grid)).astype(float)
+    return {f"{device.id}.allowed": allowed for device in site.devices if device.kind == "backup_generator"}
 
 
 def local_days(site: Site, grid: TimeGrid) -> tuple[int, ...]:
