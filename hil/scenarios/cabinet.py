@@ -15,13 +15,14 @@ from datetime import timedelta
 import numpy as np
 
 from hil.kernels import VALID_FROM, VALID_UNTIL
-from hil.plant import Plant, PlantState, Records, run_minutes
+from hil.plant import HeldSetpoint, Plant, PlantState, Records, run_minutes
 from hil.site_controller import SiteController, last_minute_kw
 from hil.truth import Truth
 from optimizer.devices import AnyDevice
 from optimizer.devices.flexible_load import FlexibleLoad
 from optimizer.devices.grid_connection import GridConnection
 from site_configs.shedding import shed_list
+from streams.gateways.registers import RejectReason
 
 CLOSES_AFTER_MINUTES = 5
 """How long voltage and frequency of the grid are watched before the breaker closes (RULES 8: 20 s to 5 min)."""
@@ -80,6 +81,15 @@ class TroubledCabinet(SiteController):
             self._measured = last_minute_kw(self.plant, records)
             self._net_import_kw = float(records.get("meter.import_kw")[-1] - records.get("meter.export_kw")[-1])
             return records
+
+    def write(self, device: str, setpoint: HeldSetpoint) -> RejectReason:
+        """Judged by the device's own range: what trouble has left of it only limits what is delivered."""
+        with self._changed:
+            troubled, self.plant = self.plant, self._sound
+            try:
+                return super().write(device, setpoint)
+            finally:
+                self.plant = troubled
 
     def set_clock(self, ahead: timedelta) -> None:
         """The cabinet's clock is now so much ahead of the true time: what is held begins and ends by it."""

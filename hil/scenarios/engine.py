@@ -11,6 +11,7 @@ from types import TracebackType
 
 import pandas as pd
 
+from forecasting.site_forecaster import FittedSite
 from hil.scenarios.loading import Setting
 from optimizer.situation import Situation
 from streams.commands import judge
@@ -21,7 +22,7 @@ from streams.engine import Engine
 from streams.ledger import METER_IMPORT, Ledger
 from streams.messages import Message, OperatorCommand, SetpointMessage
 from streams.planning import ANNOUNCED_BEFORE, PlanJob, fall_back, prepare
-from streams.site_forecasts import published_rows, series_kinds
+from streams.site_forecasts import published_rows, series_kinds, yardstick_site
 from streams.site_runtime import SiteRuntime, at_step
 from streams.site_state import SiteState
 from streams.topics import SETPOINTS
@@ -36,8 +37,9 @@ Doctor = Callable[[Situation, pd.DataFrame], Situation]
 
 
 class InProcessPlanning:
-    """Decides as a planning worker and the desk before it do. Forecasts are those of a site without a fitted model.
+    """Decides as a planning worker and the desk before it do.
 
+    Forecasts are the yardstick's, which need no long fit: as of the first interval, brought up to date in each one.
     `late` is whether planning overruns its deadline. `view` and `doctor` are for controllers that are bad on purpose:
     what they see of the site's state, and what they make of the situation and the measured past.
     """
@@ -47,13 +49,16 @@ class InProcessPlanning:
         self._view: View = view or (lambda state: state)
         self._doctor: Doctor = doctor or (lambda situation, recent: situation)
         self.late = False
+        self._fitted: FittedSite | None = None
 
     async def decide(self, runtime: SiteRuntime, at: datetime) -> Decision:
         site, state = runtime.site, self._view(runtime.state_at(at))
         recent = runtime.recent(at).reindex(columns=list(series_kinds(site)))
         ahead = runtime.announced(at, since=at - ANNOUNCED_BEFORE)
         job = PlanJob(site, state, recent, runtime.last_plan, DEADLINE_S, published=ahead)
-        prepared = prepare(site, state, recent, None, ahead, job.unfitted)
+        if self._fitted is None:
+            self._fitted = yardstick_site(site, recent, at, "none is fitted on the bench", ahead)
+        prepared = prepare(site, state, recent, self._fitted, ahead)
         prepared = replace(prepared, situation=self._doctor(prepared.situation, recent))
         if self.late:
             return fall_back(job, prepared, LATE)

@@ -10,6 +10,7 @@ from hil.scenarios.cabinet import TroubledCabinet
 from streams.gateways.face import Block, Fault, Readback, ReadFault, Refused, SiteStatus, Unreachable, WriteFault
 from streams.gateways.registers import DeviceState, RejectReason
 
+REGISTER_STEP_KW = 0.1
 CUT = Unreachable("the link to the site controller is cut")
 
 
@@ -19,6 +20,8 @@ class MeterReading:
 
     frozen: bool = False
     times: float = 1.0
+    restless: bool = False
+    """A frozen value that differs by a register's step from look to look: nobody can tell that it stands still."""
 
 
 class FaultyFace:
@@ -38,6 +41,8 @@ class FaultyFace:
         status = self._face.read_site()
         if not self.meter.frozen:
             self._last_kw = None if status.net_import_kw is None else self.meter.times * status.net_import_kw
+        elif self.meter.restless and self._last_kw is not None:
+            self._last_kw += REGISTER_STEP_KW if self._face.read_site().heartbeat % 2 else -REGISTER_STEP_KW
         return replace(status, clock=status.clock + self._cabinet.clock_ahead, net_import_kw=self._last_kw)
 
     def beat(self, count: int) -> Fault | None:

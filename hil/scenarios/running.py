@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.drivers import Drivers
-from hil.plant import Plant, Records, view
+from hil.kernels import ACTIVE, HELD, SEQ
+from hil.plant import Plant, Records
 from hil.recorded import LEAD_IN_MINUTES, lead_in, recorded_plant
 from hil.scenarios.cabinet import Trouble, TroubledCabinet
 from hil.scenarios.controllers import Controller
@@ -44,7 +45,6 @@ from optimizer.devices.grid_connection import GridConnection
 from optimizer.errors import InputError, Problem
 from optimizer.time_grid import Array
 from streams.gateways.local_loop import limits_of
-from streams.gateways.registers import DeviceState
 from streams.gateways.site_setpoints import SiteSetpoints
 from streams.interval import floor_time
 from streams.messages import Acknowledgement, Message, OperatorCommand, Reading, SetpointMessage
@@ -146,7 +146,8 @@ class _Bench:
             self._cabinet.set_clock(ahead)
         self._face.cut = bool(self._active(LinkCut, number))
         lies = [event for event in self._active(MeterFault, number) if event.meter == GATEWAY_METER]
-        self._face.meter = MeterReading(lies[0].frozen, lies[0].times) if lies else MeterReading()
+        restless = not self._controller.watches_meter
+        self._face.meter = MeterReading(lies[0].frozen, lies[0].times, restless) if lies else MeterReading()
         self._controller.be_late(bool(self._active(PlannerLate, number)))
 
     def _orders(self, number: int) -> None:
@@ -213,8 +214,9 @@ class _Log:
 
     def look(self, cabinet: TroubledCabinet, number: int) -> None:
         """After the minute `number` has passed."""
-        views = [view(cabinet.plant, cabinet.state, device) for device in self._devices]
-        active = [seen.seq if seen.state is DeviceState.ACTIVE else 0 for seen in views]
+        slots, arrays = [cabinet.plant.slots[device] for device in self._devices], cabinet.state.arrays
+        in_force = arrays.status[slots] == ACTIVE
+        active = np.where(in_force, arrays.held[slots, HELD, SEQ], 0.0).astype(int).tolist()
         self._seq.append(active)
         came = (self._came.get(key, -np.inf) for key in zip(self._devices, active, strict=True))
         self._age.append([float(number - at) for at in came])
