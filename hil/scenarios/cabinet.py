@@ -1,9 +1,10 @@
 """The cabinet of a site in trouble: breaker, shed relays and devices that are lost or derated, minute by minute.
 
-While the breaker is open the largest battery forms the grid: what the site needs and does not make, it gives, within its
-limits; then cars and sun give way, and at last relays open in the order of the shed list, in the same minute (in reality
-within tenths of a second). An opened relay stays open until the breaker has closed again, then one closes each minute.
-The plant is in a steady state in every minute: frequency and voltage count as held while power balances.
+While the breaker is open the batteries carry the grid: those under a setpoint share what the site needs and does not
+make by what they hold (droop), and the first makes up for the rest of the balance; then cars and sun give way, and at
+last relays open in the order of the shed list, in the same minute (in reality within tenths of a second). An opened
+relay stays open until the breaker has closed again, then one closes each minute. The plant is in a steady state in
+every minute: frequency and voltage count as held while power balances.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from datetime import timedelta
 
 import numpy as np
 
-from hil.kernels import VALID_FROM, VALID_UNTIL
+from hil.kernels import ADJUSTED, HELD, VALID_FROM, VALID_UNTIL
 from hil.plant import HeldSetpoint, Plant, PlantState, Records, run_minutes
 from hil.site_controller import SiteController, last_minute_kw
 from hil.truth import Truth
 from optimizer.devices import AnyDevice
+from optimizer.devices.battery import Battery
 from optimizer.devices.flexible_load import FlexibleLoad
 from optimizer.devices.grid_connection import GridConnection
 from site_configs.shedding import shed_list
@@ -126,9 +128,13 @@ class TroubledCabinet(SiteController):
             self.open_relays = self.open_relays - {last}
         if self.islanded and not was:
             self._state = _with_empty_window(self._state)
+        if was and not self.islanded:
+            self._state = _as_told(self._state)
 
     def _minute(self) -> tuple[PlantState, Records]:
         """The minute with as many relays open as it needs."""
+        if self.islanded:
+            self._state = self._shared()
         while True:
             self.plant = self._plant()
             after, records = run_minutes(self.plant, self._state, 1)
@@ -136,6 +142,18 @@ class TroubledCabinet(SiteController):
             if not self.islanded or not closed or _missing_kw(self.plant, records) <= UNBALANCED_KW:
                 return after, records
             self.open_relays = self.open_relays | {closed[0]}
+
+    def _shared(self) -> PlantState:
+        """The state in which batteries under a setpoint follow their part of what all of them had to give just now."""
+        shared = self._state.copy()
+        batteries = self._sound.of_type(Battery)
+        slots = [self._sound.slots[battery.id] for battery in batteries]
+        held = [max(shared.arrays.energy_kwh[i] - self._sound.layout.reserve_kwh[i], 0.0) for i in slots]
+        asked = sum(self._measured[battery.id] for battery in batteries) + (self._net_import_kw or 0.0)
+        for slot, battery, kwh in zip(slots, batteries, held, strict=True):
+            part = asked * kwh / sum(held) if sum(held) > 0 and asked > 0 else asked / len(slots)
+            shared.arrays.held[slot, HELD, ADJUSTED] = min(max(part, battery.bounds_kw()[0]), battery.bounds_kw()[1])
+        return shared
 
     def _plant(self) -> Plant:
         key = (self.islanded, self.trouble.shares, self.open_relays)
@@ -172,9 +190,14 @@ def _with_empty_window(state: PlantState) -> PlantState:
     return empty
 
 
+def _as_told(state: PlantState) -> PlantState:
+    """Every device goes back to its setpoint."""
+    told = state.copy()
+    told.arrays.held[:, HELD, ADJUSTED] = np.nan
+    return told
+
+
 def _missing_kw(plant: Plant, records: Records) -> float:
     loads = [name for name in records.columns if name.endswith(".unserved_kw")]
     power = {load.id for load in plant.truth.devices if load.kind == "load" and load.carrier == "power"}
     return sum(float(records.get(name)[-1]) for name in loads if name.split(".", 1)[0] in power)
-
-

@@ -28,8 +28,8 @@ from streams.site_state import SiteState
 from streams.topics import SETPOINTS
 
 DEADLINE_S = 60.0
-"""Far more than a plan takes, so that the same scenario gives the same plans on a slow machine: that planning is late is
-an event of the scenario."""
+"""Far more than a plan takes, so that the same scenario gives the same plans on a slow machine: that planning is late
+is an event of the scenario."""
 LATE = "planning failed: no plan within the deadline"
 PARTITION = 0
 View = Callable[[SiteState], SiteState]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from hil.gateway_loop import sliding_demand_kw
 from hil.measured import served_cars
-from hil.plant import Records
 from hil.scenarios.running import ScenarioRun
 from hil.scenarios.schema import (
     AnyCriterion,
@@ -29,14 +28,15 @@ from hil.scenarios.schema import (
     ShedInOrder,
     Tracks,
 )
-from optimizer.devices.flexible_load import FlexibleLoad
 from optimizer.time_grid import Array
 from settlement.demand import BASIC_MINUTES
 from site_configs.shedding import shed_list
 
 Bools = NDArray[np.bool_]
-SHED_KW = 1.0
-"""Power missing at a load above which it counts as shed: below, it is a meter's step."""
+SHED_SHARE = 0.1
+"""Part of a load's demand: with more of it missing the load counts as shed, with more of it served as not. A setpoint
+speaks of the forecast demand, so that a load that is told to stop keeps what it wants beyond that."""
+GONE_KW = 1e-9
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,9 @@ class Finding:
 
 def judge(run: ScenarioRun) -> tuple[Finding, ...]:
     """One finding for each criterion of the scenario, in its order."""
-    return tuple(_JUDGES[type(criterion)](criterion, _View(run, criterion)) for criterion in run.setting.scenario.criteria)
+    return tuple(
+        _JUDGES[type(criterion)](criterion, _View(run, criterion)) for criterion in run.setting.scenario.criteria
+    )
 
 
 class _View:
@@ -94,14 +96,10 @@ class _View:
         """Whether values stay within what is allowed, but for runs of up to `grace` minutes."""
         kept = _beyond_grace(values > allowed + 1e-9, grace)
         if not kept.any():
-            calm = values[~_runs(values > allowed + 1e-9)] if grace else values
+            calm = values[values <= allowed + 1e-9]
             return Finding(what, True, float(np.max(calm, initial=0.0)), allowed, unit, None)
         worst = int(np.argmax(np.where(kept, values, -np.inf)))
         return Finding(what, False, float(values[worst]), allowed, unit, self.first + worst)
-
-
-def _runs(flags: Bools) -> Bools:
-    return flags
 
 
 def _beyond_grace(flags: Bools, grace: int) -> Bools:
@@ -122,7 +120,7 @@ def _tracks(criterion: Tracks, view: _View) -> Finding:
         allowed = np.maximum(criterion.share * np.abs(told), criterion.kw)
         excess = np.where(calm, np.abs(real - told) - allowed, -np.inf)
         place = int(np.argmax(excess))
-        if np.isfinite(excess[place]) and excess[place] + allowed[place] > worst.measured or excess[place] > 0:
+        if (np.isfinite(excess[place]) and excess[place] + allowed[place] > worst.measured) or excess[place] > 0:
             off, passed = float(abs(real[place] - told[place])), bool(excess[place] <= 1e-9)
             if worst.passed:
                 worst = Finding(f"tracks {device}", passed, off, float(allowed[place]), "kW", view.first + place)
@@ -195,14 +193,15 @@ def _missing_kw(view: _View, load: str) -> Array:
 
 
 def _shed_in_order(criterion: ShedInOrder, view: _View) -> Finding:
+    """Of a load that stands before one that is without power, the share that is still served."""
     order = shed_list(view.run.setting.site)
-    missing = np.array([_missing_kw(view, load) for load in order])
-    wants = np.array([view.get(f"{load}.demand_kw") for load in order])
-    out_of_order = np.zeros(view.last - view.first)
+    wants = np.maximum([view.get(f"{load}.demand_kw") for load in order], GONE_KW)
+    missing = np.array([_missing_kw(view, load) for load in order]) / wants
+    served = np.zeros(view.last - view.first)
     for later in range(1, len(order)):
-        before_served = np.max(wants[:later] - missing[:later], axis=0)
-        out_of_order = np.maximum(out_of_order, np.where(missing[later] > SHED_KW, before_served, 0.0))
-    return view.at_most("shed_in_order", out_of_order, SHED_KW)
+        before = np.max(1.0 - missing[:later], axis=0)
+        served = np.maximum(served, np.where(missing[later] > SHED_SHARE, before, 0.0))
+    return view.at_most("shed_in_order", 100.0 * served, 100.0 * SHED_SHARE, "%", criterion.grace_minutes)
 
 
 def _power(criterion: PowerWithin, view: _View) -> Finding:

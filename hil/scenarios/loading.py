@@ -157,7 +157,9 @@ def _unknown_names(scenario: Scenario, site: Site, file: str) -> Iterator[Proble
     named += [("devices", name, name) for name in scenario.devices]
     for path, field, name in named:
         if name not in known:
-            yield Problem(file, f"{path}.{field}", name, f"is no device of {site.id}: known are {', '.join(sorted(known))}")
+            yield Problem(
+                file, f"{path}.{field}", name, f"is no device of {site.id}: known are {', '.join(sorted(known))}"
+            )
 
 
 def _devices_in(part: BaseModel) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import numpy as np
@@ -53,6 +53,8 @@ Kind = TypeVar("Kind", bound=Window)
 MINUTE = timedelta(minutes=1)
 CABLE_FACTOR = 3.0
 """The cable carries so many times what the contract allows: that a limit is kept has to be somebody's doing."""
+LATER = timedelta(seconds=1)
+"""Limits are read so much after the powers: of two readings of a device at one time the engine keeps one."""
 OLD_AFTER_MINUTES = 7
 """How long after a setpoint its predecessor comes again, where messages are in disorder."""
 
@@ -95,7 +97,9 @@ class _Bench:
         self._scenario, self._site, self._start = setting.scenario, setting.site, setting.start
         self._controller = controller
         self.sound = _plant(setting)
-        state, before = lead_in(self.sound, {name: {"energy_kwh": kwh} for name, kwh in setting.scenario.energy_kwh.items()})
+        state, before = lead_in(
+            self.sound, {name: {"energy_kwh": kwh} for name, kwh in setting.scenario.energy_kwh.items()}
+        )
         self._cabinet = TroubledCabinet(self.sound, state)
         self._face = FaultyFace(self._cabinet)
         self.acks: list[Acknowledgement] = []
@@ -168,15 +172,20 @@ class _Bench:
             last = Records.joined(self._recent)
             self._recent = []
             for reading in readings(plant, last, self._meter_rng):
-                yield self._meters.read(self._with_limits(reading), number)
+                yield self._meters.read(reading, number)
+            yield from self._limits(at)
         clock = floor_time(at + self._cabinet.clock_ahead, self._site.step_minutes)
         if clock > self._ticked:
             self._ticked = clock
             yield tick(plant, clock)
 
-    def _with_limits(self, reading: Reading) -> Reading:
-        limits = self._cabinet.able_kw().get(reading.device)
-        return reading if limits is None else reading.model_copy(update={"values": {**reading.values, **limits}})
+    def _limits(self, at: datetime) -> Iterator[Reading]:
+        """What devices and grid connection report that they can do; a state, so it counts from its reading on."""
+        for device, limits in self._cabinet.able_kw().items():
+            begin, span = at - READING_MINUTES * MINUTE, READING_MINUTES * 60.0
+            yield Reading(
+                site=self._site.id, device=device, time=begin + LATER, seconds=span - LATER.seconds, values=limits
+            )
 
     def _on_the_way(self, number: int, told: Iterable[SetpointMessage]) -> Iterator[tuple[int, SetpointMessage]]:
         """By the minute in which it arrives: each setpoint, and what disorder adds to it."""

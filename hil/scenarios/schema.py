@@ -207,9 +207,11 @@ class Served(Window):
 
 
 class ShedInOrder(Window):
-    """While a load is without power, all that stand before it in the shed list are, too."""
+    """While a load is without power, all that stand before it in the shed list are, too, but for `grace_minutes`."""
 
     kind: Literal["shed_in_order"] = "shed_in_order"
+    grace_minutes: Minute = 10
+    """Loads that go by a setpoint run down, those that go by a relay do not."""
 
 
 class PowerWithin(Window):
