@@ -17,8 +17,8 @@ from optimizer.situation import Situation
 from optimizer.time_grid import TimeGrid
 
 TAKEN_TO_LAST = timedelta(hours=4)
-"""How long a limit is planned with that nobody says the end of: an evening is not planned on a battery that is gone, and
-an island saves for some hours; what comes after is planned as usual."""
+"""How long a limit is planned with that nobody says the end of: an evening is not planned on a battery that is gone,
+and an island saves for some hours; what comes after is planned as usual."""
 
 
 def reported_kw(situation: Situation, device: str, quantity: str) -> float:

@@ -7,6 +7,8 @@ from datetime import date, datetime
 from pydantic import BaseModel, Field
 
 from forecasting.findings import FindingKind
+from hil.scenarios.documents import HilReport
+from hil.scenarios.schema import Scenario
 from optimizer.plan import PlanDocument
 from quartet.operator import OrderDocument
 from settlement.carbon_document import CarbonReport
@@ -292,5 +294,7 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "command-answer": CommandAnswer,
     "order": OrderDocument,
     "site": Site,
+    "hil-report": HilReport,
+    "scenario": Scenario,
 }
 """By the name that `quartet schema` takes."""

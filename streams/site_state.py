@@ -87,7 +87,7 @@ def build_situation(
 
 
 def _allowed_in_outage(site: Site, grid: TimeGrid, state: SiteState) -> dict[str, Array]:
-    """(n,) 1 for backup generators in the steps for which the grid is reported to be away; nothing while it is there."""
+    """(n,) 1 for backup generators in the steps for which the grid is reported away; nothing while it is there."""
     connection = next(device.id for device in site.devices if device.kind == "grid_connection")
     if state.devices.get(connection, {}).get("import_limit_kw", 1.0) > 0.0:
         return {}

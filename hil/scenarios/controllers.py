@@ -21,7 +21,7 @@ from optimizer.devices import AnyDevice
 from optimizer.plan import SETPOINT_LIFE_STEPS, Text
 from optimizer.situation import Situation
 from streams.decision import sequence_of
-from streams.messages import Message, OperatorCommand, SetpointMessage, Tick
+from streams.messages import Message, OperatorCommand, Reading, SetpointMessage, Tick
 from streams.site_state import SiteState
 
 WHY = Text(zh="故意设计的错误控制器", en="a controller that is bad on purpose")
@@ -204,6 +204,24 @@ class NumbersAnew(Controller):
         return message.model_copy(update={"seq": self._count, "cmd_id": f"{message.cmd_id}:{self._count}"})
 
 
+class OwnClock(Controller):
+    """Stamps its setpoints by its own clock, which is right, and not by the site's, by which they are followed."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self._now = setting.start
+
+    def hear(self, messages: Iterable[Message]) -> list[SetpointMessage]:
+        heard = list(messages)
+        ends = [one.time + timedelta(seconds=one.seconds) for one in heard if isinstance(one, Reading)]
+        self._now = max([self._now, *ends])
+        return [self._stamped(one) for one in super().hear(heard)]
+
+    def _stamped(self, message: SetpointMessage) -> SetpointMessage:
+        life = message.valid_until - message.valid_from
+        return message.model_copy(update={"valid_from": self._now, "valid_until": self._now + life})
+
+
 def _without_reports(state: SiteState) -> SiteState:
     told = {
         device: {name: value for name, value in values.items() if not name.endswith("_limit_kw")}
@@ -246,6 +264,7 @@ BAD: Mapping[str, Maker] = {
     "never_expires": NeverExpires,
     "waits_for_the_plan": WaitsForThePlan,
     "numbers_anew": NumbersAnew,
+    "own_clock": OwnClock,
     "unaware": Unaware,
     "believes_all": BelievesAll,
 }

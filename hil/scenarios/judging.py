@@ -29,7 +29,7 @@ from hil.scenarios.schema import (
     Tracks,
 )
 from optimizer.time_grid import Array
-from settlement.demand import BASIC_MINUTES
+from site_configs.demand import BASIC_MINUTES
 from site_configs.shedding import shed_list
 
 Bools = NDArray[np.bool_]
@@ -157,7 +157,7 @@ def _none_old(criterion: NoneOld, view: _View) -> Finding:
     age, seq = view.age(), view.seq()
     highest = np.maximum.accumulate(seq, axis=0)
     back = (seq > 0) & (seq < highest)
-    age = np.where((seq == 0) & ~back, 0.0, np.where(back, np.inf, age))
+    age = np.where(back, view.last, np.where(seq == 0, 0.0, np.minimum(age, view.last)))
     return view.at_most("none_old", age.max(axis=1), float(criterion.age_minutes), "min")
 
 

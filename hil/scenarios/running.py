@@ -181,11 +181,9 @@ class _Bench:
 
     def _limits(self, at: datetime) -> Iterator[Reading]:
         """What devices and grid connection report that they can do; a state, so it counts from its reading on."""
+        begin, seconds = at - READING_MINUTES * MINUTE + LATER, READING_MINUTES * 60.0 - LATER.seconds
         for device, limits in self._cabinet.able_kw().items():
-            begin, span = at - READING_MINUTES * MINUTE, READING_MINUTES * 60.0
-            yield Reading(
-                site=self._site.id, device=device, time=begin + LATER, seconds=span - LATER.seconds, values=limits
-            )
+            yield Reading(site=self._site.id, device=device, time=begin, seconds=seconds, values=limits)
 
     def _on_the_way(self, number: int, told: Iterable[SetpointMessage]) -> Iterator[tuple[int, SetpointMessage]]:
         """By the minute in which it arrives: each setpoint, and what disorder adds to it."""

@@ -143,7 +143,7 @@ AnyEvent = Annotated[
 
 
 class Tracks(Window):
-    """Devices follow what they are told: |P - P_set| within max(share, kw), `settle_minutes` after a change (RULES 8)."""
+    """Devices follow what they are told: |P - P_set| within max(share, kw), so long after a change (RULES 8)."""
 
     kind: Literal["tracks"] = "tracks"
     devices: tuple[DeviceId, ...] = Field(min_length=1)
