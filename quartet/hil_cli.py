@@ -13,8 +13,8 @@ from quartet.options import JsonOption
 hil_app = typer.Typer(
     no_args_is_help=True,
     help=(
-        "Try the engine where nothing can break: scenarios of islands, lost devices, lying meters and failing plans, each "
-        "with its pass criteria, on a simulated site.\n\n"
+        "Try the engine where nothing can break: scenarios of islands, lost devices, lying meters and failing plans, "
+        "each with its pass criteria, on a simulated site.\n\n"
         "Ends with 1 when a scenario fails."
     ),
 )

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from hil.scenarios.documents import HilReport, ScenarioResult
 from hil.scenarios.running import ScenarioRun
+from optimizer.time_grid import Array
 from quartet.figures import BATTERY, GRID, LOAD, PV, Legend, svg_of
 from quartet.page import rendered
 
@@ -39,18 +41,12 @@ def scenarios_html(report: HilReport, pictures: Sequence[ScenarioPicture]) -> st
 
 def draw_run(axes: Axes, run: ScenarioRun) -> list[Legend]:
     """Net import with its limit, what batteries feed together, sun, and demand that was not served [kW, minutes]."""
-    records = run.records
-    minutes = np.arange(len(records), dtype=float)
-    frame = records.frame()
-    named = {device.id: device.kind for device in run.setting.site.devices}
-    batteries = [name for name, kind in named.items() if kind == "battery"]
-    fed = sum((frame[f"{b}.discharge_kw"] - frame[f"{b}.charge_kw"] for b in batteries), np.zeros(len(frame)))
-    sun = sum((frame[f"{name}.used_kw"] for name, kind in named.items() if kind == "pv"), np.zeros(len(frame)))
-    wanted = [name for name in named if {f"{name}.demand_kw", f"{name}.served_kw"} <= set(frame.columns)]
-    power = [name for name in wanted if getattr(_device(run, name), "carrier", "power") == "power"]
-    missing = sum(
-        ((frame[f"{n}.demand_kw"] - frame[f"{n}.served_kw"]).clip(lower=0) for n in power), np.zeros(len(frame))
-    )
+    frame = run.records.frame()
+    minutes = np.arange(len(frame), dtype=float)
+    fed = _sum_of(run, frame, ["battery"], "discharge_kw") - _sum_of(run, frame, ["battery"], "charge_kw")
+    sun = _sum_of(run, frame, ["pv"], "used_kw")
+    loads = ["load", "flexible_load"]
+    missing = (_sum_of(run, frame, loads, "demand_kw") - _sum_of(run, frame, loads, "served_kw")).clip(min=0.0)
     limit = frame["meter.limit_kw"].where(frame["meter.limit_kw"] <= 2 * frame["meter.import_kw"].max() + 1.0)
     axes.axhline(0.0, color="#adb5bd", linewidth=0.8)
     axes.plot(minutes, sun, color=PV, linewidth=1.2)
@@ -70,5 +66,7 @@ def draw_run(axes: Axes, run: ScenarioRun) -> list[Legend]:
     ]
 
 
-def _device(run: ScenarioRun, name: str) -> object:
-    return next(device for device in run.setting.site.devices if device.id == name)
+def _sum_of(run: ScenarioRun, frame: pd.DataFrame, kinds: Sequence[str], quantity: str) -> Array:
+    """(minutes,) of all devices of these kinds on the power bus together [kW]."""
+    on_power = [d.id for d in run.setting.site.devices if d.kind in kinds and getattr(d, "carrier", "power") == "power"]
+    return frame[[f"{name}.{quantity}" for name in on_power]].sum(axis=1).to_numpy(dtype=float)
