@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from forecasting.findings import FindingKind
+from hil.scenarios.documents import HilReport
+from hil.scenarios.schema import Scenario
 from optimizer.plan import PlanDocument
 from quartet.operator import OrderDocument
 from settlement.carbon_document import CarbonReport
@@ -415,5 +417,7 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "command-answer": CommandAnswer,
     "order": OrderDocument,
     "site": Site,
+    "hil-report": HilReport,
+    "scenario": Scenario,
 }
 """By the name that `quartet schema` takes."""

@@ -1,0 +1,67 @@
+"""`quartet hil ...`: scenarios of the bench, and the bench behind Kafka and Modbus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quartet.arguments import refuse
+from quartet.options import JsonOption
+
+hil_app = typer.Typer(
+    no_args_is_help=True,
+    help=(
+        "Try the engine where nothing can break: scenarios of islands, lost devices, lying meters and failing plans, "
+        "each with its pass criteria, on a simulated site.\n\n"
+        "Ends with 1 when a scenario fails."
+    ),
+)
+
+ControllerOption = Annotated[
+    str,
+    typer.Option("--controller", metavar="NAME", help="engine, or one that is bad on purpose (quartet hil list)."),
+]
+
+
+@hil_app.command("run")
+def run_scenarios(
+    scenario: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SCENARIO]...", help="Shipped names (quartet hil list) or YAML files."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All shipped scenarios.")] = False,
+    controller: ControllerOption = "engine",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where report.html and report.json go; none if absent.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run scenarios and judge them; ends with 1 when one fails.
+
+    Example: [bold]quartet hil run pv_ramp_zero_export[/bold]
+    """
+    from quartet.scenarios import run_named
+    from quartet.show_scenarios import show_report
+
+    if bool(scenario) == everything:
+        refuse("SCENARIO", " ".join(scenario or ()) or "nothing", "give scenarios by name or file, or --all")
+    report = run_named(tuple(scenario or ()), controller, out)
+    if as_json:
+        print(report.model_dump_json(indent=2))
+    else:
+        show_report(report, out)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+@hil_app.command("list")
+def list_scenarios() -> None:
+    """List the shipped scenarios, and the controllers that they are to catch.
+
+    Example: [bold]quartet hil list[/bold]
+    """
+    from quartet.show_scenarios import show_scenarios
+
+    show_scenarios()
