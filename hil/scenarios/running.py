@@ -96,7 +96,7 @@ class _Bench:
     def __init__(self, setting: Setting, controller: Controller) -> None:
         self._scenario, self._site, self._start = setting.scenario, setting.site, setting.start
         self._controller = controller
-        self.sound = _plant(setting)
+        self.sound = plant_of(setting)
         state, before = lead_in(
             self.sound, {name: {"energy_kwh": kwh} for name, kwh in setting.scenario.energy_kwh.items()}
         )
@@ -252,7 +252,7 @@ class _Meters:
         return self._before.get(series, value) if fault.frozen else fault.times * value
 
 
-def _plant(setting: Setting) -> Plant:
+def plant_of(setting: Setting) -> Plant:
     """The plant as the scenario's seed draws it, with the surroundings as they really become."""
     history = replace(setting.history, sessions=setting.sessions)
     drawn = recorded_plant(setting.site, history, setting.start, setting.quarters, setting.scenario.seed)
