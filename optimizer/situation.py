@@ -83,11 +83,12 @@ class FixedPower:
 
 @dataclass(frozen=True)
 class ImportCap:
-    """A person has capped the site's import, from now until then."""
+    """A person or the grid has capped the site's import, from now until then; its export too where that is said."""
 
     power_kw: float
     until: datetime
     reason: str
+    export_kw: float | None = None
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Followed:
 
     devices: tuple[str, ...]
     seq: NDArray[np.int64]
-    """(minutes, devices) of the setpoint in force; 0 without one."""
+    """(minutes, devices) of the engine's setpoint in force; 0 without one, as when the gateway guards on by itself."""
     age_minutes: Array
     """(minutes, devices) since the setpoint in force came; infinite without one."""
 
@@ -223,10 +223,10 @@ class _Log:
         """After the minute `number` has passed."""
         slots, arrays = [cabinet.plant.slots[device] for device in self._devices], cabinet.state.arrays
         in_force = arrays.status[slots] == ACTIVE
-        active = np.where(in_force, arrays.held[slots, HELD, SEQ], 0.0).astype(int).tolist()
-        self._seq.append(active)
-        came = (self._came.get(key, -np.inf) for key in zip(self._devices, active, strict=True))
-        self._age.append([float(number - at) for at in came])
+        held = np.where(in_force, arrays.held[slots, HELD, SEQ], 0.0).astype(int).tolist()
+        came = [self._came.get(key) for key in zip(self._devices, held, strict=True)]
+        self._seq.append([seq if at is not None else 0 for seq, at in zip(held, came, strict=True)])
+        self._age.append([np.inf if at is None else float(number - at) for at in came])
 
     def done(self) -> Followed:
         return Followed(self._devices, np.array(self._seq, dtype=np.int64), np.array(self._age))
