@@ -10,6 +10,7 @@ from functools import partial
 from types import TracebackType
 
 import pandas as pd
+from prometheus_client import CollectorRegistry
 
 from forecasting.site_forecaster import FittedSite
 from hil.scenarios.loading import Setting
@@ -21,6 +22,7 @@ from streams.decision import Decision, decide
 from streams.engine import Engine
 from streams.ledger import METER_IMPORT, Ledger
 from streams.messages import Message, OperatorCommand, SetpointMessage
+from streams.observation import CycleTimes
 from streams.planning import ANNOUNCED_BEFORE, PlanJob, fall_back, prepare
 from streams.site_forecasts import published_rows, series_kinds, yardstick_site
 from streams.site_runtime import SiteRuntime, at_step
@@ -81,7 +83,8 @@ class EngineInProcess:
         self._offset = 0
         self._letters = DeadLetterDesk(self._ledger, self._send)
         restore = {setting.site.id: partial(_runtime, setting, self._ledger)}
-        self._engine = Engine(restore, self._ledger, planning, self._send, self._letters, self._failed.append)
+        times = CycleTimes(CollectorRegistry())
+        self._engine = Engine(restore, self._ledger, planning, self._send, self._letters, self._failed.append, times)
         self._engine.assign(PARTITION)
 
     def __enter__(self) -> EngineInProcess:
