@@ -97,9 +97,8 @@ class _Bench:
         self._scenario, self._site, self._start = setting.scenario, setting.site, setting.start
         self._controller = controller
         self.sound = plant_of(setting)
-        state, before = lead_in(
-            self.sound, {name: {"energy_kwh": kwh} for name, kwh in setting.scenario.energy_kwh.items()}
-        )
+        held = {name: {"energy_kwh": kwh} for name, kwh in setting.scenario.energy_kwh.items()}
+        state, before = lead_in(self.sound, held)
         self._cabinet = TroubledCabinet(self.sound, state)
         self._face = FaultyFace(self._cabinet)
         self.acks: list[Acknowledgement] = []
@@ -193,9 +192,10 @@ class _Bench:
             yield number, message
             before = self._last.get(message.device)
             if disorder and before is not None:
-                again = self._controller.sent_again(before)
+                twice, again = self._controller.sent_again(message), self._controller.sent_again(before)
+                self.log.came_again(message, twice)
                 self.log.came_again(before, again)
-                yield number, self._controller.sent_again(message)
+                yield number, twice
                 yield number + OLD_AFTER_MINUTES, again
             self._last[message.device] = message
 
