@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from quartet.arguments import refuse
-from quartet.options import JsonOption
+from quartet.arguments import data_folder, parse_moment, refuse
+from quartet.options import BrokerOption, DataOption, JsonOption, SiteArgument
 
 hil_app = typer.Typer(
     no_args_is_help=True,
@@ -65,3 +65,36 @@ def list_scenarios() -> None:
     from quartet.show_scenarios import show_scenarios
 
     show_scenarios()
+
+
+@hil_app.command()
+def serve(
+    site: SiteArgument,
+    broker: BrokerOption,
+    at: Annotated[
+        str,
+        typer.Option("--at", metavar="TIME", help="Recorded moment to begin at; without an offset, site's local time."),
+    ],
+    data: DataOption = None,
+    hours: Annotated[float, typer.Option("--hours", min=0.25, max=8760, help="How much of the record to run.")] = 24.0,
+    speed: Annotated[
+        float, typer.Option("--speed", metavar="TIMES", min=0.1, max=3600, help="Times as fast as the wall clock.")
+    ] = 1.0,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="Of Modbus TCP; the site file's if absent, 0: any."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Draws what the plan does not know of the plant.")] = 1,
+) -> None:
+    """Run a site's simulated plant behind Modbus TCP and Kafka, in real time or some times faster.
+
+    Prints the Modbus address, publishes readings and ticks, and takes setpoints from whoever writes them: an engine and
+    a gateway run against it as against a site.
+
+    Example: [bold]quartet hil serve jiashan_park --at 2026-08-26T08:00 --speed 60 --broker 127.0.0.1:9092[/bold]
+    """
+    from quartet.serving import serve_plant
+    from site_configs.loader import load_site
+
+    park = load_site(site)
+    serve_plant(park, data_folder(site, data), parse_moment(at, park.zone), broker, hours, speed, port, seed)

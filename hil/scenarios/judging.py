@@ -33,7 +33,7 @@ from site_configs.demand import BASIC_MINUTES
 from site_configs.shedding import shed_list
 
 Bools = NDArray[np.bool_]
-SHED_SHARE = 0.1
+SHED_SHARE = 0.25
 """Part of a load's demand: with more of it missing the load counts as shed, with more of it served as not. A setpoint
 speaks of the forecast demand, so that a load that is told to stop keeps what it wants beyond that."""
 GONE_KW = 1e-9

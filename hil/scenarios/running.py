@@ -65,7 +65,7 @@ class Followed:
 
     devices: tuple[str, ...]
     seq: NDArray[np.int64]
-    """(minutes, devices) of the setpoint in force; 0 without one."""
+    """(minutes, devices) of the engine's setpoint in force; 0 without one, as when the gateway guards on by itself."""
     age_minutes: Array
     """(minutes, devices) since the setpoint in force came; infinite without one."""
 
@@ -96,10 +96,9 @@ class _Bench:
     def __init__(self, setting: Setting, controller: Controller) -> None:
         self._scenario, self._site, self._start = setting.scenario, setting.site, setting.start
         self._controller = controller
-        self.sound = _plant(setting)
-        state, before = lead_in(
-            self.sound, {name: {"energy_kwh": kwh} for name, kwh in setting.scenario.energy_kwh.items()}
-        )
+        self.sound = plant_of(setting)
+        held = {name: {"energy_kwh": kwh} for name, kwh in setting.scenario.energy_kwh.items()}
+        state, before = lead_in(self.sound, held)
         self._cabinet = TroubledCabinet(self.sound, state)
         self._face = FaultyFace(self._cabinet)
         self.acks: list[Acknowledgement] = []
@@ -193,9 +192,10 @@ class _Bench:
             yield number, message
             before = self._last.get(message.device)
             if disorder and before is not None:
-                again = self._controller.sent_again(before)
+                twice, again = self._controller.sent_again(message), self._controller.sent_again(before)
+                self.log.came_again(message, twice)
                 self.log.came_again(before, again)
-                yield number, self._controller.sent_again(message)
+                yield number, twice
                 yield number + OLD_AFTER_MINUTES, again
             self._last[message.device] = message
 
@@ -223,10 +223,10 @@ class _Log:
         """After the minute `number` has passed."""
         slots, arrays = [cabinet.plant.slots[device] for device in self._devices], cabinet.state.arrays
         in_force = arrays.status[slots] == ACTIVE
-        active = np.where(in_force, arrays.held[slots, HELD, SEQ], 0.0).astype(int).tolist()
-        self._seq.append(active)
-        came = (self._came.get(key, -np.inf) for key in zip(self._devices, active, strict=True))
-        self._age.append([float(number - at) for at in came])
+        held = np.where(in_force, arrays.held[slots, HELD, SEQ], 0.0).astype(int).tolist()
+        came = [self._came.get(key) for key in zip(self._devices, held, strict=True)]
+        self._seq.append([seq if at is not None else 0 for seq, at in zip(held, came, strict=True)])
+        self._age.append([np.inf if at is None else float(number - at) for at in came])
 
     def done(self) -> Followed:
         return Followed(self._devices, np.array(self._seq, dtype=np.int64), np.array(self._age))
@@ -252,7 +252,7 @@ class _Meters:
         return self._before.get(series, value) if fault.frozen else fault.times * value
 
 
-def _plant(setting: Setting) -> Plant:
+def plant_of(setting: Setting) -> Plant:
     """The plant as the scenario's seed draws it, with the surroundings as they really become."""
     history = replace(setting.history, sessions=setting.sessions)
     drawn = recorded_plant(setting.site, history, setting.start, setting.quarters, setting.scenario.seed)

@@ -272,9 +272,9 @@ class LocalLoop:
     ) -> dict[str, Move]:
         """Looks once and writes what changes; the devices that were moved off their setpoint or back to it.
 
-        While the grid meter stands still nothing is known to be in danger: every device follows its setpoint.
         `running` are the setpoints in force that their devices have applied. `ended` are the last ones of devices whose
-        setpoints are over: they stay at their safe values, and leave them only to keep a limit.
+        setpoints are over: they stay at their safe values, and leave them only to keep a limit. While the grid meter
+        stands still nothing is known to be in danger: every device follows its setpoint, or its safe value.
         """
         if status.net_import_kw is None:
             return {}
