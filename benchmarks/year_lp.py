@@ -7,14 +7,18 @@ ways.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import highspy
 import numpy as np
 
 from optimizer.time_grid import Array
 from sizing.linear import LinearProgram, quiet_highs, require_optimal
 from sizing.park_year import ENERGY, EXCESS_FACTOR, MACHINE, POWER, STORE, SUN, TOLERANCE, Offers, ParkYear
 
+FIRST_LIMIT_S = 1200.0
+"""Limit of the first way on the clock."""
 WAYS: dict[str, dict[str, str]] = {
     "hipo": {"solver": "hipo", "run_crossover": "off", "hipo_system": "augmented"},
     "ipx": {"solver": "ipx", "run_crossover": "off"},
@@ -28,7 +32,11 @@ class Solved:
 
     cost: float
     sizes: Array
+    way: str
     cpu_s: float
+    wall_s: float
+    done: bool
+    """False where the time was over first; then there is no cost."""
 
 
 def year_program(year: ParkYear, offers: Offers, sizes: Array | None = None) -> LinearProgram:
@@ -81,14 +89,35 @@ def _add_heat(lp: LinearProgram, year: ParkYear, size: Array) -> Array:
     return machine
 
 
-def solve_year(year: ParkYear, offers: Offers, way: str, sizes: Array | None = None, limit_s: float = 600.0) -> Solved:
+def solve_year(
+    year: ParkYear, offers: Offers, way: str, sizes: Array | None = None, limit_s: float = FIRST_LIMIT_S
+) -> Solved:
     """The optimum by one of `WAYS`; its CPU time is of HiGHS alone, as the model is given to it as arrays."""
     program = year_program(year, offers, sizes).for_highs()
     highs = quiet_highs(**WAYS[way], time_limit=limit_s)
-    began = time.process_time()
+    began, cpu = time.perf_counter(), time.process_time()
     highs.passModel(program)
     highs.run()
-    cpu_s = time.process_time() - began
-    require_optimal(highs, f"the year LP by {way}")
-    x = np.array(highs.getSolution().col_value[:5])
-    return Solved(float(highs.getInfo().objective_function_value), x, cpu_s)
+    cpu_s, wall_s = time.process_time() - cpu, time.perf_counter() - began
+    done = highs.getModelStatus() != highspy.HighsModelStatus.kTimeLimit
+    if done:
+        require_optimal(highs, f"the year LP by {way}")
+    found = np.array(highs.getSolution().col_value[:5])
+    return Solved(float(highs.getInfo().objective_function_value), found, way, cpu_s, wall_s, done)
+
+
+def fastest(year: ParkYear, offers: Offers, ways: Sequence[str]) -> Solved:
+    """The optimum by the way that takes the least CPU time; a way is given up once it has had as much as the best.
+
+    Raises:
+        RuntimeError: no way is done in time.
+    """
+    best: Solved | None = None
+    for way in ways:
+        limit_s = FIRST_LIMIT_S if best is None else best.wall_s
+        found = solve_year(year, offers, way, limit_s=limit_s)
+        if found.done and (best is None or found.cpu_s < best.cpu_s):
+            best = found
+    if best is None:
+        raise RuntimeError(f"no way of HiGHS solved the year in {FIRST_LIMIT_S:.0f} s: give it more")
+    return best

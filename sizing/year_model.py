@@ -14,9 +14,9 @@ GAP = 1e-4
 def best_sizes(year: ParkYear, offers: Offers, gap: float = GAP, prove: bool = False) -> YearAnswer:
     """The best sizes; `YearAnswer.method` says how they were found, `gap` how far they can be from the best.
 
-    With one store, to `gap`. With a battery and a heat store the search stops where it no longer gets on: bounds hold, the
-    sizes are right to a few hundredths of a percent, the gap is a few tenths. `prove` closes it by blocks of days, which
-    take several times as long. Where costs are not convex (`ParkYear.why_not_convex`), blocks are the only way.
+    With one store, to `gap`. With a battery and a heat store the search stops where it no longer gets on: bounds hold,
+    the sizes are right to a few hundredths of a percent, the gap is a few tenths. `prove` closes it by blocks of days,
+    which take several times as long. Where costs are not convex (`ParkYear.why_not_convex`), blocks are the only way.
     """
     if year.why_not_convex():
         return best_by_blocks(year, offers, gap, prove)
