@@ -191,7 +191,7 @@ def reach(
     steps = len(drawn)
     at[0], pieces[0], low[0] = 0, 0, first
     cut[0, 0], cut[0, 1] = -np.inf, np.inf
-    free = 0
+    free, grown = 0, 1.0 / keep
     for t in range(steps):
         i, i_end = at[t], at[t] + pieces[t]
         j, j_end = starts[t], starts[t + 1]
@@ -199,12 +199,12 @@ def reach(
             return TOO_SMALL
         begin, last = free, free - 1
         while i < i_end or j < j_end:
-            own = i < i_end and (j >= j_end or pool_slope[i] / keep <= slope[j])
-            s = pool_slope[i] / keep if own else slope[j]
-            ell = pool_length[i] * keep if own else length[j]
-            if own:
+            kept = pool_slope[i] * grown if i < i_end else np.inf
+            if i < i_end and (j >= j_end or kept <= slope[j]):
+                s, ell = kept, pool_length[i] * keep
                 i += 1
             else:
+                s, ell = slope[j], length[j]
                 j += 1
             if last >= begin and pool_slope[last] == s:
                 pool_length[last] += ell

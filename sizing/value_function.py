@@ -14,8 +14,10 @@ from sizing.master import Master, Point
 from sizing.park_year import BREACH_PRICE_PER_KWH, ENERGY, MACHINE, POWER, STORE, SUN, Counts, Offers, ParkYear
 from sizing.start import first_point, least_cost, most_flows_kw
 
-ROUNDS = 2
-"""Turns of two stores at each point."""
+STALLED = 3e-4
+"""With two stores the search ends when cost and bound have come nearer by less than this share of the cost ..."""
+STALLED_PASSES = 4
+"""... in so many passes: where the two no longer get on, the sizes have long been right."""
 FIRST_STEP = 0.5
 STEP_TO_MASTER = 0.7
 """The next point lies this far from the best one towards the master's: nearer zigzags, farther overshoots."""
@@ -81,12 +83,12 @@ class YearPasses:
             sizes, peaks, np.minimum(point.battery_kwh, sizes[ENERGY]), np.minimum(point.store_kwh, sizes[STORE])
         )
 
-    def run(self, point: Point, rounds: int = 1) -> tuple[Course, Array]:
-        """A course of the year at a point, and a cut a month (months, CUT_SIZE); `rounds` count for two stores."""
+    def run(self, point: Point) -> tuple[Course, Array]:
+        """A course of the year at a point, and a cut a month (months, CUT_SIZE)."""
         self._steps[:, 4] = np.where(self.year.peaks.counted, point.peaks_kw[self.year.month], np.inf)
         if self.year.thermal is None:
             return self._one_store(point)
-        return self._two_stores(point, rounds)
+        return self._two_stores(point)
 
     def cost(self, point: Point, course: Course) -> tuple[float, Array]:
         """What the year costs with the point's sizes and a course, and its month peaks."""
@@ -115,18 +117,11 @@ class YearPasses:
         course = Course(drawn, self._battery.energy.copy(), self._nothing, self._nothing, base + drawn)
         return course, self._cuts(point, np.array([self._battery.value, self._nothing]))
 
-    def _two_stores(self, point: Point, rounds: int) -> tuple[Course, Array]:
+    def _two_stores(self, point: Point) -> tuple[Course, Array]:
         """Each store in turn: with the other as it runs for a course, with the other at its price for the cuts."""
         base = self.year.load_kw - point.sizes[SUN] * self.year.sun
-        best: tuple[float, Course] | None = None
-        for _ in range(rounds):
-            course = self._course_in_turn(point, base)
-            cost = self.cost(point, course)[0]
-            if best is None or cost < best[0]:
-                best = cost, course
-            cuts = self._cuts(point, self._worth_in_turn(point, base))
-        assert best is not None
-        return best[1], cuts
+        course = self._course_in_turn(point, base)
+        return course, self._cuts(point, self._worth_in_turn(point, base))
 
     def _course_in_turn(self, point: Point, base: Array) -> Course:
         thermal = self.year.thermal
@@ -201,14 +196,14 @@ def _pieces(price: Array, kw: float) -> Array:
     return np.column_stack([price, np.full(len(price), kw)])
 
 
-def improvements(year: ParkYear, offers: Offers, rounds: int = 1) -> Iterator[YearAnswer]:
+def improvements(year: ParkYear, offers: Offers) -> Iterator[YearAnswer]:
     """The best sizes so far after each pass, with a bound that rises; goes on until it is left alone."""
     work, months = YearPasses(year, offers), np.arange(year.months)
     master = Master(year, offers, months, most_flows_kw(year, offers)[1], least_cost(year, offers))
     point, best, number = first_point(year, offers, months), None, 0
     while True:
         point, number = work.at_least(point), number + 1
-        course, cuts = work.run(point, rounds)
+        course, cuts = work.run(point)
         cost, peaks = work.cost(point, course)
         if best is None or cost < best[0]:
             kept = peaks if year.peaks.billed else point.peaks_kw
@@ -227,10 +222,16 @@ def best_by_value_functions(year: ParkYear, offers: Offers, gap: float, most_pas
     """
     if found := year.why_not_convex():
         raise ValueError("; ".join(found))
-    for answer in improvements(year, offers, 1 if year.thermal is None else ROUNDS):
-        if answer.gap <= gap or answer.passes >= most_passes:
+    gaps: list[float] = []
+    for answer in improvements(year, offers):
+        gaps.append(answer.gap)
+        if answer.gap <= gap or answer.passes >= most_passes or (year.thermal is not None and _stalled(gaps)):
             break
     return answer
+
+
+def _stalled(gaps: list[float]) -> bool:
+    return len(gaps) > STALLED_PASSES and gaps[-1 - STALLED_PASSES] - gaps[-1] < STALLED
 
 
 def _answer(year: ParkYear, best: tuple[float, Point, Course], bound: float, number: int) -> YearAnswer:
