@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.append(sys.path.pop(0))  # this file has the name of the room: the room comes first
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # this file has the name of the room: the room comes first
 
     from year_sizing import main
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from optimizer.time_grid import Array
 from sizing.master import Point
-from sizing.park_year import MACHINE, POWER, SUN, Counts, Offers, ParkYear
+from sizing.park_year import ENERGY, MACHINE, POWER, SUN, Counts, Offers, ParkYear
 
 
 def most_flows_kw(year: ParkYear, offers: Offers) -> Array:
@@ -25,8 +25,11 @@ def first_point(year: ParkYear, offers: Offers, month_of_part: Counts) -> Point:
     highest = np.maximum(np.maximum.reduceat(year.load_kw, year.first_steps), 0.0)
     if not year.peaks.billed:
         highest[:] = most_flows_kw(year, offers)[1] / 0.9
+    sizes = np.clip(usual, offers.least, offers.greatest)
+    if np.isfinite(offers.greatest_rate_per_hour):
+        sizes[POWER] = min(sizes[POWER], offers.greatest_rate_per_hour * sizes[ENERGY])
     nothing = np.zeros(len(month_of_part))
-    return Point(np.clip(usual, offers.least, offers.greatest), 0.9 * highest, nothing, nothing)
+    return Point(sizes, 0.9 * highest, nothing, nothing)
 
 
 def least_cost(year: ParkYear, offers: Offers) -> float:

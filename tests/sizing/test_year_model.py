@@ -45,9 +45,9 @@ def test_one_store_reaches_the_optimum_of_the_whole_year(shape: str) -> None:
 
 
 def test_the_battery_keeps_to_its_greatest_rate() -> None:
-    year, offers = SHAPES["plain"], small_offers(rate=0.2)
+    year, offers = SHAPES["plain"], small_offers(rate=0.1)
     answer = best_by_value_functions(year, offers, 1e-6)
-    assert answer.sizes[1] <= 0.2 * answer.sizes[0] + 1e-6
+    assert answer.sizes[1] <= 0.1 * answer.sizes[0] + 1e-6
     assert answer.cost == pytest.approx(truth(year, offers), rel=1e-6)
     assert answer.cost > best_by_value_functions(year, small_offers(), 1e-6).cost * (1 + 1e-5)
 
@@ -56,7 +56,7 @@ def test_no_size_of_a_grid_is_better() -> None:
     """Brute force: every size of a grid judged by the year LP with that size."""
     year, offers = small_year(11), small_offers()
     answer = best_by_value_functions(year, offers, 1e-6)
-    axes = [np.linspace(0.5, 1.5, 3) * size for size in answer.sizes[:3]]
+    axes = [np.minimum(np.linspace(0.5, 1.5, 3) * size, most) for size, most in zip(answer.sizes[:3], offers.greatest, strict=False)]
     judged = {
         sizes: solve_year(year, offers, "simplex", np.array([*sizes, 0.0, 0.0])).cost
         for sizes in itertools.product(*axes)
@@ -165,7 +165,7 @@ def test_a_proof_for_two_stores_is_made_by_blocks() -> None:
 
 
 def test_merged_steps_keep_energy_and_peak_days() -> None:
-    year = small_year(51, hours=0.25)
+    year = small_year(51, hours=0.25, days=6)
     merged = merged_steps(year)
     assert len(merged.hours) < year.steps
     assert merged.hours.sum() == pytest.approx(year.steps * year.hours)
@@ -174,7 +174,7 @@ def test_merged_steps_keep_energy_and_peak_days() -> None:
 
 
 def test_where_export_pays_more_blocks_are_taken_and_say_what_no_plant_can_do() -> None:
-    year = small_year(61, export=0.5, import_limit_kw=200.0, export_limit_kw=50.0)
+    year = small_year(61, export=0.5, demand_price=0.0, import_limit_kw=200.0, export_limit_kw=50.0)
     answer = best_sizes(year, small_offers(), prove=True)
     assert "export pays more than import costs" in year.why_not_convex()[0]
     assert answer.method == "blocks"
