@@ -8,8 +8,8 @@ from datetime import datetime
 
 from forecasting.forecast import Forecast
 from optimizer.events import Event
-from optimizer.situation import FixedPower, ImportCap, Session, Situation
-from optimizer.time_grid import TimeGrid
+from optimizer.situation import FixedPower, ImportCap, Prices, Session, Situation, Uncertainty
+from optimizer.time_grid import Array, TimeGrid
 from site_configs.prices import grid_for, prices_for
 from site_configs.site import Site
 from site_configs.tariff import Tariff
@@ -50,6 +50,50 @@ class SiteState:
         return {**self.devices, connection: {**self.devices.get(connection, {}), **peaks}}
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What lies ahead of a moment, whatever state the site is in then: all of a situation but the state."""
+
+    grid: TimeGrid
+    series: Mapping[str, Array]
+    """By name: (n,) central course on the grid."""
+    prices: Prices
+    local_day: tuple[int, ...]
+    uncertainty: Uncertainty | None = None
+
+    def seen_from(self, state: SiteState, site: Site) -> Situation:
+        """The planner's view from the state that the site is in at the start of the grid."""
+        return Situation(
+            site=site.id,
+            issued_at=state.at,
+            grid=self.grid,
+            state=state.with_peaks(site),
+            series=self.series,
+            prices=self.prices,
+            sessions=state.sessions,
+            events=state.events,
+            orders=state.orders,
+            local_day=self.local_day,
+            uncertainty=self.uncertainty,
+        )
+
+
+def outlook_of(site: Site, tariff: Tariff, forecasts: Mapping[str, Forecast], grid: TimeGrid) -> Outlook:
+    """Forecasts averaged onto the grid and prices of the tariff; with scenarios where the site file asks for them.
+
+    Raises:
+        ValueError: a forecast does not cover the grid or holds a value that is not finite.
+    """
+    series = {name: grid.average(forecast.median) for name, forecast in forecasts.items()}
+    return Outlook(
+        grid=grid,
+        series=series,
+        prices=prices_for(site, tariff, grid, series),
+        local_day=local_days(site, grid),
+        uncertainty=uncertainty_of(site, grid, forecasts, scenario_rng(site, grid.start)),
+    )
+
+
 def build_situation(
     site: Site,
     tariff: Tariff,
@@ -59,27 +103,13 @@ def build_situation(
     horizon_hours: float | None = None,
     step_minutes: int | None = None,
 ) -> Situation:
-    """The planner's view: forecasts averaged onto the grid, prices of the tariff, state with the running peaks; with
-    scenarios where the site file asks for them.
+    """The planner's view: what lies ahead by the forecasts (`outlook_of`), from the state with the running peaks.
 
     Raises:
         ValueError: a forecast does not cover the horizon or holds a value that is not finite.
     """
     grid = grid_for(site, state.at, horizon_hours=horizon_hours, step_minutes=step_minutes)
-    series = {name: grid.average(forecast.median) for name, forecast in forecasts.items()}
-    return Situation(
-        site=site.id,
-        issued_at=state.at,
-        grid=grid,
-        state=state.with_peaks(site),
-        series=series,
-        prices=prices_for(site, tariff, grid, series),
-        sessions=state.sessions,
-        events=state.events,
-        orders=state.orders,
-        local_day=local_days(site, grid),
-        uncertainty=uncertainty_of(site, grid, forecasts, scenario_rng(site, state.at)),
-    )
+    return outlook_of(site, tariff, forecasts, grid).seen_from(state, site)
 
 
 def local_days(site: Site, grid: TimeGrid) -> tuple[int, ...]:
