@@ -90,7 +90,7 @@ class Master:
         lp.num_col_ = columns = self._contract + 1
         cost, lower, upper = np.zeros(columns), np.zeros(columns), np.full(columns, highspy.kHighsInf)
         cost[:COUNT], lower[:COUNT], upper[:COUNT] = offers.cost, offers.least, offers.greatest
-        lower[own["peak"]] = 0.0 if billing.billed else greatest_peak_kw
+        lower[own["peak"]] = min(billing.free_kw, greatest_peak_kw) if billing.billed else greatest_peak_kw
         upper[own["peak"]] = greatest_peak_kw
         cost[own["cost"]], lower[own["cost"]] = 1.0, least
         if billing.contract:
@@ -98,6 +98,7 @@ class Master:
             cost[self._contract], lower[self._contract] = billing.price_per_kw.sum(), billing.contract_floor_kw
         else:
             cost[own["peak"]] = billing.price_per_kw
+            lp.offset_ = -float(billing.price_per_kw @ lower[own["peak"]]) if billing.billed else 0.0
             upper[own["above"]] = upper[self._contract] = 0.0
         lp.col_cost_, lp.col_lower_, lp.col_upper_ = cost, lower, upper
         lp.num_row_ = 0

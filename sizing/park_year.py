@@ -116,6 +116,8 @@ class PeakBilling:
     """A contract demand is chosen for the year: paid at `price_per_kw` every month, twice above 1.05 times of it."""
     contract_floor_kw: float = 0.0
     """Least contract demand, 40 % of what is installed (RULES 1.3)."""
+    free_kw: float = 0.0
+    """Without a contract to be chosen: what of a month's peak is not paid for at `price_per_kw`."""
 
     @property
     def per_kw_above(self) -> Array:
@@ -134,7 +136,7 @@ class PeakBilling:
     def cost(self, peaks_kw: Array) -> float:
         """What the year's peaks cost, under the best contract where one is chosen [money]."""
         if not self.contract:
-            return float(self.price_per_kw @ peaks_kw)
+            return float(self.price_per_kw @ np.maximum(peaks_kw - self.free_kw, 0.0))
         return self._contract_cost(self.best_contract_kw(peaks_kw), peaks_kw)
 
     def _contract_cost(self, contract_kw: float, peaks_kw: Array) -> float:
