@@ -15,6 +15,7 @@ import typer
 from optimizer.errors import InputError, MissingPartError
 from quartet.arguments import data_folder, parse_day, parse_moment, refuse
 from quartet.forecast_cli import forecast
+from quartet.hil_cli import hil_app
 from quartet.operator_cli import operator_app
 from quartet.options import BrokerOption, DataOption, JsonOption, LogOption, SiteArgument
 from quartet.replay_cli import replay_app
@@ -39,6 +40,7 @@ Exit codes: 0 done; 1 the answer is "no"; 2 bad input; 3 a part is missing; 70 a
 )
 app.add_typer(forecast)
 app.add_typer(operator_app, name="operator")
+app.add_typer(hil_app, name="hil")
 app.add_typer(settlement)
 app.add_typer(replay_app)
 
@@ -251,6 +253,28 @@ def gateway(
     with stop_on_signals() as stop:
         wait_for_broker(broker, BROKER_WAIT_S)
         run_gateway(park, broker, stop, host=host, port=port)
+
+
+@app.command()
+def ledger(
+    where: Annotated[str, typer.Argument(metavar="FILE|URL", help="The engine's ledger.")], as_json: JsonOption = False
+) -> None:
+    """Check a ledger's hash chain: whether all rows are as they were written.
+
+    Ends with 1 when something was changed, added or taken away.
+
+    Example: [bold]quartet ledger ledger.db[/bold]
+    """
+    from quartet.checking import check_ledger
+    from quartet.show import show_ledger
+
+    document = check_ledger(where)
+    if as_json:
+        print(document.model_dump_json(indent=2))
+    else:
+        show_ledger(document)
+    if not document.ok:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from forecasting.findings import FindingKind
+from hil.scenarios.documents import HilReport
+from hil.scenarios.schema import Scenario
 from optimizer.plan import PlanDocument
 from quartet.operator import OrderDocument
 from settlement.carbon_document import CarbonReport
@@ -386,10 +388,26 @@ class ReplayDocument(Document):
     wall_s: float
 
 
+class LedgerCheck(Document):
+    """What `quartet ledger --json` prints."""
+
+    ledger: str
+    ok: bool
+    links: int
+    """Transactions in the hash chain."""
+    head: str
+    """Hash of the last one; kept elsewhere, it proves that nothing was cut off later."""
+    rows: dict[str, int]
+    """By table."""
+    changed: tuple[str, ...]
+    """What is not as it was written."""
+
+
 DOCUMENTS: dict[str, type[BaseModel]] = {
     "replay": ReplayDocument,
     "plan": PlanDocument,
     "check": SiteCheck,
+    "ledger": LedgerCheck,
     "demo-summary": DemoSummary,
     "forecast-backtest": ForecastBackTest,
     "reading": Reading,
@@ -415,5 +433,7 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "command-answer": CommandAnswer,
     "order": OrderDocument,
     "site": Site,
+    "hil-report": HilReport,
+    "scenario": Scenario,
 }
 """By the name that `quartet schema` takes."""
