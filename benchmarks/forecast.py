@@ -70,18 +70,18 @@ class Task:
     blocks: tuple[Block, ...]
 
 
-def tasks_of(folder: Path, parts: Sequence[str], refit: timedelta | None) -> list[Task]:
+def tasks_of(folder: Path, parts: Sequence[str], refit: timedelta | None, peer: bool = True) -> list[Task]:
     found = []
     if "year" in parts:
         days = [(load, _midnights(load, 365, DAY)) for load in year_long_loads(folder)]
         found += [_task("year", load, origins, DAY, refit or YEAR_REFIT) for load, origins in days]
     if "near" in parts:
-        found += [_near("near", load, refit or NEAR_REFIT) for load in recorded_loads(folder)]
+        found += [_near("near", load, refit or NEAR_REFIT, peer) for load in recorded_loads(folder)]
     if "tail" in parts:
         weeks = [(load, _midnights(load, 70, WEEK)) for load in recorded_loads(folder)]
         found += [_task("tail", load, origins, MONTH, refit or TAIL_REFIT) for load, origins in weeks]
     if "sample" in parts:
-        found += [_near("sample", load, refit or NEAR_REFIT) for load in sample_loads()]
+        found += [_near("sample", load, refit or NEAR_REFIT, peer) for load in sample_loads()]
     return found
 
 
@@ -94,10 +94,10 @@ def sample_loads() -> list[Load]:
     return [Load(f"sample {name}", of, clock, frame[name], public_days("none"), end) for name, of in carriers.items()]
 
 
-def _near(purpose: str, load: Load, refit: timedelta) -> Task:
+def _near(purpose: str, load: Load, refit: timedelta, peer: bool) -> Task:
     end = load.scored_until.to_pydatetime()
     origins = rolling_origins(end - WEEKS * WEEK, end - NEAR, timedelta(hours=7), load.clock.zone)
-    return _task(purpose, load, origins, NEAR, refit, peer=True)
+    return _task(purpose, load, origins, NEAR, refit, peer)
 
 
 def _task(
@@ -329,6 +329,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=RECORDED, help="folder of the recorded loads: recorded_loads.py")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure; all by default")
     parser.add_argument("--refit", type=int, metavar="DAYS", help="days between fits: more is quicker, and a bit worse")
+    parser.add_argument("--no-peer", action="store_true", help="leave the other library out: half the time")
     run("forecast", parser, _measured)
 
 
@@ -336,7 +337,8 @@ def _measured(options: argparse.Namespace) -> list[Figure]:
     if not options.data.is_dir():
         print(f"no recorded loads in {options.data}: give their folder with --data DIR", file=sys.stderr)
         raise SystemExit(3)
-    return measure(tasks_of(options.data, options.parts, timedelta(days=options.refit) if options.refit else None))
+    refit = timedelta(days=options.refit) if options.refit else None
+    return measure(tasks_of(options.data, options.parts, refit, not options.no_peer))
 
 
 if __name__ == "__main__":

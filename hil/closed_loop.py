@@ -19,7 +19,7 @@ from hil.recorded import lead_in, recorded_plant, sessions_by_charger
 from hil.telemetry import car_at
 from hil.truth import Truth
 from optimizer.plan import SETPOINT_LIFE_STEPS, Plan
-from optimizer.rules import rule_plan
+from optimizer.rules import rule_plan, rule_setpoints
 from optimizer.situation import Situation
 from optimizer.time_grid import Array, TimeGrid
 from settlement.bill import market_columns
@@ -94,18 +94,24 @@ def run_closed_loop(
 
 
 class RunningPeaks:
-    """The billing month's highest demand by line, kept up quarter hour by quarter hour."""
+    """The billing month's highest demand by line, kept up interval by interval."""
 
     LONGEST_BLOCK = timedelta(minutes=60)
 
-    def __init__(self, site: Site, tariff: Tariff, before: Mapping[str, float]) -> None:
-        self._site, self._tariff = site, tariff
+    def __init__(self, site: Site, tariff: Tariff, before: Mapping[str, float], minutes: int = 15) -> None:
+        self._site, self._tariff, self._minutes = site, tariff, minutes
         self._peaks = {meter.id: before.get(meter.id, 0.0) for meter in demand_meters(site, tariff)}
         self._month: datetime | None = None
         self._recent: dict[datetime, float] = {}
 
+    def copy(self) -> RunningPeaks:
+        """The same peaks, to go on from twice."""
+        other = RunningPeaks(self._site, self._tariff, self._peaks, self._minutes)
+        other._month, other._recent = self._month, dict(self._recent)
+        return other
+
     def add(self, start: datetime, import_kw: float) -> None:
-        """Takes in the mean import of the quarter hour that began at `start`."""
+        """Takes in the mean import of the quarter hour (or the `minutes`) that began at `start`."""
         self._recent = {at: kw for at, kw in self._recent.items() if at >= start - self.LONGEST_BLOCK}
         self._recent[start] = import_kw
 
@@ -116,7 +122,7 @@ class RunningPeaks:
             self._peaks = dict.fromkeys(self._peaks, 0.0)
         self._month = month
         imports = pd.Series(list(self._recent.values()), pd.DatetimeIndex(list(self._recent), tz=UTC), dtype=float)
-        latest = peaks_so_far_kw(self._site, self._tariff, imports, moment, 15)
+        latest = peaks_so_far_kw(self._site, self._tariff, imports, moment, self._minutes)
         self._peaks = {line: max(peak, latest[line]) for line, peak in self._peaks.items()}
         return dict(self._peaks)
 
@@ -152,8 +158,8 @@ def baseline(site: Site, history: History, name: Baseline) -> Controller:
     def decide(state: SiteState) -> Decision:
         end = min(state.at + BASELINE_HORIZON, history.end.to_pydatetime())
         situation = recorded_situation(site, tariff, history, state, end)
-        plan = rule_plan(site.devices, situation, storing=name == "rules")
-        return Decision({setpoint.device: setpoint.target_kw for setpoint in plan.setpoints})
+        setpoints = rule_setpoints(site.devices, situation, storing=name == "rules")
+        return Decision({setpoint.device: setpoint.target_kw for setpoint in setpoints})
 
     return decide
 

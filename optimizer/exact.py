@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from itertools import count
 
+from optimizer.branching import Found, branched, scale_of
 from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
 from optimizer.incumbent import feasible_from
 from optimizer.program import Program
@@ -15,7 +16,7 @@ WHOLE_FAMILY_FROM_SOLVE = {ZeroOrAtLeast: 1, WholeNumber: 2, OneOf: 2}
 """After this many solves a device that broke a condition has it enforced in all its steps. Part loads move to the next
 step when one is forbidden, so all of them at once."""
 
-LEANING_SOLVES = 3
+LEANING_SOLVES = 4
 """How often conditions may be decided as the linear answer leans, each time with those that then break."""
 RESERVED_SOLVES = 2.0
 """Time kept for deciding what is broken at the deadline, in times of the linear solve."""
@@ -50,55 +51,102 @@ def solve_exactly(program: Program, choices: Choices, deadline_s: float, gap: fl
 
 
 def _enforce(program: Program, choices: Choices, until: float, gap: float) -> Answer:
-    """Adds what the last answer broke: the broken steps alone at first, later whole families, so that it ends soon."""
-    enforced: tuple[Choice, ...] = ()
-    linear, at_hand, reserve_s = None, None, 0.0
+    """Linear; where that breaks conditions, by deciding few of them; where that proves nothing, by binaries."""
+    began = time.perf_counter()
     held = Linear(program)
-    for solves in count(1):
-        began = time.perf_counter()
-        left_s = max(0.05, until - reserve_s - began)
-        solution = solve(program, enforced, time_limit_s=left_s, gap=gap) if enforced else held.solve(left_s)
-        if solution.status is Status.INFEASIBLE:
-            return Answer(solution, solves, enforced)
+    linear = held.solve(max(0.05, until - began))
+    if not (linear.usable and choices.broken(linear.x)):
+        return Answer(linear, 1)
+    reserve_s = RESERVED_SOLVES * (time.perf_counter() - began)
+    decided = _decided(held, program, choices, linear, until - reserve_s, gap)
+    if decided is not None and decided.solution.gap <= gap:
+        return Answer(decided.solution, 1 + decided.solves, decided.decided)
+    return _by_binaries(program, choices, linear, decided, (until, reserve_s), gap)
+
+
+def _by_binaries(
+    program: Program,
+    choices: Choices,
+    linear: Solution,
+    decided: Found | None,
+    time_left: tuple[float, float],
+    gap: float,
+) -> Answer:
+    """Adds what the last answer broke: the broken steps alone at first, later whole families, so that it ends soon.
+
+    Args:
+        decided: an answer that keeps all conditions, for the case that time ends first.
+        time_left: see `_rescued`.
+    """
+    until, reserve_s = time_left
+    at_hand, missing, enforced = linear, set(choices.broken(linear.x)), set[Choice]()
+    for solves in count(2):
+        families = {choice.family for choice in missing if solves > WHOLE_FAMILY_FROM_SOLVE[type(choice)]}
+        enforced |= missing | {choice for choice in choices if choice.family in families}
+        in_order = tuple(choice for choice in choices if choice in enforced)
+        left_s = max(0.05, until - reserve_s - time.perf_counter())
+        solution = solve(program, in_order, time_limit_s=left_s, gap=gap)
         broken = choices.broken(solution.x) if solution.usable else ()
-        if solution.usable and not broken:
-            return Answer(solution, solves, enforced)
-        if linear is None and solution.usable:
-            linear, reserve_s = solution, RESERVED_SOLVES * (time.perf_counter() - began)
-            if (leaning := _as_it_leans(held, program, choices, solution, until, gap)) is not None:
-                return leaning
+        if solution.status is Status.INFEASIBLE or (solution.usable and not broken):
+            return Answer(solution, solves, in_order)
         at_hand = solution if solution.usable else at_hand
-        missing = set(broken) - set(enforced)
+        missing = set(broken) - enforced
+        if not missing and decided is not None:
+            return _late(decided, solves)
         if not missing:
-            if linear is None or at_hand is None:
-                return Answer(solution, solves, enforced)
-            return _rescued(program, choices, at_hand, linear.objective, (until, reserve_s), solves)
-        families = {choice.family for choice in missing if solves >= WHOLE_FAMILY_FROM_SOLVE[type(choice)]}
-        wanted = missing | set(enforced)
-        enforced = tuple(choice for choice in choices if choice in wanted or choice.family in families)
-    raise AssertionError("unreachable: every round adds a family or returns")
+            return _rescued(program, choices, at_hand, linear.objective, time_left, solves)
+    raise AssertionError("unreachable: every round adds a condition or returns")
 
 
-def _as_it_leans(
+def _decided(
     held: Linear, program: Program, choices: Choices, linear: Solution, until: float, gap: float
-) -> Answer | None:
-    """The linear answer with its broken conditions decided the way they lean, where that costs less than the gap.
+) -> Found | None:
+    """The conditions decided by few linear programs: as the linear answer leans, and by branching until that is proven
+    to be within the gap, or there is no more to be gained that way."""
+    leaning = _as_it_leans(held, program, choices, linear, until)
+    if leaning is not None and leaning.solution.gap <= gap:
+        return leaning
+    return branched(held, program, choices, linear, leaning, until, gap)
 
-    The linear optimum is a bound for every whole answer, so nothing is left to be searched for then. Each try starts
-    from the answer before, which `held` remembers: a third of the time of a start without it.
+
+def _as_it_leans(held: Linear, program: Program, choices: Choices, linear: Solution, until: float) -> Found | None:
+    """The linear answer with its broken conditions decided the way they lean, with its distance from the linear one.
+
+    The linear optimum is a bound for every whole answer. Each try starts from the answer before, which `held`
+    remembers: a third of the time of a start without it.
     """
     taken: dict[Choice, None] = {}
     answer = linear
-    for solves in range(2, 2 + LEANING_SOLVES):
-        taken |= dict.fromkeys(choices.broken(answer.x))
+    for tried in range(1, LEANING_SOLVES + 1):
+        taken |= dict.fromkeys(_with_tempting(program, choices, choices.broken(answer.x)))
         decided = Choices(taken).decided(program, linear.x)
         answer = held.within(decided, max(0.05, until - time.perf_counter()))
-        extra = (answer.objective - linear.objective) / max(1.0, abs(linear.objective))
-        if answer.status is not Status.OPTIMAL or extra > gap:
+        if answer.status is not Status.OPTIMAL:
             return None
         if not choices.broken(answer.x):
-            return Answer(replace(answer, gap=max(0.0, extra)), solves, tuple(taken))
+            extra = (answer.objective - linear.objective) / scale_of(linear.objective)
+            return Found(replace(answer, gap=max(0.0, extra)), tried, tuple(taken))
     return None
+
+
+def _with_tempting(program: Program, choices: Choices, broken: tuple[Choice, ...]) -> list[Choice]:
+    """The broken conditions, and those of their families in whose steps breaking them pays as well: forbidden in one
+    step, it would only move to the next."""
+    families = {choice.family for choice in broken}
+    pays = [
+        choice
+        for choice in choices
+        if isinstance(choice, OneOf)
+        and choice.family in families
+        and program.cost[choice.first] + program.cost[choice.second] < 0
+    ]
+    return [*broken, *pays]
+
+
+def _late(decided: Found, solves: int) -> Answer:
+    """At the deadline: what was decided by few linear programs, with its distance from the linear answer."""
+    solution = replace(decided.solution, status=Status.FEASIBLE, detail="decided at the deadline")
+    return Answer(solution, solves + decided.solves, decided.decided)
 
 
 def _rescued(

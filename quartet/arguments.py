@@ -158,7 +158,7 @@ def data_folder(site: str, given: Path | None) -> Path:
     return sample_folder(site)
 
 
-def output_folder(path: Path) -> Path:
+def output_folder(path: Path, option: str = "--out") -> Path:
     """The folder, made if it is not there.
 
     Raises:
@@ -169,5 +169,5 @@ def output_folder(path: Path) -> Path:
         (path / ".written").touch()
         (path / ".written").unlink()
     except OSError as error:
-        refuse("--out", path, f"cannot be written ({error.strerror}): choose another folder")
+        refuse(option, path, f"cannot be written ({error.strerror}): choose another folder")
     return path

@@ -15,8 +15,10 @@ import typer
 from optimizer.errors import InputError, MissingPartError
 from quartet.arguments import data_folder, parse_day, parse_moment, refuse
 from quartet.forecast_cli import forecast
+from quartet.hil_cli import hil_app
 from quartet.operator_cli import operator_app
 from quartet.options import BrokerOption, DataOption, JsonOption, LogOption, SiteArgument
+from quartet.replay_cli import replay_app
 from quartet.settlement_cli import settlement
 
 BAD_INPUT, MISSING_PART, OWN_FAULT = 2, 3, 70
@@ -38,7 +40,9 @@ Exit codes: 0 done; 1 the answer is "no"; 2 bad input; 3 a part is missing; 70 a
 )
 app.add_typer(forecast)
 app.add_typer(operator_app, name="operator")
+app.add_typer(hil_app, name="hil")
 app.add_typer(settlement)
+app.add_typer(replay_app)
 
 
 def main() -> None:

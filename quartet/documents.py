@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from forecasting.findings import FindingKind
+from hil.scenarios.documents import HilReport
+from hil.scenarios.schema import Scenario
 from optimizer.plan import PlanDocument
 from quartet.operator import OrderDocument
 from settlement.carbon_document import CarbonReport
@@ -290,6 +293,101 @@ class ForecastBackTest(Document):
     """Median time of one fit of one series [ms]."""
 
 
+class ReplayCycles(Document):
+    """Control cycles of a replay; of local rules nothing is solved, of the bound a billing month is one."""
+
+    count: int
+    solved: int
+    """Answered by a plan of their own."""
+    fallback: int
+    """Answered by the last plan moved on, or by rules."""
+    refused: int
+    """Setpoints that the site controller refused."""
+    p50_ms: float
+    """Of a decision, forecasts not included [ms]."""
+    p99_ms: float
+
+
+class ReplayViolation(Document):
+    """A limit that measured flows broke."""
+
+    device: str
+    limit: str
+    worst: float
+    """The mean of an interval, or the energy, furthest beyond the bound."""
+    bound: float
+    unit: str
+    intervals: int
+    """Intervals of 15 minutes in which it was broken."""
+    first: datetime
+    text: str
+
+
+class Baselines(Document):
+    """Total cost of others on the same stretch; null where they were not run."""
+
+    none: float | None
+    """Stores idle, cars charge when they come."""
+    rules: float | None
+    """A simple local controller."""
+    perfect: float | None
+    """The bound: everything known, one linear program over each billing month."""
+
+
+class StoredEnergy(Document):
+    """Energy in a store after the first interval and at the end [kWh]."""
+
+    start: float
+    end: float
+
+
+class ReplaySeam(Document):
+    """Where a window of a replay begins anew after a day of lead-in: a store's energy before and after [kWh]."""
+
+    time: datetime
+    device: str
+    before_kwh: float
+    after_kwh: float
+
+
+class ReplayDocument(Document):
+    """What `quartet replay --json` prints. Costs are on measured flows, never on plans."""
+
+    site: str
+    start: datetime = Field(alias="from")
+    end: datetime = Field(alias="to")
+    step_minutes: int
+    controller: Literal["engine", "rules", "none", "perfect"]
+    currency: str
+    cost: dict[str, float]
+    """By term, with the `total`, which is their sum. `energy` is at the tariff or the prices of the data with all that
+    is billed per kWh, `demand` what is billed by the month, on what was measured within the replay."""
+    carbon_kg: float
+    energy_kwh: dict[str, float]
+    """By flow: `import`, `export`, `<device>.<quantity>`."""
+    ev: EvCounts
+    cycles: ReplayCycles
+    violations: list[ReplayViolation]
+    baselines: Baselines
+    value_captured: float | None
+    """(none - this) / (none - perfect) [-]."""
+    loss_split: dict[str, float | None] | None
+    """By cause, with `--split`: what was lost against the bound."""
+    reasons: dict[str, str]
+    """By field that is null: why."""
+    stored_kwh: dict[str, StoredEnergy]
+    seams: list[ReplaySeam]
+    """Windows that begin within the replay."""
+    baseline_cost: dict[str, dict[str, float]]
+    """By baseline that was run: its cost by term."""
+    refit_days: int
+    """Days from one fit of the forecasters to the next."""
+    seed: int
+    repairs: list[dict[str, str | int]]
+    """What was repaired in the history."""
+    wall_s: float
+
+
 class LedgerCheck(Document):
     """What `quartet ledger --json` prints."""
 
@@ -306,6 +404,7 @@ class LedgerCheck(Document):
 
 
 DOCUMENTS: dict[str, type[BaseModel]] = {
+    "replay": ReplayDocument,
     "plan": PlanDocument,
     "check": SiteCheck,
     "ledger": LedgerCheck,
@@ -334,5 +433,7 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "command-answer": CommandAnswer,
     "order": OrderDocument,
     "site": Site,
+    "hil-report": HilReport,
+    "scenario": Scenario,
 }
 """By the name that `quartet schema` takes."""

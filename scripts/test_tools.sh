@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Installs from Debian's packages what tests speak to and Python does not bring: an MQTT broker, an independent Modbus
-# client and PostgreSQL. Does nothing when they are there; ends with 3 and says so when they cannot be installed.
+# client, a browser and PostgreSQL. Does nothing when they are there; ends with 3 and says so when they cannot be installed.
 #   scripts/test_tools.sh
 set -euo pipefail
 missing=()
-for tool in mosquitto mbpoll; do
+for tool in mosquitto mbpoll chromium; do
   PATH="$PATH:/usr/sbin" command -v "$tool" >/dev/null || missing+=("$tool")
 done
 command -v initdb >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || missing+=(postgresql)

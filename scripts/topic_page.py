@@ -7,14 +7,12 @@ Nothing on the page is written by hand: to change it, change streams/topics.py o
 
 from __future__ import annotations
 
-import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
+from scripts.model_tables import doc_of, fields_of, table
 from streams.messages import SCHEMA_VERSION, CarAtCharger, ForecastSeries, Message
 from streams.topics import TOPICS, Topic
 
@@ -46,7 +44,7 @@ def page() -> str:
 
 
 def _topic_table() -> str:
-    return _table(("topic", "carries", "messages", "kept"), (_topic_row(topic) for topic in TOPICS))
+    return table(("topic", "carries", "messages", "kept"), (_topic_row(topic) for topic in TOPICS))
 
 
 def _topic_row(topic: Topic) -> tuple[str, ...]:
@@ -57,68 +55,22 @@ def _topic_row(topic: Topic) -> tuple[str, ...]:
 
 def _message(message: type[BaseModel]) -> Iterator[str]:
     yield f"### `{_type_name(message)}`"
-    yield _doc(message)
-    yield _fields(message)
+    yield doc_of(message)
+    yield fields_of(message, COMMON)
 
 
 def _part(part: type[BaseModel]) -> Iterator[str]:
     yield f"### {part.__name__}"
-    yield _doc(part)
-    yield _fields(part)
-
-
-def _fields(model: type[BaseModel]) -> str:
-    own = {name: field for name, field in model.model_fields.items() if name not in COMMON}
-    rows = ((f"`{name}`", _type(field), _default(field), _describe(field)) for name, field in own.items())
-    return _table(("field", "type", "default", "what"), rows)
+    yield doc_of(part)
+    yield fields_of(part, COMMON)
 
 
 def _type_name(message: type[BaseModel]) -> str:
     return str(message.model_fields["type"].default)
 
 
-def _type(field: FieldInfo) -> str:
-    return _name(field.annotation).replace("|", "\\|")
-
-
-def _name(kind: Any) -> str:
-    origin, inside = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return _name(inside[0])
-    if origin is Literal:
-        return " | ".join(f"`{value}`" for value in inside)
-    if origin in (Union, types.UnionType):
-        return " | ".join("null" if one is type(None) else _name(one) for one in inside)
-    if origin is tuple:
-        return f"list of {_name(inside[0])}"
-    if origin is dict:
-        return f"object of {_name(inside[1])}"
-    return {"str": "text", "float": "number", "int": "whole number", "bool": "true or false", "datetime": "time"}.get(
-        kind.__name__, kind.__name__
-    )
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "needed"
-    return "null" if field.default is None else f"`{field.default}`"
-
-
-def _describe(field: FieldInfo) -> str:
-    return " ".join((field.description or "").split()).replace("|", "\\|")
-
-
-def _doc(model: type[BaseModel]) -> str:
-    return " ".join((model.__doc__ or "").split())
-
-
 def _sentence(words: str) -> str:
     return f"{words[0].upper()}{words[1:]}."
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> None:

@@ -108,11 +108,11 @@ def prepare(
     unfitted: str = NOT_FITTED,
 ) -> Prepared:
     """Forecasts from what is known, and the situation they make."""
-    forecasts = _issue(site, state.at, recent, fitted, published, unfitted)
+    forecasts = issue_forecasts(site, state.at, recent, fitted, published, unfitted)
     return Prepared(build_situation(site, load_tariff(site), state, forecasts), forecasts)
 
 
-def _issue(
+def issue_forecasts(
     site: Site,
     at: datetime,
     recent: pd.DataFrame,
@@ -120,6 +120,7 @@ def _issue(
     published: pd.DataFrame | None,
     unfitted: str,
 ) -> Mapping[str, Forecast]:
+    """Forecasts for a plan at `at`: the fitted model's, else the best yardsticks with the reason."""
     if fitted is None:
         return yardstick_forecasts(site, recent, at, unfitted, published)
     try:

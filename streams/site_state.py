@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import numpy as np
+
 from forecasting.forecast import Forecast
 from optimizer.events import Event
-from optimizer.situation import FixedPower, ImportCap, Session, Situation
-from optimizer.time_grid import TimeGrid
+from optimizer.reported import steps_reported
+from optimizer.situation import FixedPower, ImportCap, Prices, Session, Situation, Uncertainty
+from optimizer.time_grid import Array, TimeGrid
 from site_configs.prices import grid_for, prices_for
 from site_configs.site import Site
 from site_configs.tariff import Tariff
@@ -50,6 +53,50 @@ class SiteState:
         return {**self.devices, connection: {**self.devices.get(connection, {}), **peaks}}
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What lies ahead of a moment, whatever state the site is in then: all of a situation but the state."""
+
+    grid: TimeGrid
+    series: Mapping[str, Array]
+    """By name: (n,) central course on the grid."""
+    prices: Prices
+    local_day: tuple[int, ...]
+    uncertainty: Uncertainty | None = None
+
+    def seen_from(self, state: SiteState, site: Site) -> Situation:
+        """The planner's view from the state that the site is in at the start of the grid."""
+        return Situation(
+            site=site.id,
+            issued_at=state.at,
+            grid=self.grid,
+            state=state.with_peaks(site),
+            series={**self.series, **_allowed_in_outage(site, self.grid, state)},
+            prices=self.prices,
+            sessions=state.sessions,
+            events=state.events,
+            orders=state.orders,
+            local_day=self.local_day,
+            uncertainty=self.uncertainty,
+        )
+
+
+def outlook_of(site: Site, tariff: Tariff, forecasts: Mapping[str, Forecast], grid: TimeGrid) -> Outlook:
+    """Forecasts averaged onto the grid and prices of the tariff; with scenarios where the site file asks for them.
+
+    Raises:
+        ValueError: a forecast does not cover the grid or holds a value that is not finite.
+    """
+    series = {name: grid.average(forecast.median) for name, forecast in forecasts.items()}
+    return Outlook(
+        grid=grid,
+        series=series,
+        prices=prices_for(site, tariff, grid, series),
+        local_day=local_days(site, grid),
+        uncertainty=uncertainty_of(site, grid, forecasts, scenario_rng(site, grid.start)),
+    )
+
+
 def build_situation(
     site: Site,
     tariff: Tariff,
@@ -59,27 +106,22 @@ def build_situation(
     horizon_hours: float | None = None,
     step_minutes: int | None = None,
 ) -> Situation:
-    """The planner's view: forecasts averaged onto the grid, prices of the tariff, state with the running peaks; with
-    scenarios where the site file asks for them.
+    """The planner's view: what lies ahead by the forecasts (`outlook_of`), from the state with the running peaks.
 
     Raises:
         ValueError: a forecast does not cover the horizon or holds a value that is not finite.
     """
     grid = grid_for(site, state.at, horizon_hours=horizon_hours, step_minutes=step_minutes)
-    series = {name: grid.average(forecast.median) for name, forecast in forecasts.items()}
-    return Situation(
-        site=site.id,
-        issued_at=state.at,
-        grid=grid,
-        state=state.with_peaks(site),
-        series=series,
-        prices=prices_for(site, tariff, grid, series),
-        sessions=state.sessions,
-        events=state.events,
-        orders=state.orders,
-        local_day=local_days(site, grid),
-        uncertainty=uncertainty_of(site, grid, forecasts, scenario_rng(site, state.at)),
-    )
+    return outlook_of(site, tariff, forecasts, grid).seen_from(state, site)
+
+
+def _allowed_in_outage(site: Site, grid: TimeGrid, state: SiteState) -> dict[str, Array]:
+    """(n,) 1 for backup generators in the steps for which the grid is reported away; nothing while it is there."""
+    connection = next(device.id for device in site.devices if device.kind == "grid_connection")
+    if state.devices.get(connection, {}).get("import_limit_kw", 1.0) > 0.0:
+        return {}
+    allowed = (np.arange(grid.shape.steps) < steps_reported(grid)).astype(float)
+    return {f"{device.id}.allowed": allowed for device in site.devices if device.kind == "backup_generator"}
 
 
 def local_days(site: Site, grid: TimeGrid) -> tuple[int, ...]:

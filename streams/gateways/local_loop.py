@@ -26,6 +26,7 @@ from optimizer.devices.v2g_charger import V2gCharger
 from site_configs.site import Site
 from streams.gateways.decisions import Held, near_enough
 from streams.gateways.face import Block, Face, Readback, ReadFault, SiteStatus
+from streams.gateways.meter_watch import MeterWatch
 from streams.gateways.registers import DeviceState
 from streams.guard import BATTERY, CAR_DUE, CAR_WITH_SLACK, PV, allowed_import_kw, guard
 
@@ -256,6 +257,7 @@ class LocalLoop:
         self._devices = {device.id: device for device in devices}
         self._face = face
         self._window = DemandWindow()
+        self._watch = MeterWatch()
         self._asked: dict[str, tuple[int, float]] = {}
         """By device: sequence number of the setpoint that was adjusted, and the power asked for."""
         self._seen: dict[str, int] = {}
@@ -271,7 +273,8 @@ class LocalLoop:
         """Looks once and writes what changes; the devices that were moved off their setpoint or back to it.
 
         `running` are the setpoints in force that their devices have applied. `ended` are the last ones of devices whose
-        setpoints are over: they stay at their safe values, and leave them only to keep a limit.
+        setpoints are over: they stay at their safe values, and leave them only to keep a limit. While the grid meter
+        stands still nothing is known to be in danger: every device follows its setpoint, or its safe value.
         """
         if status.net_import_kw is None:
             return {}
@@ -282,7 +285,10 @@ class LocalLoop:
         limit_kw = grid_limit_of(planned or [held.block for held in running.values()])
         movable = tuple(self._movable(running, reads))
         ahead_kw = sum(device.present_kw - _measured_kw(reads[device.device]) for device in movable)
-        asked = adjustments(status.net_import_kw - ahead_kw, limit_kw, self._window, self._limits, movable)
+        self._watch = self._watch.with_look(status.net_import_kw, sum(map(_measured_kw, reads.values())))
+        asked: dict[str, float | None] = dict.fromkeys(device.device for device in movable)
+        if not self._watch.stands_still:
+            asked = adjustments(status.net_import_kw - ahead_kw, limit_kw, self._window, self._limits, movable)
         self._seen = {name: held.block.seq for name, held in running.items()}
         moves = (
             self._guard(device, guarded[device.device], asked[device.device])

@@ -150,6 +150,10 @@ def hard() -> tuple[tuple[AnyDevice, ...], Situation]:
     return (*with_chp(heat_dump=True, start_cost=60.0), COLD, chiller), situation
 
 
+def nothing_decided(*_: object) -> None:
+    """Leaves every broken condition to the solver's own search."""
+
+
 def test_at_the_deadline_broken_decisions_are_settled_and_the_answer_is_called_feasible(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -166,6 +170,7 @@ def test_at_the_deadline_broken_decisions_are_settled_and_the_answer_is_called_f
         return real(program, **limits)
 
     monkeypatch.setattr(exact, "solve", too_late)
+    monkeypatch.setattr(exact, "_decided", nothing_decided)
     plan = Planner("tiny", devices).plan(situation)
     assert isinstance(plan, Plan)
     assert plan.status == "feasible"
@@ -184,6 +189,7 @@ def test_an_incumbent_of_the_solver_is_used_with_its_gap(monkeypatch: pytest.Mon
         return replace(found, status=Status.FEASIBLE, gap=0.03) if choices else found
 
     monkeypatch.setattr(exact, "solve", stopped)
+    monkeypatch.setattr(exact, "_decided", nothing_decided)
     plan = Planner("tiny", devices).plan(situation)
     assert isinstance(plan, Plan)
     assert (plan.status, plan.gap) == ("feasible", 0.03)
@@ -199,6 +205,7 @@ def test_prices_that_were_not_found_in_time_are_not_made_up(monkeypatch: pytest.
         return replace(found, row_dual=0.0 * found.row_dual, col_dual=np.empty(0))
 
     monkeypatch.setattr(exact, "solve", unpriced)
+    monkeypatch.setattr(exact, "_decided", nothing_decided)
     plan = Planner("tiny", devices).plan(situation)
     assert isinstance(plan, Plan)
     assert {s.reason.en for s in plan.setpoints} == {"the best found by the deadline; its prices are not known"}

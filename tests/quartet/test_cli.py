@@ -132,20 +132,20 @@ def test_schema_without_a_name_lists_the_names(quartet):
 
 
 def test_a_missing_part_ends_with_3(quartet, monkeypatch):
-    def unreachable(name: str) -> None:
+    def unreachable(document: object) -> None:
         raise MissingPartError("no Kafka broker answers at 127.0.0.1:1: start one")
 
-    monkeypatch.setattr("site_configs.loader.check_site", unreachable)
+    monkeypatch.setattr("quartet.show.show_check", unreachable)
     ran = quartet("check", "jiashan_park")
     assert (ran.code, ran.out) == (3, "")
     assert ran.err == "error: no Kafka broker answers at 127.0.0.1:1: start one\n"
 
 
 def test_a_fault_of_our_own_ends_with_70_and_its_traceback(quartet, monkeypatch):
-    def broken(name: str) -> None:
+    def broken(document: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("site_configs.loader.check_site", broken)
+    monkeypatch.setattr("quartet.show.show_check", broken)
     ran = quartet("check", "jiashan_park")
     assert (ran.code, ran.out) == (70, "")
     assert "ZeroDivisionError" in ran.err
@@ -153,8 +153,8 @@ def test_a_fault_of_our_own_ends_with_70_and_its_traceback(quartet, monkeypatch)
 
 
 def test_an_interrupt_ends_with_130(monkeypatch):
-    def interrupted(name: str) -> None:
+    def interrupted(document: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("site_configs.loader.check_site", interrupted)
+    monkeypatch.setattr("quartet.show.show_check", interrupted)
     assert CliRunner().invoke(app, ["check", "jiashan_park"]).exit_code == 130

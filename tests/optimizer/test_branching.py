@@ -1,0 +1,78 @@
+"""Branch and bound by bounds: the same optimum as with binaries, and an honest gap where it ends early."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from optimizer import branching
+from optimizer.branching import branched
+from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
+from optimizer.program import Program
+from optimizer.solver import Linear, Status, solve
+
+COLUMNS, ROWS = 8, 4
+CHOICES: tuple[Choice, ...] = (
+    OneOf(0, 1, "pair"),
+    OneOf(2, 3, "pair"),
+    ZeroOrAtLeast(4, 4.0, "least"),
+    ZeroOrAtLeast(5, 6.0, "least"),
+    WholeNumber(6, "whole"),
+    WholeNumber(7, "whole"),
+)
+GAP = 1e-7
+
+
+def program(seed: int) -> Program:
+    """Columns within [0, 10], rows that 0 keeps; most costs are gains, so that conditions are worth breaking."""
+    draws = np.random.default_rng(seed)
+    matrix = sparse.csr_matrix(draws.uniform(-1.0, 3.0, (ROWS, COLUMNS)).round(2))
+    return Program.of(
+        draws.uniform(-3.0, 0.5, COLUMNS).round(2),
+        0.0,
+        (np.zeros(COLUMNS), np.full(COLUMNS, 10.0)),
+        (np.full(ROWS, -np.inf), draws.uniform(4.0, 30.0, ROWS).round(2)),
+        matrix,
+    )
+
+
+def search(asked: Program) -> branching.Found | None:
+    held = Linear(asked)
+    linear = held.solve(10.0)
+    return branched(held, asked, Choices(CHOICES), linear, None, time.perf_counter() + 60.0, GAP)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=60)
+def test_the_optimum_with_binaries_lies_within_the_gap_that_is_told(seed: int) -> None:
+    asked = program(seed)
+    assume(Choices(CHOICES).broken(solve(asked).x))
+    whole = solve(asked, CHOICES, gap=0.0)
+    found = search(asked)
+    assert found is not None
+    assert whole.status is Status.OPTIMAL
+    assert Choices(CHOICES).broken(found.solution.x) == ()
+    within = found.solution.gap * branching.scale_of(found.solution.objective)
+    assert -1e-6 <= found.solution.objective - whole.objective <= within + 1e-6
+
+
+def test_a_search_that_ends_early_tells_how_far_the_optimum_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every number of nodes the optimum lies within the gap that is told; with enough of them the gap closes."""
+    asked = program(3)
+    best = solve(asked, CHOICES, gap=0.0).objective
+    gaps = []
+    for nodes in range(1, 40):
+        monkeypatch.setattr(branching, "NODES", nodes)
+        found = search(asked)
+        if found is not None:
+            gaps.append(found.solution.gap)
+            assert (
+                found.solution.objective * (1 - 1e-9) - found.solution.gap * abs(found.solution.objective)
+                <= best + 1e-6
+            )
+    assert gaps[0] > GAP >= gaps[-1]
