@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -332,13 +332,9 @@ def disk_full(quarters: int = 12) -> Account:
 
 
 def _fill(file: Path) -> None:
-    with file.open("wb") as sink:
-        try:
-            while True:
-                sink.write(b"\0" * 4096)
-                sink.flush()
-        except OSError:
-            return
+    with file.open("wb", buffering=0) as sink, suppress(OSError):
+        while sink.write(b"\0" * 4096):
+            pass
 
 
 def network_cut(quarters: int = QUARTERS, cut_s: float = CUT_S) -> Account:
