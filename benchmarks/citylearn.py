@@ -1,7 +1,7 @@
-"""The homes of the CityLearn Challenge 2022, phase 1, as five sites replayed by the engine, scored as the challenge did.
+"""The homes of the CityLearn Challenge 2022, phase 1, as five sites replayed and scored as the challenge did.
 
-Each home has PV and a battery and is controlled by itself, in hours, with forecasts as they would have been issued then.
-Scores are ratios to the same homes without storage (`score`): what published controllers are given by, too.
+Each home has PV and a battery and is controlled by itself, hour by hour, with forecasts as they would have been issued
+then. Scores are ratios to the same homes without storage (`score`): what published controllers are given by, too.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sys
 import tempfile
 import threading
 import time
@@ -23,6 +24,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from figures import Figure, main, median, percentile
 from stream_parks import (
+    MISSING,
     Sender,
     Worker,
     WorkerCommand,
@@ -251,4 +253,8 @@ PARTS: dict[str, Callable[[], Sequence[Any]]] = {
 
 def run() -> None:
     """The benchmark as a program."""
-    main("streams", (__doc__ or "").split("\n", 1)[0], PARTS)
+    try:
+        main("streams", (__doc__ or "").split("\n", 1)[0], PARTS)
+    except MissingPartError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(MISSING)

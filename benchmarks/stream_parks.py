@@ -152,15 +152,14 @@ class Worker:
     log: Path
     prefix: tuple[str, ...] = ()
     """What runs it, e.g. in a network of its own."""
-    script: str = __file__
     process: subprocess.Popen[bytes] | None = None
     ended: list[int] = field(default_factory=list)
     """Exit codes so far."""
 
     def start(self) -> None:
-        words = [*self.prefix, sys.executable, self.script, json.dumps(asdict(self.command))]
+        words = [*self.prefix, *program(__name__), json.dumps(asdict(self.command))]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(words, cwd=PROJECT, stdout=log, stderr=log, env=_environment())
+            self.process = subprocess.Popen(words, cwd=PROJECT, stdout=log, stderr=log, env=environment())
 
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
@@ -363,8 +362,15 @@ def _wrong(ledger: Ledger, number: int, first: int, quarters: int) -> int:
                for n in range(first, quarters))  # fmt: skip
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
+def program(module: str) -> tuple[str, ...]:
+    """Words that run `main` of a module of this folder with what follows; to be given `environment()`."""
+    return sys.executable, "-c", f"import sys; from {module} import main; main(sys.argv[1])"
+
+
+def environment() -> dict[str, str]:
+    """Rooms first, then this folder."""
+    places = os.pathsep.join((str(PROJECT), str(PROJECT / "benchmarks")))
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": places}
 
 
 def _family(pid: int) -> list[int]:
@@ -402,7 +408,3 @@ def main(words: str) -> None:
         observe=command.observe,
     )
     run_engine([park(number) for number in range(command.parks)], settings)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -58,9 +57,4 @@ def usual_app(broker: str, topic: str, answers: str, partitions: int) -> faust.A
 def main(words: str) -> None:
     """A worker; `words` are the arguments of `usual_app` as JSON."""
     app = usual_app(**json.loads(words))
-    worker = faust.Worker(app, loglevel="ERROR")
-    worker.execute_from_commandline()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
+    faust.Worker(app, loglevel="ERROR").execute_from_commandline()

@@ -256,6 +256,28 @@ def gateway(
 
 
 @app.command()
+def ledger(
+    where: Annotated[str, typer.Argument(metavar="FILE|URL", help="The engine's ledger.")], as_json: JsonOption = False
+) -> None:
+    """Check a ledger's hash chain: whether all rows are as they were written.
+
+    Ends with 1 when something was changed, added or taken away.
+
+    Example: [bold]quartet ledger ledger.db[/bold]
+    """
+    from quartet.checking import check_ledger
+    from quartet.show import show_ledger
+
+    document = check_ledger(where)
+    if as_json:
+        print(document.model_dump_json(indent=2))
+    else:
+        show_ledger(document)
+    if not document.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
 def broker() -> None:
     """Run a Kafka broker for trying out; it prints its address and keeps nothing.
 

@@ -388,10 +388,26 @@ class ReplayDocument(Document):
     wall_s: float
 
 
+class LedgerCheck(Document):
+    """What `quartet ledger --json` prints."""
+
+    ledger: str
+    ok: bool
+    links: int
+    """Transactions in the hash chain."""
+    head: str
+    """Hash of the last one; kept elsewhere, it proves that nothing was cut off later."""
+    rows: dict[str, int]
+    """By table."""
+    changed: tuple[str, ...]
+    """What is not as it was written."""
+
+
 DOCUMENTS: dict[str, type[BaseModel]] = {
     "replay": ReplayDocument,
     "plan": PlanDocument,
     "check": SiteCheck,
+    "ledger": LedgerCheck,
     "demo-summary": DemoSummary,
     "forecast-backtest": ForecastBackTest,
     "reading": Reading,

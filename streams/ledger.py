@@ -127,6 +127,11 @@ class Ledger:
     def close(self) -> None:
         self._db.close()
 
+    @property
+    def place(self) -> str:
+        """Where it stands, without a password."""
+        return self._db.where
+
     def answered(self, site: str, interval: datetime) -> bool:
         """Whether the interval has its answer."""
         return self._one("SELECT 1 FROM plans WHERE site = ? AND interval = ?", site, _text(interval)) is not None

@@ -338,6 +338,7 @@ class PlanMessage(Message):
     ledger_hash: str
     """Of the ledger's link that holds the plan: whoever keeps it can prove that no later part was cut off."""
     plan: PlanDocument
+    """Without flows, states and shadow prices where the plan is too large for a message."""
 
 
 AlarmCode = Literal["no_plan", "limit_gave_way", "setpoint_rejected"]

@@ -18,6 +18,8 @@ from streams.topics import ALARMS, FORECASTS, PLANS
 TOLD_AHEAD = timedelta(hours=48)
 """Forecasts are told so far; the ledger has them to the end of the plan's horizon."""
 DECIMALS = 3
+LARGEST_PLAN = 800_000
+"""Bytes; of a plan of very many devices the courses are left to the ledger, so that a broker takes the message."""
 
 
 def reports_of(stored: StoredAnswer, forecasts: str) -> Iterator[tuple[str, Message]]:
@@ -40,6 +42,7 @@ def forecast_message(stored: StoredAnswer, documents: list[dict[str, Any]]) -> F
 
 
 def plan_message(stored: StoredAnswer, plan: PlanDocument) -> PlanMessage:
+    whole = len(stored.plan) <= LARGEST_PLAN
     return PlanMessage(
         site=stored.site,
         plan_id=stored.plan_id,
@@ -47,7 +50,7 @@ def plan_message(stored: StoredAnswer, plan: PlanDocument) -> PlanMessage:
         plan_hash=stored.plan_hash,
         issued_at=stored.interval,
         ledger_hash=stored.ledger_hash,
-        plan=plan,
+        plan=plan if whole else plan.model_copy(update={"flows": [], "states": {}, "shadow_prices": {}, "held": []}),
     )
 
 

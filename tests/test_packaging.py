@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("optimizer", "forecasting", "site_configs", "settlement", "streams", "hil", "quartet")
+ROOMS = ("optimizer", "forecasting", "site_configs", "settlement", "streams", "hil", "sizing", "quartet")
 
 
 def pins() -> dict[str, str]:

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from optimizer.errors import InputError, Problem
+from settlement.bill import market_columns
 from site_configs.history import History
 from site_configs.recorded.findings import stamp
 from site_configs.site import Site
@@ -171,15 +172,29 @@ def case_of(
     """A checked case.
 
     Raises:
-        InputError: the stretch is empty, lies outside the history or off the site's steps, or the fits are too far
-            apart; all problems at once.
+        InputError: the stretch is empty or lies outside the history, the fits are too far apart, or series that plant
+            or bill need have gaps; all problems at once.
     """
     chosen = terms or Terms()
     start, end = start.astimezone(UTC), end.astimezone(UTC)
     problems = list(_problems(history, start, end, controller, chosen))
+    if not problems:
+        problems = list(_lacking(site, history, start, end))
     if problems:
         raise InputError(problems)
     return Case(site, history, start, end, controller, chosen)
+
+
+def _lacking(site: Site, history: History, start: datetime, end: datetime) -> Iterator[Problem]:
+    """Series that plant or bill need and that were not recorded throughout."""
+    devices = {name for device in site.devices for name in device.required_series()}
+    step = f"{history.step_minutes}min"
+    edges = pd.Timestamp(start).floor(step).to_pydatetime(), pd.Timestamp(end).ceil(step).to_pydatetime()
+    for name in sorted({*devices, *market_columns(site, load_tariff(site))}):
+        try:
+            history.need(name, *edges)
+        except InputError as error:
+            yield from error.problems
 
 
 def _problems(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -11,7 +12,7 @@ from forecasting.forecast import LEVELS, Forecast, regular_index
 from optimizer.plan import GivenWayDocument
 from streams.acks import AckIntake
 from streams.messages import Acknowledgement
-from streams.reports import TOLD_AHEAD, forecast_message, plan_alarms, reports_of
+from streams.reports import TOLD_AHEAD, forecast_message, plan_alarms, plan_message, reports_of
 from streams.topics import ALARMS, FORECASTS, PLANS
 from tests.streams.story import Story, at, tick
 
@@ -105,5 +106,20 @@ def test_a_forecast_is_told_two_days_ahead(tmp_path):
         (series,) = forecast_message(stored, [whole.to_document()]).series
         assert len(series.quantiles["0.5"]) == TOLD_AHEAD / timedelta(minutes=15)
         assert series.quantiles["0.5"][0] == 123.457
+
+    asyncio.run(run())
+
+
+def test_a_plan_too_large_for_a_broker_is_told_without_its_courses(tmp_path):
+    async def run():
+        story = Story(tmp_path / "l.db")
+        story.tell(tick(0))
+        await story.settle()
+        stored = story.ledger.answer("light_park", at(0))
+        plan = story.told(PLANS)[0].plan.model_copy(update={"states": {"battery1": {"energy_kwh": [0.0] * 200_000}}})
+        large = plan_message(replace(stored, plan=plan.model_dump_json()), plan)
+        assert large.plan.states == {}
+        assert large.plan.setpoints == plan.setpoints
+        assert len(large.encode()) < 100_000
 
     asyncio.run(run())

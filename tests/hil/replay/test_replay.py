@@ -141,8 +141,10 @@ def test_parts_are_let_go_when_nobody_needs_them() -> None:
 
 
 @pytest.mark.parametrize("controller", ["none", "rules", "engine", "perfect"])
-def test_every_controller_serves_the_load_within_the_limits(park: ModuleType, controller: Replayed) -> None:
-    found = replay(park.PARK, park.history(), park.START, park.END, controller)
+def test_every_controller_serves_the_load_within_the_limits(
+    park: ModuleType, engine: ReplayResult, controller: Replayed
+) -> None:
+    found = engine if controller == "engine" else replay(park.PARK, park.history(), park.START, park.END, controller)
     served = found.account.energy_kwh["load.served"]
     demand = park.history().window(park.START, park.END)["load.demand_kw"].sum() / 4
     assert served == pytest.approx(demand, rel=1e-6)
