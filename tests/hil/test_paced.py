@@ -23,8 +23,11 @@ def test_the_clock_runs_between_minutes_and_never_ahead_of_the_next(park):
     wall = [0.0]
     plant = park.exact_plant(4)
     controller = PacedController(plant, plant.start(), 10.0, lambda: wall[0])
+    wall[0] = 100.0
+    assert controller.clock == park.START  # nothing passes before it is started
+    controller.start()
     seen = []
-    for wall[0] in (0.0, 2.5, 5.9, 8.0):
+    for wall[0] in (100.0, 102.5, 105.9, 108.0):
         seen.append((controller.clock - park.START) / timedelta(seconds=1))
     assert seen == [0.0, 25.0, 59.0, 59.0]
     controller.run(1)
