@@ -39,12 +39,19 @@ class PacedController(SiteController):
     def __init__(self, plant: Plant, state: PlantState, speed: float, clock: Callable[[], float] = monotonic) -> None:
         super().__init__(plant, state)
         self._speed, self._wall = speed, clock
-        self._began = clock()
+        self._began: float | None = None
+        """When the running minute began on the wall clock; None before the first."""
+
+    def start(self) -> None:
+        """Time begins to pass."""
+        with self._changed:
+            self._began = self._wall()
 
     @property
     def clock(self) -> datetime:
         with self._changed:
-            passed_s = min((self._wall() - self._began) * self._speed, LAST_OF_MINUTE_S)
+            began = self._wall() if self._began is None else self._began
+            passed_s = min(max(self._wall() - began, 0.0) * self._speed, LAST_OF_MINUTE_S)
             return self._state.at + timedelta(seconds=int(passed_s))
 
     def run(self, minutes: int) -> Records:
@@ -86,6 +93,7 @@ class PacedBench:
         """
         plant, sender = self.controller.plant, TelemetrySender(broker)
         messages = sender.send([*readings(plant, self.lead_in, self.meter_rng), tick(plant, self.controller.clock)])
+        self.controller.start()
         began, parts, behind_s = clock(), list[Records](), 0.0
         for minute in range(1, minutes + 1):
             due_s = began + minute * MINUTE_S / self.speed

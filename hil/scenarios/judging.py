@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -81,10 +81,7 @@ class _View:
     def power_kw(self, device: str) -> Array:
         """(minutes,) > 0 feeds the bus."""
         given = ("discharge_kw", "used_kw", "cold_kw", "heat_kw")
-        return self.sum(f"{device}.{q}" for q in given) - self.get_or_0(f"{device}.charge_kw")
-
-    def get_or_0(self, name: str) -> Array:
-        return self.sum([name])
+        return self.sum(f"{device}.{q}" for q in given) - self.sum([f"{device}.charge_kw"])
 
     def seq(self) -> NDArray[np.int64]:
         return self.run.followed.seq[self.first : self.last]
@@ -112,19 +109,20 @@ def _beyond_grace(flags: Bools, grace: int) -> Bools:
 
 
 def _tracks(criterion: Tracks, view: _View) -> Finding:
-    worst = Finding("", True, -1.0, 0.0, "kW", None)
-    for device in criterion.devices:
-        told, real = view.get(f"{device}.target_kw"), view.power_kw(device)
-        changed = np.concatenate([[False], np.abs(np.diff(told)) > criterion.kw])
-        calm = _minutes_since(changed) >= criterion.settle_minutes
-        allowed = np.maximum(criterion.share * np.abs(told), criterion.kw)
-        excess = np.where(calm, np.abs(real - told) - allowed, -np.inf)
-        place = int(np.argmax(excess))
-        if (np.isfinite(excess[place]) and excess[place] + allowed[place] > worst.measured) or excess[place] > 0:
-            off, passed = float(abs(real[place] - told[place])), bool(excess[place] <= 1e-9)
-            if worst.passed:
-                worst = Finding(f"tracks {device}", passed, off, float(allowed[place]), "kW", view.first + place)
-    return worst
+    found = [_tracking(criterion, view, device) for device in criterion.devices]
+    return max(found, key=lambda one: one.measured - one.allowed)
+
+
+def _tracking(criterion: Tracks, view: _View, device: str) -> Finding:
+    told, real = view.get(f"{device}.target_kw"), view.power_kw(device)
+    changed = np.concatenate([[False], np.abs(np.diff(told)) > criterion.kw])
+    calm = _minutes_since(changed) >= criterion.settle_minutes
+    off = np.where(calm, np.abs(real - told), 0.0)
+    allowed = np.maximum(criterion.share * np.abs(told), criterion.kw)
+    worst = int(np.argmax(off - allowed))
+    passed = bool(off[worst] <= allowed[worst] + 1e-9)
+    minute = None if passed else view.first + worst
+    return Finding(f"tracks {device}", passed, float(off[worst]), float(allowed[worst]), "kW", minute)
 
 
 def _minutes_since(changed: Bools) -> Array:
@@ -164,8 +162,7 @@ def _none_old(criterion: NoneOld, view: _View) -> Finding:
 def _demand(criterion: DemandAtMost, view: _View) -> Finding:
     before = max(view.first - BASIC_MINUTES + 1, 0)
     demand = sliding_demand_kw(view.records.get("meter.import_kw")[before : view.last])
-    found = view.at_most("demand_at_most", demand, criterion.kw)
-    return Finding(*(found.criterion, found.passed, found.measured, found.allowed, found.unit, None))
+    return replace(view.at_most("demand_at_most", demand, criterion.kw), minute=None)
 
 
 def _import(criterion: ImportAtMost, view: _View) -> Finding:
@@ -188,7 +185,7 @@ def _served(criterion: Served, view: _View) -> Finding:
 
 def _missing_kw(view: _View, load: str) -> Array:
     """(minutes,) what a load wanted and did not get."""
-    used = view.get(f"{load}.served_kw") + view.get_or_0(f"{load}.added_kw") - view.get_or_0(f"{load}.put_off_kw")
+    used = view.sum([f"{load}.served_kw", f"{load}.added_kw"]) - view.sum([f"{load}.put_off_kw"])
     return np.maximum(view.get(f"{load}.demand_kw") - used, 0.0)
 
 

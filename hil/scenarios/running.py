@@ -55,7 +55,7 @@ CABLE_FACTOR = 3.0
 """The cable carries so many times what the contract allows: that a limit is kept has to be somebody's doing."""
 LATER = timedelta(seconds=1)
 """Limits are read so much after the powers: of two readings of a device at one time the engine keeps one."""
-OLD_AFTER_MINUTES = 7
+OLD_AFTER_MINUTES = 3
 """How long after a setpoint its predecessor comes again, where messages are in disorder."""
 
 

@@ -6,10 +6,15 @@ from hil.scenarios.documents import HilReport
 from hil.scenarios.loading import shipped_scenarios
 
 
-def test_a_scenario_that_fails_ends_with_1_and_says_why(quartet, tmp_path):
-    ran = quartet("hil", "run", "steady_tracking", "--controller", "silent", "--json", "--out", str(tmp_path))
-    assert ran.code == 1
-    report = HilReport.model_validate(ran.json)
+@pytest.fixture
+def failed(quartet, tmp_path):
+    """A run that failed; its report lies in `tmp_path`."""
+    return quartet("hil", "run", "steady_tracking", "--controller", "silent", "--json", "--out", str(tmp_path))
+
+
+def test_a_scenario_that_fails_ends_with_1_and_says_why(failed, tmp_path):
+    assert failed.code == 1
+    report = HilReport.model_validate(failed.json)
     (result,) = report.scenarios
     assert (report.controller, report.passed, result.id, result.passed) == ("silent", False, "steady_tracking", False)
     assert "in_force" in " ".join(finding.criterion for finding in result.findings if not finding.passed)
@@ -18,6 +23,10 @@ def test_a_scenario_that_fails_ends_with_1_and_says_why(quartet, tmp_path):
     assert "Devices follow their setpoints" in page
     assert "未通过 FAILED" in page
     assert page.count("<svg") == 1
+
+
+def test_the_page_opens_in_a_browser_without_complaint(failed, tmp_path, complaints_of):
+    assert complaints_of(tmp_path / "report.html") == []
 
 
 def test_a_scenario_that_passes_ends_with_0(quartet):

@@ -61,7 +61,7 @@ def test_an_island_sheds_by_the_list_and_reserves_for_what_is_critical(ran):
     records = run.records
     island = slice(60, 165)
     assert records.get("offices.served_kw")[island].max() < 0.2 * records.get("offices.demand_kw")[island].max()
-    assert records.get("load.unserved_kw")[island].max() == 0.0
+    assert records.get("load.unserved_kw")[island].max() == pytest.approx(0.0, abs=1e-6)
     assert records.get("meter.import_kw")[island].max() == 0.0
     assert records.get("offices.served_kw")[-1] > 0.8 * records.get("offices.demand_kw")[-1]
 
