@@ -19,6 +19,7 @@ from quartet.operator_cli import operator_app
 from quartet.options import BrokerOption, DataOption, JsonOption, SiteArgument
 from quartet.replay_cli import replay_app
 from quartet.settlement_cli import settlement
+from quartet.sizing_cli import sizing_app
 
 BAD_INPUT, MISSING_PART, OWN_FAULT = 2, 3, 70
 BROKER_WAIT_S = 30.0
@@ -40,6 +41,7 @@ Exit codes: 0 done; 1 the answer is "no"; 2 bad input; 3 a part is missing; 70 a
 app.add_typer(forecast)
 app.add_typer(operator_app, name="operator")
 app.add_typer(settlement)
+app.add_typer(sizing_app)
 app.add_typer(replay_app)
 
 

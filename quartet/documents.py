@@ -16,6 +16,8 @@ from settlement.documents import BillDocument, Document, TraceDocument
 from settlement.statement import Statement
 from site_configs.loader import CheckDocument
 from site_configs.site import Site
+from sizing.candidates import Candidates
+from sizing.documents import SizeDocument
 from streams.messages import Acknowledgement, CommandAnswer, DeadLetter, OperatorCommand, Reading, SetpointMessage, Tick
 
 
@@ -388,6 +390,8 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "operator-command": OperatorCommand,
     "command-answer": CommandAnswer,
     "order": OrderDocument,
+    "size": SizeDocument,
+    "candidates": Candidates,
     "site": Site,
 }
 """By the name that `quartet schema` takes."""
