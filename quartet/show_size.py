@@ -28,20 +28,18 @@ def show_size(document: SizeDocument) -> None:
 
 def _assessed_table(document: SizeDocument) -> Table:
     table = Table(title=f"what was looked at, {document.currency}", **PLAIN)
-    for name in ("battery", "PV", "foreseen", "replayed", "captured", "NPV", "IRR", "payback", "LCOS", "LCOE"):
+    for name in ("kWh", "kW", "PV kW", "foreseen", "replayed", "NPV", "IRR", "payback"):
         table.add_column(name, justify="right")
     for one in document.assessed:
         table.add_row(
-            f"{one.sizes.battery_kwh:,.0f} kWh, {one.sizes.battery_kw:,.0f} kW",
-            f"{one.sizes.pv_kw:,.0f} kW",
+            f"{one.sizes.battery_kwh:,.0f}",
+            f"{one.sizes.battery_kw:,.0f}",
+            f"{one.sizes.pv_kw:,.0f}",
             f"{one.foreseen_saving:,.0f}",
             _number(one.judged_saving, ",.0f"),
-            "-" if one.judged_saving is None else f"{one.captured:.1%}",
             f"{one.npv:,.0f}",
             _number(one.irr, ".1%"),
             _number(one.payback_years, ".1f"),
-            _number(one.lcos_per_kwh, ".3f"),
-            _number(one.lcoe_per_kwh, ".3f"),
             style="bold" if one.sizes == document.recommended else None,
         )
     return table
