@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -59,6 +59,8 @@ SEED = 11
 BAD = 10_000
 CUT_S = 60.0
 DISK_MB = 6
+SILENCE_S = 120.0
+"""Nothing more is waited for after this."""
 
 
 @dataclass
@@ -332,13 +334,9 @@ def disk_full(quarters: int = 12) -> Account:
 
 
 def _fill(file: Path) -> None:
-    with file.open("wb") as sink:
-        try:
-            while True:
-                sink.write(b"\0" * 4096)
-                sink.flush()
-        except OSError:
-            return
+    with file.open("wb", buffering=0) as sink, suppress(OSError):
+        while sink.write(b"\0" * 4096):
+            pass
 
 
 def network_cut(quarters: int = QUARTERS, cut_s: float = CUT_S) -> Account:
@@ -418,12 +416,25 @@ def usual_way(kills: int = 10, quarters: int = QUARTERS) -> UsualAccount:
             feeding = threading.Thread(target=_tell_usual, args=(producer, topic, quarters, 1.5))
             feeding.start()
             for _ in range(kills):
-                time.sleep(run.rng.uniform(2.0, 9.0))
+                _wait_for_more(run.broker, answers, len(PARKS) * quarters)
+                time.sleep(run.rng.uniform(0.0, 2.0))
                 worker.kill()
                 worker.start()
             feeding.join()
-            time.sleep(20)
+            while _wait_for_more(run.broker, answers, len(PARKS) * quarters):
+                pass
             return _account_usual(run.broker, answers, quarters)
+
+
+def _wait_for_more(broker: str, answers: str, wanted: int) -> bool:
+    """Waits for another answer; False when all are there, or none comes for long."""
+    before = sum(1 for _ in everything(broker, answers))
+    end = time.monotonic() + SILENCE_S
+    while before < wanted and time.monotonic() < end:
+        time.sleep(0.2)
+        if sum(1 for _ in everything(broker, answers)) > before:
+            return True
+    return False
 
 
 @dataclass

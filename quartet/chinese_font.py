@@ -20,8 +20,8 @@ FIRST = "\u2e80"
 def font_face(text: str) -> str:
     """A CSS rule that brings the glyphs for all Chinese characters of `text`.
 
-    With the range of its characters named, a browser knows before it lays the page out which words need the font;
-    without it, Chromium looks for other fonts first, and some words keep the empty boxes it found.
+    The font has to be named first where it is used; its range leaves all other characters to the fonts after it. Named
+    behind them, Chromium asks those first, and words laid out before the font is there keep the empty boxes found.
     """
     characters = {character for character in text if character >= FIRST}
     encoded = base64.b64encode(_subset(characters)).decode()

@@ -20,6 +20,7 @@ from quartet.operator_cli import operator_app
 from quartet.options import BrokerOption, DataOption, JsonOption, LogOption, SiteArgument
 from quartet.replay_cli import replay_app
 from quartet.settlement_cli import settlement
+from quartet.sizing_cli import sizing_app
 
 BAD_INPUT, MISSING_PART, OWN_FAULT = 2, 3, 70
 BROKER_WAIT_S = 30.0
@@ -42,6 +43,7 @@ app.add_typer(forecast)
 app.add_typer(operator_app, name="operator")
 app.add_typer(hil_app, name="hil")
 app.add_typer(settlement)
+app.add_typer(sizing_app)
 app.add_typer(replay_app)
 
 

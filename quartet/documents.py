@@ -18,6 +18,8 @@ from settlement.documents import BillDocument, Document, TraceDocument
 from settlement.statement import Statement
 from site_configs.loader import CheckDocument
 from site_configs.site import Site
+from sizing.candidates import Candidates
+from sizing.documents import SizeDocument
 from streams.messages import (
     Acknowledgement,
     Alarm,
@@ -432,6 +434,8 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "operator-command": OperatorCommand,
     "command-answer": CommandAnswer,
     "order": OrderDocument,
+    "size": SizeDocument,
+    "candidates": Candidates,
     "site": Site,
     "hil-report": HilReport,
     "scenario": Scenario,

@@ -8,7 +8,9 @@ from typing import Literal
 from optimizer.time_grid import Array
 from sizing.master import Point
 
-Method = Literal["value function", "value functions in turn", "blocks", "merged blocks"]
+Method = Literal["value function", "value functions in turn", "blocks", "merged blocks", "prices made convex"]
+UNPROVEN = ("merged blocks", "prices made convex")
+"""Methods whose cost and bound are of a year that differs a little from the one that was given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,5 +58,5 @@ class YearAnswer:
 
     @property
     def proven(self) -> bool:
-        """Whether cost and bound are bounds of the year as it is given, not of one with merged steps."""
-        return self.method != "merged blocks" and self.both_ways_steps == 0
+        """Whether cost and bound are bounds of the year as it is given."""
+        return self.method not in UNPROVEN and self.both_ways_steps == 0

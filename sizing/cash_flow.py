@@ -6,8 +6,8 @@
     NPV    = Σ flow_y / (1 + r)^y;   IRR: the r at which NPV is 0                                          (4)
     LCOS   = Σ (purchase, upkeep, replacement, -residual of the battery) / (1+r)^y over Σ discharged / (1+r)^y   (5)
 
-Losses lower the profit of the five years after them (企业所得税法, article 18). LCOS is without the energy charged, LCOE
-is (5) for PV and what it could make.
+Losses lower the profit of the five years after them (企业所得税法, article 18). LCOS is without the energy charged;
+LCOE is (5) for PV and what it could make.
 """
 
 from __future__ import annotations

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import highspy
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_matrix
 
+from optimizer.solver import QuietHighs
 from optimizer.time_grid import Array
 
 Indices = NDArray[np.int64]
@@ -69,10 +69,10 @@ class LinearProgram:
 
 def quiet_highs(**options: str | float) -> highspy.Highs:
     """HiGHS on one core without words."""
-    highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-    for name, value in {"output_flag": False, "threads": 1, **options}.items():
+    highs = QuietHighs()
+    for name, value in {"threads": 1, **options}.items():
         highs.setOptionValue(name, value)
-    return highs  # type: ignore[no-any-return]
+    return highs
 
 
 def require_optimal(highs: highspy.Highs, what: str) -> None:

@@ -16,11 +16,9 @@ import numpy as np
 
 from hil.physics.ageing import xu_capacity_lost, xu_damage
 from optimizer.time_grid import Array
-from sizing.park_year import ENERGY, POWER, SUN, Offer, Offers, ParkYear
+from sizing.park_year import ENERGY, POWER, SUN, ParkYear
 from sizing.site_year import BuiltSizes, SizedSite
-from sizing.value_function import best_by_value_functions
-
-GAP = 1e-5
+from sizing.year_model import best_course
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +30,7 @@ class Running:
     discharged_kwh: float
     sun_kwh: float
     """PV that could be made, what is cut included."""
+    import_kwh: float
     battery_kwh: Array
     """(n+1,) usable energy."""
 
@@ -46,6 +45,11 @@ class OperatingYear:
     battery_saving: float
     discharged_kwh: float
     sun_kwh: float
+    cost_without: float
+    """Bill, less what export earns, with nothing built [money]."""
+    import_without_kwh: float
+    import_kwh: float
+    """With what is built."""
     health: float
     """Share of the battery's first capacity at the year's start [-]."""
     replaced: bool
@@ -58,13 +62,15 @@ class OperatingYear:
 
 def running(year: ParkYear, sizes: Array) -> Running:
     """The least that a year costs with these sizes, in usable energy; investment not included."""
-    energy, power, sun, store, machine = (Offer(0.0, float(size), float(size)) for size in sizes)
-    answer = best_by_value_functions(year, Offers(energy, power, sun, store, machine), GAP)
-    discharged = -np.minimum(answer.course.battery_kw, 0.0).sum() * year.hours
+    cost, course = best_course(year, tuple(map(float, sizes)))
+    discharged = -np.minimum(course.battery_kw, 0.0).sum() * year.hours
     return Running(
-        answer.cost - year.battery.wear_per_kwh * discharged, float(discharged),
-        float(sizes[SUN] * year.sun.sum() * year.hours), answer.course.battery_kwh,
-    )  # fmt: skip
+        cost=cost - year.battery.wear_per_kwh * discharged,
+        discharged_kwh=float(discharged),
+        sun_kwh=float(sizes[SUN] * year.sun.sum() * year.hours),
+        import_kwh=float(np.maximum(course.net_kw, 0.0).sum() * year.hours),
+        battery_kwh=course.battery_kwh,
+    )
 
 
 def usable_sizes(sized: SizedSite, built: BuiltSizes) -> Array:
@@ -81,7 +87,7 @@ def operating_years(sized: SizedSite, built: BuiltSizes, captured: float) -> lis
 
 def _years(sized: SizedSite, built: BuiltSizes, captured: float) -> Iterator[OperatingYear]:
     economics, sizes = sized.candidates.economics, usable_sizes(sized, built)
-    without = running(sized.year, np.zeros(5)).cost
+    without = running(sized.year, np.zeros(5))
     damage = 0.0
     for year in range(1, economics.horizon_years + 1):
         replaced = damage > 0.0 and 1.0 - xu_capacity_lost(damage) <= _end_of_life(sized)
@@ -90,11 +96,19 @@ def _years(sized: SizedSite, built: BuiltSizes, captured: float) -> Iterator[Ope
         aged = sizes * [health, 1.0, _pv_health(sized, year), 1.0, 1.0]
         with_pv = running(sized.year, aged * [0.0, 0.0, 1.0, 0.0, 0.0])
         with_all = running(sized.year, aged)
-        factor = sized.per_year * captured * economics.tariff_factor(year)
+        priced = sized.per_year * economics.tariff_factor(year)
         yield OperatingYear(
-            year, (without - with_pv.cost) * factor, (with_pv.cost - with_all.cost) * factor,
-            with_all.discharged_kwh * sized.per_year, with_all.sun_kwh * sized.per_year, health, replaced,
-        )  # fmt: skip
+            year=year,
+            pv_saving=(without.cost - with_pv.cost) * priced * captured,
+            battery_saving=(with_pv.cost - with_all.cost) * priced * captured,
+            discharged_kwh=with_all.discharged_kwh * sized.per_year,
+            sun_kwh=with_all.sun_kwh * sized.per_year,
+            cost_without=without.cost * priced,
+            import_without_kwh=without.import_kwh * sized.per_year,
+            import_kwh=with_all.import_kwh * sized.per_year,
+            health=health,
+            replaced=replaced,
+        )
         damage += _damage(sized, with_all.battery_kwh, float(aged[ENERGY])) * sized.per_year
 
 

@@ -13,7 +13,7 @@ each store ends it as full as it began.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -199,6 +199,11 @@ class ParkYear:
         if paid.any():
             found.append(f"import is paid for in {int(paid.sum())} steps, first in {paid.argmax()}")
         return tuple(found)
+
+    def made_convex(self) -> ParkYear:
+        """The year with export paid at no more than import costs, and import never paid for."""
+        bought = np.maximum(self.import_price, 0.0)
+        return replace(self, import_price=bought, export_price=np.minimum(self.export_price, bought))
 
     def _problems(self) -> Iterator[str]:
         series = {name: getattr(self, name) for name in ("load_kw", "sun", "import_price", "export_price", "month")}

@@ -92,16 +92,8 @@ class YearPasses:
 
     def cost(self, point: Point, course: Course) -> tuple[float, Array]:
         """What the year costs with the point's sizes and a course, and its month peaks."""
-        year = self.year
-        net = np.maximum(course.net_kw, -self._limits[0])
-        price = np.where(net > 0.0, year.import_price, np.maximum(year.export_price, 0.0))
-        energy = price @ net + year.battery.wear_per_kwh * -np.minimum(course.battery_kw, 0.0).sum()
-        energy += BREACH_PRICE_PER_KWH * np.maximum(net - self._limits[1], 0.0).sum()
-        if year.thermal is not None:
-            energy += year.thermal.backup_price_per_kwh * course.backup_kw.sum()
-        counted = np.where(year.peaks.counted, np.maximum(net, 0.0), 0.0)
-        peaks = np.maximum.reduceat(counted, year.first_steps)
-        return float(self._offers.cost @ point.sizes + energy * year.hours + year.peaks.cost(peaks)), peaks
+        cost, peaks = running_cost(self.year, course, self._limits)
+        return float(self._offers.cost @ point.sizes) + cost, peaks
 
     def _price_steps(self) -> Array:
         """(n, 5) as `passes.supply` reads them; the peak is filled in before every pass."""
@@ -194,6 +186,19 @@ class YearPasses:
 def _pieces(price: Array, kw: float) -> Array:
     """(n, 2) something of `kw` that can be turned down at a price."""
     return np.column_stack([price, np.full(len(price), kw)])
+
+
+def running_cost(year: ParkYear, course: Course, limits: Array) -> tuple[float, Array]:
+    """What a course costs within the limits of export and import, and its month peaks; investment not included."""
+    net = np.maximum(course.net_kw, -limits[0])
+    price = np.where(net > 0.0, year.import_price, np.maximum(year.export_price, 0.0))
+    energy = price @ net + year.battery.wear_per_kwh * -np.minimum(course.battery_kw, 0.0).sum()
+    energy += BREACH_PRICE_PER_KWH * np.maximum(net - limits[1], 0.0).sum()
+    if year.thermal is not None:
+        energy += year.thermal.backup_price_per_kwh * course.backup_kw.sum()
+    counted = np.where(year.peaks.counted, np.maximum(net, 0.0), 0.0)
+    peaks = np.maximum.reduceat(counted, year.first_steps)
+    return float(energy * year.hours + year.peaks.cost(peaks)), peaks
 
 
 def improvements(year: ParkYear, offers: Offers) -> Iterator[YearAnswer]:

@@ -2,13 +2,14 @@
 
 A window is run by itself. The first begins where the replay does; the others begin at the start of a billing month,
 where the running peak begins anew, and have a day before it that is controlled but not counted, so that stores, cars
-and the last plan are as they would be. A block is what is run at once: it has one fit of the forecasters.
+and the last plan are as they would be. The forecasters are fitted at the start of each stretch; a block is the part of
+a window that lies in one stretch, and is run at once.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
@@ -16,7 +17,6 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from itertools import pairwise
 from typing import ClassVar, Literal
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -57,6 +57,14 @@ class Terms:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """From one fit of the forecasters to the next."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
 class Window:
     """Part of a replay that depends on no other part."""
 
@@ -65,12 +73,10 @@ class Window:
     start: datetime
     end: datetime
 
-    def blocks(self, days: int, zone: ZoneInfo) -> tuple[Block, ...]:
-        """The window in blocks of so many local days, the last one shorter; they end at local midnights."""
-        first, edges = self.begin.astimezone(zone).date(), [self.begin]
-        while (edge := local_midnight(first + timedelta(days=days * len(edges)), zone).astimezone(UTC)) < self.end:
-            edges.append(edge)
-        return tuple(Block(self, start, end) for start, end in pairwise([*edges, self.end]))
+    def blocks(self, stretches: Sequence[Stretch]) -> tuple[Block, ...]:
+        """The window cut where the stretches are."""
+        inside = (stretch for stretch in stretches if stretch.start < self.end and stretch.end > self.begin)
+        return tuple(Block(self, fit, max(fit.start, self.begin), min(fit.end, self.end)) for fit in inside)
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,8 @@ class Block:
     """Part of a window that is run at once."""
 
     window: Window
+    fit: Stretch
+    """The stretch it lies in."""
     start: datetime
     end: datetime
 
@@ -138,9 +146,22 @@ class Case:
         )
 
     @cached_property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """The replay by fits: each a number of local days, from the start on."""
+        zone, days = self.site.zone, self.terms.refit_days
+        first, edges = self.start.astimezone(zone).date(), [self.start]
+        while (edge := local_midnight(first + timedelta(days=days * len(edges)), zone).astimezone(UTC)) < self.end:
+            edges.append(edge)
+        return tuple(Stretch(start, end) for start, end in pairwise([*edges, self.end]))
+
+    @cached_property
     def blocks(self) -> tuple[tuple[Block, ...], ...]:
         """By window, in order of time."""
-        return tuple(window.blocks(self.terms.refit_days, self.site.zone) for window in self.windows)
+        return tuple(window.blocks(self.stretches) for window in self.windows)
+
+    def cycles(self, start: datetime, end: datetime) -> tuple[datetime, ...]:
+        """Starts of the control intervals from `start` to `end`, UTC."""
+        return tuple(start + n * self.step for n in range((end - start) // self.step))
 
     def _month_starts(self) -> Iterator[datetime]:
         edge = self.tariff.billing_month(self.start)[1].astimezone(UTC)

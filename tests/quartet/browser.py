@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.tools import tool
 
 WIDTHS = (1200, 400)
 """A desk and a telephone [px]."""
 FIRST_CHINESE = "\u2e80"
-TEXTS = "h1, h2, p, li, th, td, dt, dd, span, small, b, footer"
+MARK_FIRST_CHINESE = """() => {
+  const seen = {};
+  for (const node of document.querySelectorAll("main *:not(svg *)")) {
+    const texts = [...node.childNodes].filter(child => child.nodeType === Node.TEXT_NODE);
+    const own = texts.map(child => child.data).join("");
+    const style = getComputedStyle(node), key = style.font + style.fontVariantNumeric;
+    if (/[\\u2e80-\\uffff]/.test(own) && (seen[key] = (seen[key] || 0) + 1) <= 3) node.setAttribute("data-look", "");
+  }
+  return [...document.querySelectorAll("[data-look]")].map(node => node.textContent);
+}"""
 
 
 @contextmanager
@@ -57,18 +65,15 @@ def _outside(url: str, file: Path) -> list[str]:
 
 
 def _undrawn(page: Page) -> Iterator[str]:
-    """Texts with more Chinese characters than the page's own font drew."""
+    """Texts with more Chinese characters than the page's own font drew, of the first few in each style."""
+    texts = page.evaluate(MARK_FIRST_CHINESE)
     session = page.context.new_cdp_session(page)
     for domain in ("DOM", "CSS"):
         session.send(f"{domain}.enable")
     root = session.send("DOM.getDocument")["root"]["nodeId"]
-    for node in session.send("DOM.querySelectorAll", {"nodeId": root, "selector": TEXTS})["nodeIds"]:
-        text = _text(session, node)
+    nodes = session.send("DOM.querySelectorAll", {"nodeId": root, "selector": "[data-look]"})["nodeIds"]
+    for text, node in zip(texts, nodes, strict=True):
         fonts: list[dict[str, Any]] = session.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
         drawn = sum(font["glyphCount"] for font in fonts if font["isCustomFont"])
         if drawn < sum(character >= FIRST_CHINESE for character in text):
             yield text
-
-
-def _text(session: CDPSession, node: int) -> str:
-    return re.sub("<[^>]+>", "", session.send("DOM.getOuterHTML", {"nodeId": node})["outerHTML"])

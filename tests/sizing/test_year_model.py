@@ -56,7 +56,10 @@ def test_no_size_of_a_grid_is_better() -> None:
     """Brute force: every size of a grid judged by the year LP with that size."""
     year, offers = small_year(11), small_offers()
     answer = best_by_value_functions(year, offers, 1e-6)
-    axes = [np.minimum(np.linspace(0.5, 1.5, 3) * size, most) for size, most in zip(answer.sizes[:3], offers.greatest, strict=False)]
+    axes = [
+        np.minimum(np.linspace(0.5, 1.5, 3) * size, most)
+        for size, most in zip(answer.sizes[:3], offers.greatest, strict=False)
+    ]
     judged = {
         sizes: solve_year(year, offers, "simplex", np.array([*sizes, 0.0, 0.0])).cost
         for sizes in itertools.product(*axes)

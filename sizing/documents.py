@@ -1,0 +1,265 @@
+"""The document of `quartet size`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sizing.candidates import Candidates
+from sizing.recommendation import Assessed, Recommendation
+from sizing.site_year import BuiltSizes
+
+DOCUMENT = ConfigDict(
+    frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, populate_by_name=True
+)
+
+
+class SizesDocument(BaseModel):
+    """Sizes as they are bought."""
+
+    model_config = DOCUMENT
+    battery_kwh: float
+    battery_kw: float
+    pv_kw: float
+    contract_kw: float | None
+    """The contract demand to declare; null where none is sought."""
+
+    @staticmethod
+    def of(built: BuiltSizes) -> SizesDocument:
+        return SizesDocument(
+            battery_kwh=built.battery_kwh, battery_kw=built.battery_kw, pv_kw=built.pv_kw, contract_kw=built.contract_kw
+        )
+
+
+class ProposalDocument(BaseModel):
+    """What the year model proposes, with everything known."""
+
+    model_config = DOCUMENT
+    sizes: SizesDocument
+    method: str
+    """`value function`, `value functions in turn`, `blocks` or `merged blocks`."""
+    cost: float
+    """Investment by the year, bill and wear over the stretch: an upper bound of the least [money]."""
+    lower_bound: float
+    gap: float
+    """(cost - lower_bound) / cost [-]."""
+    proven: bool
+    """Whether both are bounds of the stretch as recorded."""
+    passes: int
+
+
+class FlowDocument(BaseModel):
+    """The payments of a year [money]; what is paid out is negative."""
+
+    model_config = DOCUMENT
+    year: int
+    purchase: float
+    saving: float
+    subsidy: float
+    upkeep: float
+    replacement: float
+    residual: float
+    tax: float
+    loan: float
+    net: float
+    health: float | None
+    """Share of the battery's first capacity at the year's start; null at the start."""
+
+
+class AssessedDocument(BaseModel):
+    """Sizes and what they are worth."""
+
+    model_config = DOCUMENT
+    sizes: SizesDocument
+    foreseen_saving: float
+    """Of the stretch, with everything known [money]."""
+    judged_saving: float | None
+    """Of the stretch, by closed-loop replay; null where it was not judged."""
+    captured: float
+    """Share of the foreseen saving that counts [-]; 1 where it was not judged."""
+    fallbacks: int | None
+    violations: int | None
+    npv: float
+    irr: float | None
+    equity_irr: float | None
+    payback_years: float | None
+    discounted_payback_years: float | None
+    lcos_per_kwh: float | None
+    lcoe_per_kwh: float | None
+    flows: list[FlowDocument]
+
+    @staticmethod
+    def of(found: Assessed) -> AssessedDocument:
+        worth, judged = found.worth, found.judged
+        health = [None, *(year.health for year in found.years)]
+        flows = [
+            FlowDocument(**vars(flow), net=flow.net, health=own) for flow, own in zip(worth.flows, health, strict=True)
+        ]
+        return AssessedDocument(
+            sizes=SizesDocument.of(found.built),
+            foreseen_saving=found.foreseen_saving,
+            judged_saving=None if judged is None else found.foreseen_saving * found.captured,
+            captured=found.captured,
+            fallbacks=None if judged is None else judged.fallbacks,
+            violations=None if judged is None else judged.violations,
+            npv=worth.npv,
+            irr=worth.irr,
+            equity_irr=worth.equity_irr,
+            payback_years=worth.payback_years,
+            discounted_payback_years=worth.discounted_payback_years,
+            lcos_per_kwh=worth.lcos_per_kwh,
+            lcoe_per_kwh=worth.lcoe_per_kwh,
+            flows=flows,
+        )
+
+
+class SwingDocument(BaseModel):
+    """The NPV with one assumption changed."""
+
+    model_config = DOCUMENT
+    assumption: str
+    low: str
+    high: str
+    npv_low: float
+    npv_high: float
+
+
+class MapDocument(BaseModel):
+    """NPV by capacity (columns) and power (rows); null where the power is above what the capacity allows."""
+
+    model_config = DOCUMENT
+    battery_kwh: list[float]
+    battery_kw: list[float]
+    npv: list[list[float | None]]
+
+
+class PartyDocument(BaseModel):
+    """A party of the contract, before income tax."""
+
+    model_config = DOCUMENT
+    role: str
+    flows: list[float]
+    """The first at the start [money]."""
+    npv: float
+    irr: float | None
+    payback_years: float | None
+
+
+class AssumptionDocument(BaseModel):
+    """A figure that the answer stands on."""
+
+    model_config = DOCUMENT
+    name: str
+    value: str
+    meaning: str
+    source: str
+
+
+class SizeDocument(BaseModel):
+    """The answer of `quartet size`."""
+
+    model_config = DOCUMENT
+    site: str
+    start: datetime = Field(serialization_alias="from")
+    end: datetime = Field(serialization_alias="to")
+    years_per_year: float
+    """Years in a year over years in the stretch: sums over it times this are of a year."""
+    currency: str
+    judge: str
+    """The controller of the replays; `none` where nothing was judged."""
+    proposal: ProposalDocument
+    assessed: list[AssessedDocument]
+    recommended: SizesDocument | None
+    npv: float | None
+    tornado: list[SwingDocument]
+    map: MapDocument | None
+    parties: list[PartyDocument]
+    assumptions: list[AssumptionDocument]
+    reasons: dict[str, str]
+    """Why a value is null or a part is empty, by its name."""
+    repairs: list[dict[str, object]]
+    wall_s: float
+
+
+def size_document(found: Recommendation, judge: str, wall_s: float) -> SizeDocument:
+    """The whole document."""
+    sized, proposal, best = found.sized, found.proposal, found.best
+    return SizeDocument(
+        site=sized.site.id,
+        start=sized.start,
+        end=sized.end,
+        years_per_year=sized.per_year,
+        currency=sized.site.currency,
+        judge=judge,
+        proposal=ProposalDocument(
+            sizes=SizesDocument.of(sized.built(proposal.sizes, proposal.contract_kw)),
+            method=proposal.method,
+            cost=proposal.cost,
+            lower_bound=proposal.bound,
+            gap=proposal.gap,
+            proven=proposal.proven,
+            passes=proposal.passes,
+        ),
+        assessed=[AssessedDocument.of(one) for one in found.assessed],
+        recommended=None if best is None else SizesDocument.of(best.built),
+        npv=None if best is None else best.worth.npv,
+        tornado=[
+            SwingDocument(assumption=s.name, low=s.low, high=s.high, npv_low=s.npv_low, npv_high=s.npv_high)
+            for s in found.swings
+        ],
+        map=_map(found),
+        parties=[
+            PartyDocument(role=p.role, flows=list(p.flows), npv=p.npv, irr=p.irr, payback_years=p.payback_years)
+            for p in found.parties
+        ],
+        assumptions=list(assumptions(sized.candidates)),
+        reasons=dict(_reasons(found)),
+        repairs=[repair.as_document() for repair in sized.history.repairs],
+        wall_s=wall_s,
+    )
+
+
+def assumptions(candidates: Candidates) -> Iterator[AssumptionDocument]:
+    """Every figure of the candidates file, those not given included."""
+    sources = candidates.economics.sources
+    parts = {"battery": candidates.battery, "pv": candidates.pv, "economics": candidates.economics}
+    for part, own in parts.items():
+        if own is None:
+            continue
+        for name, field in type(own).model_fields.items():
+            if name in ("device", "sources"):
+                continue
+            given = name in own.model_fields_set
+            source = sources.get(name, "candidates file" if given else "usual value, see docs/sizing.md")
+            yield AssumptionDocument(
+                name=f"{part}.{name}", value=str(getattr(own, name)), meaning=field.description or name, source=source
+            )
+
+
+def _map(found: Recommendation) -> MapDocument | None:
+    if found.map is None:
+        return None
+    rows = [[None if math.isnan(npv) else float(npv) for npv in row] for row in found.map.npv]
+    return MapDocument(battery_kwh=found.map.battery_kwh.tolist(), battery_kw=found.map.battery_kw.tolist(), npv=rows)
+
+
+def _reasons(found: Recommendation) -> Iterator[tuple[str, str]]:
+    if found.best is None:
+        yield "recommended", "no size that was looked at is worth its cost"
+    if found.sized.per_year > 1.01:
+        days = (found.sized.end - found.sized.start).days
+        yield (
+            "years_per_year",
+            f"the stretch is {days} days long and stands for the year: seasons outside it are not seen",
+        )
+    if not found.parties:
+        yield "parties", "no contract was given, or nothing is recommended"
+    for reason in found.sized.year.why_not_convex():
+        yield "proposal.method", reason
+    if found.proposal.both_ways_steps:
+        yield "proposal.proven", f"a store or the grid runs both ways in {found.proposal.both_ways_steps} steps"
+    if found.best is not None and found.best.worth.irr is None:
+        yield "irr", "the flows do not change their sign just once"

@@ -1,0 +1,56 @@
+"""`quartet size` as a user calls it, on a week of the shipped park; the replay judges a day of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from quartet.cli import app
+from quartet.documents import SizeDocument
+
+WEEK = ["--from", "2026-08-03", "--to", "2026-08-10"]
+
+
+def size(*options: str) -> dict[str, object]:
+    result = CliRunner().invoke(app, ["size", "jiashan_park", "--json", *options])
+    assert result.exit_code == 0, result.output
+    document: dict[str, object] = json.loads(result.stdout)
+    return document
+
+
+def test_the_document_and_the_files(tmp_path: Path) -> None:
+    document = size("--auto", "--judge", "none", "--beside", "0", "--out", str(tmp_path), *WEEK)
+    assert document["from"] == "2026-08-02T16:00:00Z"
+    assert document["recommended"] is not None
+    SizeDocument.model_validate(document | {"start": document.pop("from"), "end": document.pop("to")})
+    page = (tmp_path / "size.html").read_text(encoding="utf-8")
+    assert "容量配置" in page
+    assert page.count("<svg") == 3
+    assert (tmp_path / "size.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_replay_judges_and_goes_on_from_what_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "candidates.yaml"
+    file.write_text("battery: {device: battery1, capacity_kwh: [500, 2000], power_kw: [200, 800], cost_per_kwh: 100}\n")
+    options = ["--candidates", str(file), "--judge", "rules", "--beside", "0", "--workers", "1"]
+    options += ["--runs", str(tmp_path / "runs"), "--from", "2026-08-03", "--to", "2026-08-04"]
+    first = size(*options)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pickle")}
+    again = size(*options)
+    assert kept
+    assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.pickle")}
+    assert first["assessed"] == again["assessed"]
+    assert first["judge"] == "rules"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [([], "either a candidates file or --auto"), (["--auto", "--judge", "oracle"], "must be engine, rules or none")],
+)
+def test_what_is_refused(options: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["size", "jiashan_park", *options])
+    assert result.exit_code != 0
+    assert said in str(result.exception)
