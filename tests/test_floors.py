@@ -11,7 +11,15 @@ import pytest
 from optimizer.devices import DEVICES
 
 ROOT = Path(__file__).parents[1]
-FLOORS = (("optimizer", "forecasting"), ("site_configs",), ("settlement",), ("streams",), ("hil",), ("sizing",), ("quartet",))
+FLOORS = (
+    ("optimizer", "forecasting"),
+    ("site_configs",),
+    ("settlement",),
+    ("streams",),
+    ("hil",),
+    ("sizing",),
+    ("quartet",),
+)
 """From the bottom up; rooms of one floor do not import one another."""
 ROOMS = tuple(room for floor in FLOORS for room in floor)
 
