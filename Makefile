@@ -9,7 +9,7 @@ help:
 	@echo "make demo    a recorded day of the park through Kafka, plan, Modbus and plant; results in demo-output/"
 	@echo "make test    lint, types and all tests, with a real Kafka where Java and Maven are at hand"
 	@echo "make bench   all benchmarks"
-	@echo "make docs    pages of docs/devices, made from the device classes"
+	@echo "make docs    pages of docs/devices, docs/topics.md and docs/scenarios.md, made from the classes"
 	@echo "make setup   .venv with the command at .venv/bin/quartet"
 	@echo "make clean   removes what the other targets made, but not .venv"
 
@@ -30,6 +30,8 @@ bench: setup
 
 docs: setup
 	@$(VENV)/bin/python -m scripts.device_pages
+	@$(VENV)/bin/python -m scripts.topic_page
+	@$(VENV)/bin/python -m scripts.scenario_page
 
 clean:
 	rm -rf demo-output build .pytest_cache .mypy_cache .ruff_cache .hypothesis .kafka

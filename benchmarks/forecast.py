@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -26,7 +27,7 @@ import pandas as pd
 from figures import Figure, run, tracked
 from recorded_loads import Load, public_days, recorded_loads, year_long_loads
 
-from forecasting import members
+from forecasting import boosted, day_ahead, first_hours, members
 from forecasting.backtest import (
     PEER,
     BackTest,
@@ -53,6 +54,8 @@ NEAR = DAY
 MONTH = timedelta(days=31)
 NEAR_REFIT, TAIL_REFIT, YEAR_REFIT = timedelta(days=14), timedelta(days=35), timedelta(days=61)
 """In operation every night; here as often as half an hour on two cores allows."""
+PROPHET = (members, "prophet_path")
+LEARNERS = ((members, "fit_near"), (boosted, "grown"), (first_hours, "grown"), (day_ahead, "grown"))
 LEAD_HOURS = {"1step": 0.0, "1h": 1.0, "4h": 4.0, "24h": 24.0}
 PARTS = ("near", "year", "tail", "sample")
 SIMPLE = ("persistence", "same_slot_yesterday", "same_slot_last_week", "same_type_days")
@@ -70,18 +73,18 @@ class Task:
     blocks: tuple[Block, ...]
 
 
-def tasks_of(folder: Path, parts: Sequence[str], refit: timedelta | None) -> list[Task]:
+def tasks_of(folder: Path, parts: Sequence[str], refit: timedelta | None, peer: bool = True) -> list[Task]:
     found = []
     if "year" in parts:
         days = [(load, _midnights(load, 365, DAY)) for load in year_long_loads(folder)]
         found += [_task("year", load, origins, DAY, refit or YEAR_REFIT) for load, origins in days]
     if "near" in parts:
-        found += [_near("near", load, refit or NEAR_REFIT) for load in recorded_loads(folder)]
+        found += [_near("near", load, refit or NEAR_REFIT, peer) for load in recorded_loads(folder)]
     if "tail" in parts:
         weeks = [(load, _midnights(load, 70, WEEK)) for load in recorded_loads(folder)]
         found += [_task("tail", load, origins, MONTH, refit or TAIL_REFIT) for load, origins in weeks]
     if "sample" in parts:
-        found += [_near("sample", load, refit or NEAR_REFIT) for load in sample_loads()]
+        found += [_near("sample", load, refit or NEAR_REFIT, peer) for load in sample_loads()]
     return found
 
 
@@ -94,10 +97,10 @@ def sample_loads() -> list[Load]:
     return [Load(f"sample {name}", of, clock, frame[name], public_days("none"), end) for name, of in carriers.items()]
 
 
-def _near(purpose: str, load: Load, refit: timedelta) -> Task:
+def _near(purpose: str, load: Load, refit: timedelta, peer: bool) -> Task:
     end = load.scored_until.to_pydatetime()
     origins = rolling_origins(end - WEEKS * WEEK, end - NEAR, timedelta(hours=7), load.clock.zone)
-    return _task(purpose, load, origins, NEAR, refit, peer=True)
+    return _task(purpose, load, origins, NEAR, refit, peer)
 
 
 def _task(
@@ -119,36 +122,42 @@ def _midnights(load: Load, days: int, every: timedelta) -> tuple[datetime, ...]:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a block, with the part of its fit that Prophet took [s]."""
+    """What became of a block, with the parts of its fit that were Prophet's and the other learners' own [s]."""
 
     place: tuple[int, int]
     result: BackTest
     prophet_s: float
+    learners_s: float
 
 
 def run_timed(place: tuple[int, int], block: Block) -> Done:
-    with prophet_timed() as spent:
+    with timed(PROPHET) as prophets, timed(*LEARNERS) as learners:
         result = run_block(block)
-    return Done(place, result, sum(spent))
+    return Done(place, result, sum(prophets), sum(learners))
 
 
 @contextmanager
-def prophet_timed() -> Iterator[list[float]]:
-    """Times of Prophet's own fits [s] within the block."""
+def timed(*places: tuple[ModuleType, str]) -> Iterator[list[float]]:
+    """Times [s] of all calls of functions, each given by the module that calls it and the name it has there."""
     spent: list[float] = []
-    fit: Callable[..., Array] = members.prophet_path
 
-    def timed(*arguments: object) -> Array:
-        began = time.perf_counter()
-        path = fit(*arguments)
-        spent.append(time.perf_counter() - began)
-        return path
+    def watched(function: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **named: object) -> object:
+            began = time.perf_counter()
+            result = function(*arguments, **named)
+            spent.append(time.perf_counter() - began)
+            return result
 
-    members.prophet_path = timed
+        return call
+
+    functions = [getattr(module, name) for module, name in places]
+    for (module, name), function in zip(places, functions, strict=True):
+        setattr(module, name, watched(function))
     try:
         yield spent
     finally:
-        members.prophet_path = fit
+        for (module, name), function in zip(places, functions, strict=True):
+            setattr(module, name, function)
 
 
 def warm_up() -> None:
@@ -293,12 +302,15 @@ def _peaks_missed(test: BackTest, i: int) -> tuple[float, float]:
 
 def time_figures(done: Sequence[Done]) -> list[Figure]:
     fit_s = [part.result.fit_ms[0] / 1000 for part in done]
-    shares = [whole / part.prophet_s - 1 for whole, part in zip(fit_s, done, strict=True) if part.prophet_s]
+    own_s = [part.prophet_s + part.learners_s for part in done]
+    overheads = [whole / own - 1 for whole, own in zip(fit_s, own_s, strict=True) if own]
+    shares = [part.prophet_s / whole for whole, part in zip(fit_s, done, strict=True)]
     update = [ms for part in done for ms in part.result.update_ms]
     ahead = max(part.result.actual.shape[1] * part.result.clock.step_minutes for part in done) // 1440
     return [
         Figure("fit_s", float(np.median(fit_s)), "s", "one series, trial and whole, median"),
-        Figure("fit_overhead", float(np.median(shares)), "ratio", "all beside Prophet's own fits over those, median"),
+        Figure("fit_overhead", float(np.median(overheads)), "ratio", "all beside the learners' own fits over those"),
+        Figure("prophet_share", float(np.median(shares)), "", "Prophet's own fits over the whole fit, median"),
         Figure("update_ms", float(np.median(update)), "ms", f"one series, up to {ahead} days ahead, median"),
     ]
 
@@ -329,6 +341,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=RECORDED, help="folder of the recorded loads: recorded_loads.py")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure; all by default")
     parser.add_argument("--refit", type=int, metavar="DAYS", help="days between fits: more is quicker, and a bit worse")
+    parser.add_argument("--no-peer", action="store_true", help="leave the other library out: half the time")
     run("forecast", parser, _measured)
 
 
@@ -336,7 +349,8 @@ def _measured(options: argparse.Namespace) -> list[Figure]:
     if not options.data.is_dir():
         print(f"no recorded loads in {options.data}: give their folder with --data DIR", file=sys.stderr)
         raise SystemExit(3)
-    return measure(tasks_of(options.data, options.parts, timedelta(days=options.refit) if options.refit else None))
+    refit = timedelta(days=options.refit) if options.refit else None
+    return measure(tasks_of(options.data, options.parts, refit, not options.no_peer))
 
 
 if __name__ == "__main__":

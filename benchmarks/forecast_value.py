@@ -20,11 +20,13 @@ import numpy as np
 import pandas as pd
 from figures import Figure, main, tracked
 
-from forecasting.forecast import LEVELS, Forecast
+from forecasting.forecast import Forecast
 from forecasting.site_forecaster import FittedSite
 from hil.closed_loop import Decision, run_closed_loop
 from hil.measured import flows, served_cars, stored_kwh, wear
+from hil.replay.foresight import cars_to_come, certain
 from optimizer.devices import AnyDevice
+from optimizer.devices.expected_cars import ExpectedCars
 from optimizer.plan import Plan
 from optimizer.time_grid import Array
 from settlement.day_cost import day_cost
@@ -92,17 +94,9 @@ class Knower:
         return pd.Series(np.resize(day, len(index)), index)
 
     def _cars_to_come(self, at: datetime, end: datetime) -> Mapping[str, Forecast]:
-        (group,) = (device for device in self.site.devices if _expected(device))
+        (group,) = (device for device in self.site.devices if isinstance(device, ExpectedCars))
         index = pd.date_range(at, end, freq="15min", inclusive="left")
-        came, left, taken = (np.zeros(len(index)) for _ in range(3))
-        for car in self.history.sessions:
-            if at < car.arrive < end and car.charger in group.chargers:
-                first, last = (int((moment - at) / timedelta(minutes=15)) for moment in (car.arrive, car.depart))
-                came[first] += 4 * car.energy_needed_kwh
-                left[min(last, len(index) - 1)] += 4 * car.energy_needed_kwh
-                taken[first : last + 1] += 100.0 / len(group.chargers)
-        named = {"arriving_kw": came, "leaving_kw": left, "occupied_pct": np.minimum(taken, 100.0)}
-        return _certain(at, end, {f"{group.id}.{name}": pd.Series(values, index) for name, values in named.items()})
+        return _certain(at, end, cars_to_come(group, self.history.sessions, index))
 
 
 def _expected(device: AnyDevice) -> bool:
@@ -112,8 +106,7 @@ def _expected(device: AnyDevice) -> bool:
 def _certain(at: datetime, end: datetime, series: Mapping[str, pd.Series[float]]) -> Mapping[str, Forecast]:
     """Forecasts without any doubt."""
     index = pd.date_range(at, end, freq="15min", inclusive="left", unit="s")
-    paths = {name: values.reindex(index).to_numpy(dtype=float) for name, values in series.items()}
-    return {name: Forecast(name, at, "given", 15, index, dict.fromkeys(LEVELS, path)) for name, path in paths.items()}
+    return {name: certain(name, at, values.reindex(index), 15) for name, values in series.items()}
 
 
 @dataclass

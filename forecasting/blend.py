@@ -13,7 +13,7 @@ import numpy as np
 
 from forecasting.forecast import Array
 
-PULL, PULL_PER_HOUR = 0.1, 0.05
+PULL, PULL_PER_HOUR = 0.05, 0.02
 """λ near by, and more for each hour of lead: errors a day ahead last a day, so four weeks hold few of them."""
 ROUNDS = 4
 SUM_WEIGHT = 1e3

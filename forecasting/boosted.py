@@ -99,15 +99,23 @@ def fit_boosted(view: NearView, model: NearModel, targets: Array, clock: LocalCl
     return Boosted(forest, unit, scale, seasonal)
 
 
-def grown(rows: Array, target: Array, trees: int) -> Forest:
+def grown(
+    rows: Array,
+    target: Array,
+    trees: int,
+    learning_rate: float = LEARNING_RATE,
+    depth: int = DEPTH,
+    share_of_features: float = 1.0,
+) -> Forest:
     from sklearn.ensemble import HistGradientBoostingRegressor  # slow to import, only the fitting process needs it
 
     learner = HistGradientBoostingRegressor(
         loss="absolute_error",
         max_iter=trees,
-        learning_rate=LEARNING_RATE,
+        learning_rate=learning_rate,
         max_leaf_nodes=LEAVES,
-        max_depth=DEPTH,
+        max_depth=depth,
+        max_features=share_of_features,
         min_samples_leaf=FEWEST_ROWS,
         max_bins=127,
         early_stopping=False,

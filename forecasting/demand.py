@@ -23,7 +23,7 @@ from forecasting.measured import Measured
 from forecasting.members import Members, fit_members
 from forecasting.near_model import NEAR_HOURS, NearView, near_leads, near_view
 from forecasting.profile import TypeProfiles, day_matrix
-from forecasting.spread import around, error_quantiles
+from forecasting.spread import Swing, around, error_quantiles
 
 TRIAL_DAYS = 28
 SHORTEST_DAYS = 21
@@ -37,7 +37,7 @@ BRIDGE_HOURS = 1.0
 """Longest gap that is bridged by a straight line [h]."""
 KEPT_DAYS = 60
 """Measurements kept with the fit [days]: four days of either type lie within them, also around the longest holidays."""
-NEAR_WEIGHTS = np.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 4
+NEAR_WEIGHTS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 5
 """Usual weights near by, in the order of `Members.near_paths`: the learners; the others must show that they help."""
 TAIL_WEIGHTS = np.array([0.25, 0.25, 0.5])
 TAIL_PULL = 0.5
@@ -76,11 +76,22 @@ class Demand:
         cut = past.end - int(min(TRIAL_DAYS, known_days - 14)) * clock.steps_per_day
         trial = fit_members(past.between(past.first, cut), past.end, clock, days)
         whole = fit_members(past, context.end, clock, days)
-        near_weights, near_errors = _judge_near(past, trial, cut, clock, days)
+        near = _judge_near(past, trial, cut, clock, days)
         tail_weights, tail_errors = _judge_tail(past, trial, cut, clock, days)
         kept = past.between(max(past.first, past.end - KEPT_DAYS * clock.steps_per_day), past.end)
         limits = (self.lowest, self.highest)
-        return FittedDemand(clock, days, kept, whole, near_weights, near_errors, tail_weights, tail_errors, limits)
+        return FittedDemand(clock, days, kept, whole, near, tail_weights, tail_errors, limits)
+
+
+@dataclass(frozen=True)
+class NearJudged:
+    """What a trial said of the members near by."""
+
+    weights: Array
+    """(members, near leads) u of (1)."""
+    errors: Array
+    """(levels, near leads) quantiles of the errors of (1), each over the swing at its origin."""
+    swing: Swing
 
 
 @dataclass(frozen=True)
@@ -91,10 +102,7 @@ class FittedDemand:
     days: DayTable
     kept: Measured
     members: Members
-    near_weights: Array
-    """(members, near leads) u of (1)."""
-    near_errors: Array
-    """(levels, near leads) error quantiles of (1)."""
+    near: NearJudged
     tail_weights: Array
     """(tail members,) v of (2)."""
     tail_errors: Array
@@ -108,21 +116,21 @@ class FittedDemand:
         errors = self.tail_errors[:, self.clock.days_and_slots(steps)[1]]
         view = near_view(past, np.array([origin], dtype=np.int64), self.clock, self.days)
         if view.usable[0]:
-            self._join(self._near(past, view), median, errors)
+            self._join(*self._near(past, view), median, errors)
         return Outcome(around(median, errors, *self.limits), self._method(near=bool(view.usable[0])))
 
-    def _near(self, past: Measured, view: NearView) -> Array:
-        """(near leads,) of (1)."""
+    def _near(self, past: Measured, view: NearView) -> tuple[Array, Array]:
+        """(near leads,) of (1), and (levels, near leads) error quantiles as the series swings now."""
         paths = self.members.near_paths(past, view)[:, 0]
-        near: Array = np.einsum("mh,mh->h", self.near_weights, paths)
-        return near
+        near: Array = np.einsum("mh,mh->h", self.near.weights, paths)
+        return near, self.near.errors * self.near.swing.at(past, view.origins, self.clock.steps_per_day)
 
-    def _join(self, near: Array, median: Array, errors: Array) -> None:
+    def _join(self, near: Array, near_errors: Array, median: Array, errors: Array) -> None:
         """(3), written over the first leads of `median` and `errors`."""
         count = min(len(near), len(median))
         cover = hand_over(self.clock)[:count]
         median[:count] = cover * near[:count] + (1 - cover) * median[:count]
-        errors[:, :count] = cover * self.near_errors[:, :count] + (1 - cover) * errors[:, :count]
+        errors[:, :count] = cover * near_errors[:, :count] + (1 - cover) * errors[:, :count]
 
     def _method(self, near: bool) -> str:
         parts = [*self.members.tail_names, *(self.members.near_names if near else ())]
@@ -137,16 +145,28 @@ def hand_over(clock: LocalClock) -> Array:
     return cover
 
 
-def _judge_near(past: Measured, trial: Members, cut: int, clock: LocalClock, days: DayTable) -> tuple[Array, Array]:
-    """(members, leads) weights that did best over the trial, and (levels, leads) error quantiles with them."""
+def _judge_near(past: Measured, trial: Members, cut: int, clock: LocalClock, days: DayTable) -> NearJudged:
+    """The weights that did best over the trial; the errors with the weights that did best over the other weeks of it.
+
+    Weights look better on the errors they were chosen by than they will be, so those give no honest spread.
+    """
     origins = np.arange(cut, past.end, clock.steps_in(TRIAL_EVERY_HOURS), dtype=np.int64)
     view = near_view(past, origins, clock, days)
     view = view.of(view.usable)
-    paths = trial.near_paths(past, view)
-    errors = past.at(view.origins[:, None] + near_leads(clock)) - paths
-    weights = weights_by_lead(errors, NEAR_WEIGHTS, clock.step_minutes / 60)
+    errors = past.at(view.origins[:, None] + near_leads(clock)) - trial.near_paths(past, view)
+    swing = Swing.over(past, view.origins, clock.steps_per_day)
+    missed = np.full(errors.shape[1:], np.nan)
+    odd_weeks = (view.origins - cut) // (7 * clock.steps_per_day) % 2 == 1
+    for here in (odd_weeks, ~odd_weeks):
+        others = weights_by_lead(errors[:, ~here], NEAR_WEIGHTS, clock.step_minutes / 60)
+        missed[here] = np.einsum("mh,mnh->nh", others, errors[:, here])
+    missed /= swing.at(past, view.origins, clock.steps_per_day)[:, None]
     trial_days = (past.end - cut) / clock.steps_per_day
-    return weights, error_quantiles(np.einsum("mh,mnh->nh", weights, errors), INDEPENDENT_A_DAY * trial_days)
+    return NearJudged(
+        weights=weights_by_lead(errors, NEAR_WEIGHTS, clock.step_minutes / 60),
+        errors=error_quantiles(missed, INDEPENDENT_A_DAY * trial_days),
+        swing=swing,
+    )
 
 
 def _judge_tail(past: Measured, trial: Members, cut: int, clock: LocalClock, days: DayTable) -> tuple[Array, Array]:

@@ -21,14 +21,14 @@ import numpy as np
 from forecasting.boosted import Forest, grown, scale_of
 from forecasting.day_types import DayTable, Ints, LocalClock, spaced_origins
 from forecasting.forecast import Array
+from forecasting.known import window_mean
 from forecasting.measured import Measured
-from forecasting.near_model import window_mean
 from forecasting.profile import TypeProfiles
 
 GROUP_ENDS_HOURS = (1.0, 6.0)
 """Last lead of each forest [h]."""
-TREES = 250
-MOST_ROWS = 120_000
+TREES, LEARNING_RATE = 180, 0.1
+MOST_ROWS = 60_000
 FIRST_ORIGIN_DAYS = 15
 LAG_DAYS = (1, 2, 7, 14)
 CHANGE_DAYS = (1, 2, 7)
@@ -52,9 +52,10 @@ class FirstHours:
 
     def forecast(self, past: Measured, origins: Ints, clock: LocalClock, days: DayTable) -> Array:
         """(n, leads of the hours) for ascending origins; NaN where the last value is missing."""
-        last = past.at(origins - 1)[:, None]
-        changes = [_change(group, past, origins, clock, days) for group in self.groups]
-        return last + np.concatenate(changes, axis=1)
+        leads = np.concatenate([group.leads for group in self.groups])
+        seen = _features(past, origins, leads, clock, days)
+        changes = [_change(group, *(part[:, group.leads] for part in seen)) for group in self.groups]
+        return past.at(origins - 1)[:, None] + np.concatenate(changes, axis=1)
 
 
 def fit_first_hours(past: Measured, clock: LocalClock, days: DayTable) -> FirstHours:
@@ -75,15 +76,20 @@ def _fit_group(past: Measured, leads: Ints, clock: LocalClock, days: DayTable) -
     if not known.any():
         raise ValueError("no change from one value to the next was measured")
     scale = scale_of(change[:, -1])
-    rows = _rows(past, origins, leads, scale, clock, days)
-    return Group(leads, grown(rows[known], change[known] / scale, TREES), scale)
+    rows = _rows(scale, *_features(past, origins, leads, clock, days))
+    return Group(leads, grown(rows[known], change[known] / scale, TREES, LEARNING_RATE), scale)
 
 
-def _change(group: Group, past: Measured, origins: Ints, clock: LocalClock, days: DayTable) -> Array:
+def _change(group: Group, distances: Array, calendar: Array) -> Array:
     """(n, leads of the group) expected change from the last value."""
-    rows = _rows(past, origins, group.leads, group.scale, clock, days)
+    rows = _rows(group.scale, distances, calendar)
     change = group.forest.predict(rows.reshape(-1, rows.shape[2]))[:, -1]
     return group.scale * change.reshape(rows.shape[:2])
+
+
+def _rows(scale: float, distances: Array, calendar: Array) -> Array:
+    """(n, leads, features) of (1)."""
+    return np.concatenate([distances / scale, calendar], axis=2)
 
 
 def _origins(past: Measured, leads: Ints, clock: LocalClock) -> Ints:
@@ -91,8 +97,8 @@ def _origins(past: Measured, leads: Ints, clock: LocalClock) -> Ints:
     return spaced_origins(first, last, max(1, -(-(last - first) * len(leads) // MOST_ROWS)), clock)
 
 
-def _rows(past: Measured, origins: Ints, leads: Ints, scale: float, clock: LocalClock, days: DayTable) -> Array:
-    """(n, leads, features) of (1); a distance that was not measured counts as 0."""
+def _features(past: Measured, origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> tuple[Array, Array]:
+    """(n, leads, features) of (2), where a distance that was not measured counts as 0, and of the calendar."""
     day = clock.steps_per_day
     targets, last = origins[:, None] + leads, past.at(origins - 1)[:, None]
     local_days, slots = (part.reshape(targets.shape) for part in clock.days_and_slots(targets.ravel()))
@@ -108,7 +114,7 @@ def _rows(past: Measured, origins: Ints, leads: Ints, scale: float, clock: Local
     ]
     calendar = [slots, (local_days + 3) % 7, *(days.is_off(local_days + shift) for shift in (-1, 0, 1))]
     calendar += [np.broadcast_to(leads, targets.shape)]
-    return np.concatenate([np.nan_to_num(np.stack(distances, axis=2)) / scale, np.stack(calendar, axis=2)], axis=2)
+    return np.nan_to_num(np.stack(distances, axis=2)), np.stack(calendar, axis=2)
 
 
 def _profiles(past: Measured, origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> tuple[Array, Array]:

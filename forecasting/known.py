@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from forecasting.day_types import Ints
 from forecasting.forecast import Array
 
 
@@ -28,3 +29,13 @@ def quantile_of_known(rows: Array, level: float) -> Array:
         for at in (below, np.minimum(below + 1, np.maximum(last, 0)))
     )
     return np.where(last >= 0, low + (place - below) * (high - low), np.nan)
+
+
+def window_mean(values: Array, ends: Ints, length: int) -> Array:
+    """(n,) mean of the finite values in the `length` places before each end; NaN where there is none."""
+    finite = np.isfinite(values)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(finite)])
+    starts, ends = np.clip(ends - length, 0, len(values)), np.clip(ends, 0, len(values))
+    count = counts[ends] - counts[starts]
+    return np.where(count > 0, (sums[ends] - sums[starts]) / np.maximum(count, 1), np.nan)

@@ -1,7 +1,8 @@
 """The members of the blend: each a way of its own to say what comes, all from measurements before the origin.
 
-Near by (to 30 h): linear model, few trees on its residual, many trees, the trees of the first hours, Prophet moved to
-the level of the last weeks, last value, profile. Beyond: profile, mean of eight days of the type, Prophet as near by.
+Near by (to 30 h): linear model, few trees on its residual, many trees, the trees of the first hours, those of the day
+ahead, Prophet moved to the level of the last weeks, last value (beyond 6 h yesterday's), profile. Beyond: profile, mean
+of eight days of the type, Prophet as near by.
 
 A member that could not be fitted, or has no value at a lead, speaks with the voice of the first of its line; the trees
 of the first hour, beyond it, with that of the three before them.
@@ -9,25 +10,32 @@ of the first hour, beyond it, with that of the three before them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from forecasting.boosted import Boosted, fit_boosted
+from forecasting.day_ahead import DayAhead, fit_day_ahead
 from forecasting.day_types import DayTable, Ints, LocalClock, spaced_origins
 from forecasting.first_hours import FirstHours, fit_first_hours
 from forecasting.forecast import Array
+from forecasting.known import window_mean
 from forecasting.measured import Measured
-from forecasting.near_model import MIN_ORIGINS, NearModel, NearView, fit_near, near_leads, near_view, window_mean
+from forecasting.near_model import MIN_ORIGINS, NearModel, NearView, fit_near, near_leads, near_view
 from forecasting.profile import TypeProfiles
 from forecasting.prophet_demand import prophet_path
-from forecasting.yardsticks import persistence
+from forecasting.yardsticks import persistence, same_slot
+
+T = TypeVar("T")
 
 FIRST_ORIGIN_DAYS = 9
 """Days before the first training origin: a week of anomalies, each with a profile."""
 MOST_TARGETS = 400_000
 """Training origins times leads: beyond this the weights no longer change, only the time does."""
 SHORTEST_SPACING_HOURS = 0.75
+LAST_VALUE_HOURS = 6.0
 LEVEL_DAYS = 14
 """Prophet is moved by its mean error over the last two weeks: a stiff trend does not follow the weather."""
 
@@ -41,6 +49,7 @@ class Members:
     near: NearModel
     boosted: Boosted | None
     first_hours: FirstHours | None
+    day_ahead: DayAhead | None
     path: Measured
     """Prophet's course from two weeks before the end of its history on; empty where its fit failed."""
     failures: tuple[str, ...] = ()
@@ -54,15 +63,16 @@ class Members:
         return ("prophet", "profile") if len(self.path.values) else ("same-type-day mean",)
 
     def near_paths(self, past: Measured, view: NearView) -> Array:
-        """(7, n, near leads) members in the order above; all origins of the view must be usable."""
+        """(8, n, near leads) members in the order above; all origins of the view must be usable."""
         leads = near_leads(self.clock)
         linear = view.forecast(self.near)
         residual = self.boosted.residual(view, linear, self.clock, self.days) if self.boosted else np.zeros((2, 1, 1))
         learners = linear + np.stack([np.zeros_like(linear), *(np.broadcast_to(r, linear.shape) for r in residual)])
         targets = view.origins[:, None] + leads
         others = [
+            self._day_ahead(past, view, linear),
             self.path.at(targets) + self._level(past, view.origins)[:, None],
-            persistence(past, view.origins, leads),
+            self._simple(past, view.origins, leads),
             view.profile,
         ]
         return np.stack(
@@ -80,6 +90,15 @@ class Members:
         near = self.first_hours.forecast(past, origins, self.clock, self.days)
         near = np.where(np.isfinite(near), near, otherwise[:, : near.shape[1]])
         return np.concatenate([near, otherwise[:, near.shape[1] :]], axis=1)
+
+    def _simple(self, past: Measured, origins: Ints, leads: Ints) -> Array:
+        """(n, leads) the last value for some hours, then yesterday's: each where it is hard to beat."""
+        few = leads < self.clock.steps_in(LAST_VALUE_HOURS)
+        yesterday = same_slot(past, origins, leads, self.clock.steps_per_day)
+        return np.where(few, persistence(past, origins, leads), yesterday)
+
+    def _day_ahead(self, past: Measured, view: NearView, otherwise: Array) -> Array:
+        return self.day_ahead.forecast(past, view, self.clock, self.days) if self.day_ahead else otherwise
 
     def tail_paths(self, past: Measured, origin: int, steps: Ints) -> Array:
         """(3, n) members for `steps`, as known at `origin`."""
@@ -112,21 +131,20 @@ def fit_members(past: Measured, end: int, clock: LocalClock, days: DayTable) -> 
     view = near_view(past, origins, clock, days)
     targets = past.at(view.origins[:, None] + near_leads(clock))
     near = fit_near(view, targets)
-    failures = []
-    boosted, first_hours, path = None, None, Measured(past.end, np.empty(0))
-    try:
-        boosted = fit_boosted(view, near, targets, clock, days)
-    except Exception as error:  # the others go on without the trees
-        failures.append(f"trees failed: {type(error).__name__}: {error}")
-    try:
-        first_hours = fit_first_hours(past, clock, days)
-    except Exception as error:  # as above
-        failures.append(f"first hours failed: {type(error).__name__}: {error}")
-    try:
-        path = _prophet(past, end, clock, days)
-    except Exception as error:  # any failure of the fit or its child process: the others go on without it
-        failures.append(f"prophet failed: {type(error).__name__}: {error}")
-    return Members(clock, days, near, boosted, first_hours, path, tuple(failures))
+    failures: list[str] = []
+
+    def tried(name: str, fit: Callable[[], T]) -> T | None:
+        try:
+            return fit()
+        except Exception as error:  # any failure of a fit or its child process: the others go on without it
+            failures.append(f"{name} failed: {type(error).__name__}: {error}")
+            return None
+
+    boosted = tried("trees", lambda: fit_boosted(view, near, targets, clock, days))
+    first_hours = tried("first hours", lambda: fit_first_hours(past, clock, days))
+    day_ahead = tried("day ahead", lambda: fit_day_ahead(past, view, targets, clock, days))
+    path = tried("prophet", lambda: _prophet(past, end, clock, days)) or Measured(past.end, np.empty(0))
+    return Members(clock, days, near, boosted, first_hours, day_ahead, path, tuple(failures))
 
 
 def _prophet(past: Measured, end: int, clock: LocalClock, days: DayTable) -> Measured:

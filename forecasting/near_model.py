@@ -20,6 +20,7 @@ import numpy as np
 
 from forecasting.day_types import Bools, DayTable, Ints, LocalClock
 from forecasting.forecast import Array
+from forecasting.known import window_mean
 from forecasting.measured import Measured, values_at
 from forecasting.profile import TypeProfiles, anomalies
 
@@ -61,6 +62,8 @@ class NearView:
     """(n, leads, p) x of (2)."""
     basis: Array
     """(n, leads, 5) b of (3)."""
+    profiles: TypeProfiles
+    """What `profile` is taken from."""
 
     @property
     def usable(self) -> Bools:
@@ -69,7 +72,7 @@ class NearView:
 
     def of(self, rows: Bools) -> NearView:
         """The origins that `rows` picks."""
-        return NearView(self.origins[rows], self.profile[rows], self.features[rows], self.basis[rows])
+        return NearView(self.origins[rows], self.profile[rows], self.features[rows], self.basis[rows], self.profiles)
 
     def forecast(self, model: NearModel) -> Array:
         """(n, leads) in the unit of the series; NaN for origins that are not usable."""
@@ -97,7 +100,7 @@ def near_view(past: Measured, origins: Ints, clock: LocalClock, days: DayTable) 
     others = [np.nan_to_num(values - profile) for values in alike]
     shape = [profile - profile[:, :1], profile - profile.mean(axis=1, keepdims=True)]
     features = np.stack([*recent, *others, *shape], axis=2)
-    return NearView(origins, profile, features, _basis(origins, leads, clock, days))
+    return NearView(origins, profile, features, _basis(origins, leads, clock, days), profiles)
 
 
 def fit_near(view: NearView, targets: Array) -> NearModel:
@@ -170,16 +173,6 @@ def _hold(values: Array, longest: int) -> Array:
     places = np.arange(len(values))
     last = np.maximum.accumulate(np.where(np.isfinite(values), places, -1))
     return np.where((last >= 0) & (places - last < longest), values[np.maximum(last, 0)], np.nan)
-
-
-def window_mean(values: Array, ends: Ints, length: int) -> Array:
-    """(n,) mean of the finite values in the `length` places before each end; NaN where there is none."""
-    finite = np.isfinite(values)
-    sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])
-    counts = np.concatenate([[0], np.cumsum(finite)])
-    starts, ends = np.clip(ends - length, 0, len(values)), np.clip(ends, 0, len(values))
-    count = counts[ends] - counts[starts]
-    return np.where(count > 0, (sums[ends] - sums[starts]) / np.maximum(count, 1), np.nan)
 
 
 def _robust_ridge(features: Array, target: Array, start: Array) -> Array:

@@ -17,6 +17,7 @@ from forecasting.measured import Measured
 
 DAYS_IN_MEAN = 4
 DAYS_HELD = 8
+FAR_DAYS = 99
 KINDS = (False, True)
 """Workdays, days off."""
 
@@ -32,6 +33,10 @@ class TypeProfiles:
     """The last day of the type."""
     longer: Array
     """Mean of the last eight days of the type."""
+    measured: Array
+    """(all days + 1, slots) what was measured; the last row stands for a day that there is not, and is NaN."""
+    rows: Ints
+    """`[i, off, k]` row of `measured` with the last but k day of the type."""
 
     @classmethod
     def of(cls, past: Measured, clock: LocalClock, days: DayTable, known_on: Ints) -> TypeProfiles:
@@ -41,10 +46,11 @@ class TypeProfiles:
         usable = np.isfinite(matrix).mean(axis=1) >= 0.5 if len(matrix) else np.empty(0, dtype=bool)
         known_on = np.asarray(known_on, dtype=np.int64)
         rows = _last_rows(usable, off, known_on - first)
-        back = np.concatenate([matrix, np.full((1, clock.steps_per_day), np.nan)])[rows]
+        measured = np.concatenate([matrix, np.full((1, clock.steps_per_day), np.nan)])
+        back = measured[rows]
         table = _mean_of_known(back[:, :, :DAYS_IN_MEAN])
         latest = np.where(np.isfinite(back[:, :, 0]), back[:, :, 0], table)
-        return cls(known_on, table, latest, _mean_of_known(back))
+        return cls(known_on, table, latest, _mean_of_known(back), measured, rows)
 
     @classmethod
     def known_at(cls, past: Measured, origin: int, clock: LocalClock, days: DayTable) -> TypeProfiles:
@@ -61,6 +67,16 @@ class TypeProfiles:
         places = np.searchsorted(self.days, origin_days)
         values: Array = table[places[:, None], off.reshape(targets.shape), slots.reshape(targets.shape)]
         return values
+
+    def single_days(self, known_on: Ints, off: Bools, slots: Ints) -> tuple[Array, Ints]:
+        """(8, n) values of a slot on each of the last eight days of a type as known on a day, and how old they are.
+
+        Ages are in days, from the first of the type on; days that there are not count as far away.
+        """
+        places = np.searchsorted(self.days, known_on)
+        rows = self.rows[places, off.astype(np.int64)].T
+        latest = self.rows[places].max(axis=(1, 2))
+        return self.measured[rows, slots], np.where(rows >= 0, latest - rows, FAR_DAYS)
 
 
 def day_matrix(past: Measured, clock: LocalClock) -> tuple[int, Array]:

@@ -2,13 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from forecasting.day_types import Ints
 from forecasting.forecast import LEVELS, MIDDLE, Array
+from forecasting.known import window_mean
 from forecasting.measured import Measured
 
 FEWEST_ERRORS = 20
 """With fewer errors than this a quantile says nothing."""
+
+SWING_DAYS = 7
+SWING_POWER = 0.8
+"""Errors grow with how much the load changes, but slower, and a quiet week says less than a restless one."""
+SWING_LIMITS = (0.7, 4.0)
+
+
+@dataclass(frozen=True)
+class Swing:
+    """How restless a series is just now, against what it was while its errors were collected.
+
+    Errors divided by this are alike over weeks that are not, and their quantiles times this fit the week of the issue:
+    a heating season that begins, or a plant that comes to rest (locally weighted conformal prediction, Lei et al. 2018,
+    section 5.2).
+    """
+
+    usual: float
+    """Median over the errors' origins of the mean absolute change from the day before, over a week; 0 when unknown."""
+
+    @classmethod
+    def over(cls, past: Measured, origins: Ints, steps_per_day: int) -> Swing:
+        """As it was at (n,) ascending origins."""
+        changes = _changes(past, origins, steps_per_day)
+        known = changes[np.isfinite(changes)]
+        return cls(float(np.median(known)) if len(known) else 0.0)
+
+    def at(self, past: Measured, origins: Ints, steps_per_day: int) -> Array:
+        """(n,) factors on errors at ascending origins, from what was measured before them; 1 is as usual."""
+        if self.usual == 0.0:
+            return np.ones(len(origins))
+        relative = np.nan_to_num(_changes(past, origins, steps_per_day) / self.usual, nan=1.0)
+        factors: Array = np.clip(relative, *SWING_LIMITS) ** SWING_POWER
+        return factors
+
+
+def _changes(past: Measured, origins: Ints, steps_per_day: int) -> Array:
+    """(n,) mean absolute change from the day before, over the week before each of ascending origins; NaN: unknown."""
+    week = SWING_DAYS * steps_per_day
+    window = past.between(int(origins[0]) - week, int(origins[-1]))
+    change = np.abs(window.values - past.at(window.steps - steps_per_day))
+    return window_mean(change, origins - window.first, week)
 
 
 def error_quantiles(errors: Array, independent: float = np.inf) -> Array:

@@ -15,6 +15,7 @@ from hil.plant import Plant, Records
 from hil.truth import Meters
 from optimizer.errors import MissingPartError
 from optimizer.situation import Session
+from streams.kafka_access import kafka_access
 from streams.messages import CarAtCharger, Message, Reading, Tick
 from streams.topics import TELEMETRY
 
@@ -65,7 +66,7 @@ class TelemetrySender:
 
     def __init__(self, broker: str) -> None:
         self._broker = broker
-        self._producer = Producer({"bootstrap.servers": broker, "acks": "all", "linger.ms": 2, "log_level": 0})
+        self._producer = Producer({**kafka_access(broker).confluent(), "acks": "all", "linger.ms": 2})
         self._failed: list[str] = []
 
     def send(self, messages: Iterable[Message]) -> int:

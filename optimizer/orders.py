@@ -39,9 +39,10 @@ def ordered_program(
     for order in situation.orders:
         count = steps_under(order, situation.grid)
         if isinstance(order, ImportCap):
-            for flow in (flow for flow in model.flows if flow.quantity == "import_kw"):
+            caps = {"import_kw": order.power_kw, "export_kw": math.inf if order.export_kw is None else order.export_kw}
+            for flow in (flow for flow in model.flows if flow.quantity in caps):
                 columns = model.compiled.columns_of(flow.variable)[:count]
-                upper[columns] = upper[columns].clip(max=order.power_kw)
+                upper[columns] = upper[columns].clip(max=caps[flow.quantity])
         elif order.device in by_id:
             course = _course(by_id[order.device], order, conditions[order.device], situation, count)
             for quantity, variable in model.ports[order.device].flows.items():

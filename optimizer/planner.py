@@ -29,6 +29,7 @@ from optimizer.plan import Plan
 from optimizer.program import Program
 from optimizer.reading import Reading
 from optimizer.reasons import Reasons
+from optimizer.reported import within_reported
 from optimizer.scenarios import first_step_columns, scenario_situations, stack
 from optimizer.services.base import Service
 from optimizer.situation import Situation
@@ -131,7 +132,7 @@ class Planner:
         inputs |= {service.id: service.inputs(situation, by_id) for service in self.services}
         parameters = model.compiled.parameters.values(inputs)
         program = ordered_program(model.compiled.program(parameters), model, self.devices, conditions, situation)
-        return _Prepared(conditions, parameters, program)
+        return _Prepared(conditions, parameters, within_reported(program, model, situation))
 
     def model_for(self, shape: GridShape) -> Model:
         """The built model for this number of steps; built now when there is none."""

@@ -83,11 +83,12 @@ class FixedPower:
 
 @dataclass(frozen=True)
 class ImportCap:
-    """A person has capped the site's import, from now until then."""
+    """A person or the grid has capped the site's import, from now until then; its export too where that is said."""
 
     power_kw: float
     until: datetime
     reason: str
+    export_kw: float | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ class Situation:
     grid: TimeGrid
     state: Mapping[str, Mapping[str, float]]
     """By device id: `energy_kwh` of stores; of the grid connection `peak_kw.<line>`, the highest demand of the running
-    billing period by demand line. A plain `peak_kw` stands for every line without a value of its own."""
+    billing period by demand line. A plain `peak_kw` stands for every line without a value of its own. A state
+    `<flow>_limit_kw` is what the site reports that the device can do now (`optimizer.reported`)."""
     series: Mapping[str, Array]
     """By `<device id>.<quantity>_<unit>`: (n,) forecast (or known) values on the grid."""
     prices: Prices

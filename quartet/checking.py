@@ -1,13 +1,16 @@
-"""`quartet check`: the site file, and what its recorded history says about itself."""
+"""`quartet check`: the site file, and what its recorded history says about itself. `quartet ledger`: the hash chain."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from quartet.documents import ClosureSuggestionDocument, DataCheck, SeriesFindingDocument, SiteCheck
+from optimizer.errors import InputError, Problem
+from quartet.documents import ClosureSuggestionDocument, DataCheck, LedgerCheck, SeriesFindingDocument, SiteCheck
 from site_configs.history import read_history
 from site_configs.loader import check_site, load_site
 from site_configs.site import Site
+from streams.database import POSTGRES_URL
+from streams.ledger import Ledger
 from streams.site_forecasts import check_history
 
 
@@ -21,6 +24,23 @@ def check_with_data(name: str, folder: Path) -> SiteCheck:
     if not document.ok:
         return document
     return document.model_copy(update={"data": check_data(load_site(name), folder)})
+
+
+def check_ledger(where: str) -> LedgerCheck:
+    """Whether a ledger is as it was written.
+
+    Raises:
+        InputError: it is not there, or is no ledger.
+        MissingPartError: it cannot be opened.
+    """
+    if not where.startswith(POSTGRES_URL) and not Path(where).exists():
+        raise InputError([Problem("command line", "FILE|URL", where, "no such file: give the ledger of an engine")])
+    with Ledger(where) as opened:
+        links, head = opened.head()
+        changed = tuple(opened.changed())
+        return LedgerCheck(
+            ledger=opened.place, ok=not changed, links=links, head=head, rows=opened.counts(), changed=changed
+        )
 
 
 def check_data(site: Site, folder: Path) -> DataCheck:

@@ -18,10 +18,15 @@ FIRST = "\u2e80"
 
 
 def font_face(text: str) -> str:
-    """A CSS rule that brings the glyphs for all Chinese characters of `text`."""
+    """A CSS rule that brings the glyphs for all Chinese characters of `text`.
+
+    The font has to be named first where it is used; its range leaves all other characters to the fonts after it. Named
+    behind them, Chromium asks those first, and words laid out before the font is there keep the empty boxes found.
+    """
     characters = {character for character in text if character >= FIRST}
     encoded = base64.b64encode(_subset(characters)).decode()
-    return f'@font-face {{ font-family: "{FAMILY}"; src: url(data:font/woff;base64,{encoded}) format("woff"); }}'
+    source = f'url(data:font/woff;base64,{encoded}) format("woff")'
+    return f'@font-face {{ font-family: "{FAMILY}"; src: {source}; unicode-range: U+{ord(FIRST):X}-10FFFF; }}'
 
 
 def _subset(characters: set[str]) -> bytes:

@@ -15,8 +15,9 @@ import typer
 from optimizer.errors import InputError, MissingPartError
 from quartet.arguments import data_folder, parse_day, parse_moment, refuse
 from quartet.forecast_cli import forecast
+from quartet.hil_cli import hil_app
 from quartet.operator_cli import operator_app
-from quartet.options import BrokerOption, DataOption, JsonOption, SiteArgument
+from quartet.options import BrokerOption, DataOption, JsonOption, LogOption, SiteArgument
 from quartet.replay_cli import replay_app
 from quartet.settlement_cli import settlement
 from quartet.sizing_cli import sizing_app
@@ -40,6 +41,7 @@ Exit codes: 0 done; 1 the answer is "no"; 2 bad input; 3 a part is missing; 70 a
 )
 app.add_typer(forecast)
 app.add_typer(operator_app, name="operator")
+app.add_typer(hil_app, name="hil")
 app.add_typer(settlement)
 app.add_typer(sizing_app)
 app.add_typer(replay_app)
@@ -166,32 +168,63 @@ def check(
 
 @app.command()
 def run(
-    site: SiteArgument,
+    sites: Annotated[
+        list[str],
+        typer.Argument(metavar="SITE...", help="Shipped sites (see [bold]quartet sites[/bold]) or YAML files."),
+    ],
     broker: BrokerOption,
-    data: DataOption = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            help="History folder; of several sites the folder of theirs, by id.",
+        ),
+    ] = None,
     ledger: Annotated[
-        Path, typer.Option("--ledger", metavar="FILE", help="Made if it is not there; keep it between runs.")
-    ] = Path("ledger.db"),
+        str,
+        typer.Option(
+            "--ledger", metavar="FILE|URL", help="Made if it is not there; a file, or postgresql://user@host/database."
+        ),
+    ] = "ledger.db",
     deadline: Annotated[
         float, typer.Option("--deadline", metavar="SECONDS", min=1, help="Limit of one plan; then a fallback answers.")
     ] = 10.0,
+    planners: Annotated[int, typer.Option("--planners", min=1, help="Processes that plan.")] = 1,
+    worker: Annotated[
+        str, typer.Option("--worker", metavar="NAME", help="Of this worker; each of several has a name of its own.")
+    ] = "engine-0",
+    observe: Annotated[
+        str | None, typer.Option("--observe", metavar="HOST:PORT", help="Answers at /metrics and /health there.")
+    ] = None,
+    log_json: LogOption = False,
 ) -> None:
-    """Run the engine of a site: readings from Kafka in, a setpoint for every device and interval out.
+    """Run the engine of one site or many: readings from Kafka in, a setpoint for every device and interval out.
 
     Goes on until it is stopped. Killed at any moment and started again with the same ledger, it goes on where it was.
+    Several workers with one ledger share the sites, and take over those of one that is gone.
 
     Example: [bold]quartet run jiashan_park --broker 127.0.0.1:9092 --ledger ledger.db[/bold]
     """
-    from quartet.services import log_to_stderr
-    from site_configs.loader import load_site, shipped_sites
+    from quartet.services import histories, log_to_stderr
+    from site_configs.loader import load_site
     from streams.admin import wait_for_broker
-    from streams.faust_app import run_engine
+    from streams.engine_service import EngineSettings, run_engine
 
-    park = load_site(site)
-    history = {park.id: data_folder(site, data)} if data or site in shipped_sites() else {}
-    log_to_stderr()
+    parks = [load_site(site) for site in sites]
+    history = histories(sites, parks, data)
+    log_to_stderr(log_json)
     wait_for_broker(broker, BROKER_WAIT_S)
-    run_engine([park], broker, ledger, history, deadline_s=deadline)
+    settings = EngineSettings(
+        broker,
+        ledger,
+        history,
+        worker_id=worker,
+        planners=planners,
+        deadline_s=deadline,
+        observe=observe,
+    )
+    run_engine(parks, settings)
 
 
 @app.command()
@@ -202,6 +235,7 @@ def gateway(
     port: Annotated[
         int | None, typer.Option("--port", min=1, max=65535, help="Its port; the site file's if absent.")
     ] = None,
+    log_json: LogOption = False,
 ) -> None:
     """Run the gateway of a site: setpoints from Kafka to its controller, read-back to Kafka.
 
@@ -217,10 +251,32 @@ def gateway(
     from streams.gateways.gateway import run_gateway
 
     park = load_site(site)
-    log_to_stderr()
+    log_to_stderr(log_json)
     with stop_on_signals() as stop:
         wait_for_broker(broker, BROKER_WAIT_S)
         run_gateway(park, broker, stop, host=host, port=port)
+
+
+@app.command()
+def ledger(
+    where: Annotated[str, typer.Argument(metavar="FILE|URL", help="The engine's ledger.")], as_json: JsonOption = False
+) -> None:
+    """Check a ledger's hash chain: whether all rows are as they were written.
+
+    Ends with 1 when something was changed, added or taken away.
+
+    Example: [bold]quartet ledger ledger.db[/bold]
+    """
+    from quartet.checking import check_ledger
+    from quartet.show import show_ledger
+
+    document = check_ledger(where)
+    if as_json:
+        print(document.model_dump_json(indent=2))
+    else:
+        show_ledger(document)
+    if not document.ok:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from forecasting.findings import FindingKind
+from hil.scenarios.documents import HilReport
+from hil.scenarios.schema import Scenario
 from optimizer.plan import PlanDocument
 from quartet.operator import OrderDocument
 from settlement.carbon_document import CarbonReport
@@ -18,7 +20,24 @@ from site_configs.loader import CheckDocument
 from site_configs.site import Site
 from sizing.candidates import Candidates
 from sizing.documents import SizeDocument
-from streams.messages import Acknowledgement, CommandAnswer, DeadLetter, OperatorCommand, Reading, SetpointMessage, Tick
+from streams.messages import (
+    Acknowledgement,
+    Alarm,
+    CommandAnswer,
+    DeadLetter,
+    DemandResponseCall,
+    ForecastMessage,
+    GridLimit,
+    Islanding,
+    OperatorCommand,
+    PlanMessage,
+    PriceAnnouncement,
+    Reading,
+    ReserveAward,
+    SetpointMessage,
+    Tick,
+    WeatherForecast,
+)
 
 
 class ClosureSuggestionDocument(Document):
@@ -371,10 +390,26 @@ class ReplayDocument(Document):
     wall_s: float
 
 
+class LedgerCheck(Document):
+    """What `quartet ledger --json` prints."""
+
+    ledger: str
+    ok: bool
+    links: int
+    """Transactions in the hash chain."""
+    head: str
+    """Hash of the last one; kept elsewhere, it proves that nothing was cut off later."""
+    rows: dict[str, int]
+    """By table."""
+    changed: tuple[str, ...]
+    """What is not as it was written."""
+
+
 DOCUMENTS: dict[str, type[BaseModel]] = {
     "replay": ReplayDocument,
     "plan": PlanDocument,
     "check": SiteCheck,
+    "ledger": LedgerCheck,
     "demo-summary": DemoSummary,
     "forecast-backtest": ForecastBackTest,
     "reading": Reading,
@@ -387,11 +422,22 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "setpoint": SetpointMessage,
     "ack": Acknowledgement,
     "dead-letter": DeadLetter,
+    "weather": WeatherForecast,
+    "prices": PriceAnnouncement,
+    "dr-call": DemandResponseCall,
+    "reserve": ReserveAward,
+    "grid-limit": GridLimit,
+    "island": Islanding,
+    "forecast-message": ForecastMessage,
+    "plan-message": PlanMessage,
+    "alarm": Alarm,
     "operator-command": OperatorCommand,
     "command-answer": CommandAnswer,
     "order": OrderDocument,
     "size": SizeDocument,
     "candidates": Candidates,
     "site": Site,
+    "hil-report": HilReport,
+    "scenario": Scenario,
 }
 """By the name that `quartet schema` takes."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from optimizer.errors import InputError, MissingPartError, Problem
 from quartet.arguments import parse_moment, refuse
 from site_configs.site import Site
+from streams.kafka_access import kafka_access
 from streams.messages import BadMessageError, CommandAnswer, CommandKind, OperatorCommand, decode
 from streams.topics import COMMAND_ANSWERS, COMMANDS
 
@@ -94,8 +95,8 @@ def give(command: OperatorCommand, broker: str, wait_s: float) -> CommandAnswer 
 def _listen(broker: str) -> Consumer:
     """Reads the answers from now on."""
     consumer = Consumer(
-        {"bootstrap.servers": broker, "group.id": "quartet-operator", "enable.auto.commit": False}
-        | {"fetch.wait.max.ms": 50, "log_level": 0}
+        {**kafka_access(broker).confluent(), "group.id": "quartet-operator", "enable.auto.commit": False}
+        | {"fetch.wait.max.ms": 50}
     )
     partitions = consumer.list_topics(COMMAND_ANSWERS.name, timeout=SEND_S).topics[COMMAND_ANSWERS.name].partitions
     places = [TopicPartition(COMMAND_ANSWERS.name, number) for number in partitions]
@@ -112,7 +113,7 @@ def _publish(command: OperatorCommand, broker: str) -> None:
         if error is not None:
             failed.append(str(error))
 
-    producer = Producer({"bootstrap.servers": broker, "acks": "all", "partitioner": "murmur2_random", "log_level": 0})
+    producer = Producer({**kafka_access(broker).confluent(), "acks": "all", "partitioner": "murmur2_random"})
     try:
         producer.produce(COMMANDS.name, command.encode(), command.key, on_delivery=delivered)
         left = producer.flush(SEND_S)

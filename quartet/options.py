@@ -13,10 +13,16 @@ JsonOption = Annotated[
 SiteArgument = Annotated[
     str, typer.Argument(metavar="SITE", help="A shipped site (see [bold]quartet sites[/bold]) or a YAML file.")
 ]
+LogOption = Annotated[bool, typer.Option("--log-json", help="Log as JSON, an object a line, with site and cycle.")]
 DataOption = Annotated[
     Path | None,
     typer.Option("--data", metavar="DIR", help="History folder; the shipped sample when SITE is a shipped site."),
 ]
 BrokerOption = Annotated[
-    str, typer.Option("--broker", metavar="HOST:PORT", help="Kafka bootstrap address, e.g. 127.0.0.1:9092.")
+    str,
+    typer.Option(
+        "--broker",
+        metavar="HOST:PORT",
+        help="Kafka, e.g. 127.0.0.1:9092; docs/streams.md adds TLS, SASL.",
+    ),
 ]

@@ -6,9 +6,15 @@ import contextlib
 import logging
 import signal
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import FrameType
+
+from quartet.arguments import data_folder
+from site_configs.history import sample_folder
+from site_configs.loader import shipped_sites
+from site_configs.site import Site
+from streams.logs import JsonLines, TextLines
 
 
 class Stop(threading.Event):
@@ -46,12 +52,26 @@ def stop_on_signals() -> Iterator[Stop]:
         raise KeyboardInterrupt
 
 
-def log_to_stderr() -> None:
-    """Times are UTC: a log is read beside messages and ledger."""
-    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
+def histories(names: Sequence[str], parks: Sequence[Site], data: Path | None) -> dict[str, Path]:
+    """By site id: its history folder. Of one site `data` is it, of several it holds one named by each site's id; where
+    it is absent, shipped sites have their sample.
+
+    Raises:
+        InputError: a folder is not there.
+    """
+    if data is None:
+        return {
+            park.id: sample_folder(name) for name, park in zip(names, parks, strict=True) if name in shipped_sites()
+        }
+    if len(parks) == 1:
+        return {parks[0].id: data_folder(names[0], data)}
+    return {park.id: data_folder(name, data / park.id) for name, park in zip(names, parks, strict=True)}
+
+
+def log_to_stderr(as_json: bool = False) -> None:
+    """Lines for a person, or JSON objects, one a line."""
     handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
+    handler.setFormatter(JsonLines() if as_json else TextLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for chatty in ("kafka", "pymodbus", "ocpp", "websockets", "cmdstanpy", "prophet"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from optimizer.plan import PlanDocument, ScenariosDocument
 from quartet.comparison import bill_rows, measure_rows, money
-from quartet.documents import DataCheck, DemoSummary, SiteCheck
+from quartet.documents import DataCheck, DemoSummary, LedgerCheck, SiteCheck
 from quartet.operator import OrderDocument
 from settlement.bill import MAIN
 from settlement.carbon_document import CarbonReport
@@ -244,6 +244,15 @@ def show_check(document: CheckDocument) -> None:
         console.print(f"{len(document.errors)} error(s): mend them and run the check again")
     if isinstance(document, SiteCheck) and document.data is not None:
         _show_data(console, document.data)
+
+
+def show_ledger(document: LedgerCheck) -> None:
+    console = Console(soft_wrap=True)
+    console.print(f"{document.ledger}: {document.links} links, last {document.head or 'none'}")
+    console.print(", ".join(f"{count} {table}" for table, count in document.rows.items() if count))
+    for line in document.changed:
+        console.print(f"[red]{line}[/red]")
+    console.print("[green]all is as it was written[/green]" if document.ok else f"{len(document.changed)} change(s)")
 
 
 def _show_data(console: Console, data: DataCheck) -> None:

@@ -2,8 +2,8 @@
 # Lint, types and all tests, with the tools of the virtual environment FOLDER.
 #   scripts/test.sh FOLDER
 # Tests marked `kafka` run on a real Apache Kafka, which needs Java 17 and Maven. Where it cannot be started they are left
-# out with a clear word; with CI=true that is a failure. The same holds for the MQTT broker and the Modbus client of others
-# that the gateway's tests speak to (scripts/test_tools.sh).
+# out with a clear word; with CI=true that is a failure. The same holds for the MQTT broker, the Modbus client, the browser
+# and PostgreSQL, which tests speak to (scripts/test_tools.sh).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=${1:?"usage: scripts/test.sh FOLDER"}/bin
@@ -34,7 +34,7 @@ fi
 
 say "tools of others"
 if ! scripts/test_tools.sh; then
-  [ "${CI:-}" != true ] || { echo "error: the tests with mosquitto and mbpoll must run where CI=true" >&2; exit 1; }
+  [ "${CI:-}" != true ] || { echo "error: the tests with these tools must run where CI=true" >&2; exit 1; }
   echo "The tests that need them are skipped."
 fi
 

@@ -73,7 +73,15 @@ def load_site(name_or_path: str | Path) -> Site:
         InputError: every problem of the file, or the name is not known.
     """
     text, file = _read(name_or_path)
-    data = parse_yaml(text, file)
+    return site_of(parse_yaml(text, file), file)
+
+
+def site_of(data: Any, file: str) -> Site:
+    """The site of a document as a site file holds it; `file` names it in messages.
+
+    Raises:
+        InputError: every problem of the document.
+    """
     problems = list(_problems(data, file))
     if problems:
         raise InputError(problems)

@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from optimizer.errors import MissingPartError
+from streams.kafka_access import kafka_access
 from streams.topics import TOPICS, Topic
 
 _EMBEDDED_CLUSTER = "mockCluster"
@@ -62,7 +63,7 @@ def ensure_topics(
 
 
 def _admin(broker: str) -> Any:
-    return AdminClient({"bootstrap.servers": broker, "log_level": 0})
+    return AdminClient(kafka_access(broker).confluent())
 
 
 def is_embedded(broker: str) -> bool:
@@ -86,7 +87,7 @@ def _answers(broker: str) -> bool:
 
 
 def _ask_for(broker: str, topics: Iterable[Topic]) -> dict[str, int]:
-    producer = Producer({"bootstrap.servers": broker, "log_level": 0})
+    producer = Producer(kafka_access(broker).confluent())
     return {
         topic.name: len(producer.list_topics(topic.name, timeout=_TIMEOUT_S).topics[topic.name].partitions)
         for topic in topics

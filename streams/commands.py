@@ -1,8 +1,9 @@
 """Orders of operators: taken in, kept in the ledger with their answer, and read by every cycle until they end.
 
-Per device, and for the site's import, the newest order holds: it replaces the one before for good, whichever is the
-longer. An order ends by itself at its time, or by a release. What holds at a moment is a function of what the ledger
-holds, so that a process can end at any time.
+An order acts at once on the setpoints of the running interval (`streams.revisions`), and on every plan from the next
+one on. Per device, and for the site's import, the newest order holds: it replaces the one before for good, whichever is
+the longer. An order ends by itself at its time, or by a release. What holds at a moment is a function of what the
+ledger holds, so that a process can end at any time.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from optimizer.plan import Plan
 from optimizer.situation import FixedPower, ImportCap
 from site_configs.site import Site
 from streams.dead_letters import DeadLetterDesk, Send
 from streams.intake import PartitionIntake
-from streams.messages import BadMessageError, CommandAnswer, OperatorCommand
+from streams.messages import BadMessageError, CommandAnswer, OperatorCommand, SetpointMessage
 from streams.offsets import OffsetBook
 from streams.records import LedgerStore
-from streams.topics import COMMAND_ANSWERS, COMMANDS
+from streams.revisions import is_first, revisions
+from streams.topics import COMMAND_ANSWERS, COMMANDS, SETPOINTS
 
 IMPORT = "import"
 """What a limit is for; a release may name it in place of a device."""
@@ -47,6 +49,13 @@ def orders_at(
 ) -> tuple[FixedPower | ImportCap, ...]:
     """What the plan of the interval at `at` takes as given; a device is held at its setpoint of the last plan."""
     held = {} if last_plan is None else {setpoint.device: setpoint.target_kw for setpoint in last_plan.setpoints}
+    return orders_given(site, commands, at, held)
+
+
+def orders_given(
+    site: Site, commands: Iterable[Answered], at: datetime, held: Mapping[str, float]
+) -> tuple[FixedPower | ImportCap, ...]:
+    """What is ordered at `at`; `held` is the power [kW] at which a hold keeps each device."""
     orders: list[FixedPower | ImportCap] = []
     for scope, command in sorted(in_force(site, commands, at).items()):
         assert command.until is not None
@@ -90,7 +99,7 @@ class CommandDesk(PartitionIntake):
     ) -> None:
         super().__init__(dead_letters)
         self._sites, self._ledger, self._send = sites, ledger, send
-        self._waiting: deque[tuple[OffsetBook, int, CommandAnswer]] = deque()
+        self._waiting: deque[tuple[OffsetBook, int, OperatorCommand, CommandAnswer]] = deque()
         self._wake = asyncio.Event()
 
     @property
@@ -110,10 +119,27 @@ class CommandDesk(PartitionIntake):
     async def work_off(self) -> None:
         """Sends the answers that wait; an answer sent twice after a crash is the same one."""
         while self._waiting:
-            book, offset, answer = self._waiting[0]
+            book, offset, command, answer = self._waiting[0]
+            if answer.state == "taken":
+                await self._act(command)
             await self._send(COMMAND_ANSWERS.name, answer.key, answer.encode())
             book.release(offset)
             self._waiting.popleft()
+
+    async def _act(self, command: OperatorCommand) -> None:
+        """Tells the devices anew what the orders change in the interval that runs."""
+        site, at = self._sites[command.site], command.issued_at.astimezone(UTC)
+        interval = self._ledger.last_answered(site.id)
+        stored = None if interval is None else self._ledger.answer(site.id, interval)
+        if stored is None:
+            return
+        told = [SetpointMessage.model_validate_json(message) for message in stored.setpoints]
+        orders = orders_given(site, self._ledger.commands(site.id), at, {one.device: one.target_kw for one in told})
+        changed = revisions(site, told, orders, at)
+        self._ledger.add_setpoints(changed)
+        anew = [*(one for one in told if not is_first(one)), *changed]  # a repeat is dropped, a crash loses none
+        await asyncio.gather(*(self._send(SETPOINTS.name, one.key, one.encode()) for one in anew))
+        self._ledger.mark_setpoints_sent([one.cmd_id for one in anew])
 
     def _take(self, book: OffsetBook, offset: int, message: object) -> None:
         if not isinstance(message, OperatorCommand):
@@ -121,7 +147,7 @@ class CommandDesk(PartitionIntake):
         answer = judge(self._sites.get(message.site), message, self._ledger.commands(message.site))
         answer = self._ledger.add_command(message, answer)
         book.hold(offset, offset)
-        self._waiting.append((book, offset, answer))
+        self._waiting.append((book, offset, message, answer))
         self._wake.set()
 
 

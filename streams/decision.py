@@ -17,6 +17,7 @@ from site_configs.site import Site
 from streams.control_cycle import safe_plan
 from streams.frozen import freeze_situation
 from streams.messages import SetpointMessage
+from streams.revisions import FIRST
 from streams.site_state import SiteState
 
 
@@ -78,7 +79,7 @@ def _message(plan: Plan, setpoint: Setpoint, plan_hash: str, forecast_id: str) -
     start = plan.grid.start
     return SetpointMessage(
         site=plan.site,
-        cmd_id=f"{plan.site}:{setpoint.device}:{start:%Y%m%dT%H%MZ}:r0",
+        cmd_id=f"{plan.site}:{setpoint.device}:{start:%Y%m%dT%H%MZ}:{FIRST}",
         device=setpoint.device,
         seq=sequence_of(start),
         issued_at=plan.issued_at,

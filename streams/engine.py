@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,9 +21,12 @@ from streams.dead_letters import DeadLetterDesk, Send
 from streams.decision import Decision
 from streams.intake import PartitionIntake
 from streams.interval import ClosedInterval, close_interval, floor_time
+from streams.logs import in_cycle
 from streams.messages import BadMessageError, Reading, Tick
+from streams.observation import CycleTimes
 from streams.offsets import OffsetBook
 from streams.records import Answer, LateReading, LedgerStore, StoredAnswer
+from streams.reports import reports_of
 from streams.site_runtime import SiteRuntime
 from streams.topics import SETPOINTS, TELEMETRY
 
@@ -56,6 +60,8 @@ class Cycle:
 
     at: datetime
     tick_offset: int
+    queued_s: float
+    """Moment at which it was queued, on a clock that only rises."""
     closed: tuple[ClosedInterval, ...] = ()
 
 
@@ -101,14 +107,19 @@ class Engine(PartitionIntake):
         send: Send,
         dead_letters: DeadLetterDesk,
         fatal: Callable[[BaseException], None],
+        times: CycleTimes,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`restore`: by site, how its running knowledge is rebuilt; `fatal` ends the process."""
+        """`restore`: by site, how its running knowledge is rebuilt; `fatal` ends the process; `times` is told how long
+        the parts of a cycle take."""
         super().__init__(dead_letters)
         self._restore = restore
         self._ledger = ledger
         self._planning = planning
         self._send = send
         self._fatal = fatal
+        self._times = times
+        self._monotonic = monotonic
         self._desks: dict[str, SiteDesk] = {}
         self._late: list[tuple[OffsetBook, int, LateReading]] = []
         self._decisions = 0
@@ -124,6 +135,25 @@ class Engine(PartitionIntake):
     def deciding(self) -> int:
         """Changes with every flush while a decision, which has a time limit of its own, is in hand; else it stands."""
         return self._turn if self._decisions else -1
+
+    @property
+    def oldest_wait_s(self) -> float:
+        """How long the cycle that waits longest has waited for its answer."""
+        queued = [desk.queue[0].queued_s for desk in self._desks.values() if desk.queue]
+        return self._monotonic() - min(queued) if queued else 0.0
+
+    def clocks(self) -> dict[str, datetime]:
+        """By site in hand that has told the time: its clock."""
+        return {site: desk.clock for site, desk in self._desks.items() if desk.clock is not None}
+
+    def ages_s(self) -> dict[tuple[str, str], float]:
+        """By site and signal: how long the newest value's interval has been over, by the site's clock."""
+        return {
+            (site, signal): (desk.clock - end).total_seconds()
+            for site, desk in self._desks.items()
+            if desk.clock is not None
+            for signal, end in desk.runtime.last_ends().items()
+        }
 
     def assign(self, partition: int) -> None:
         self.revoke(partition)
@@ -163,7 +193,7 @@ class Engine(PartitionIntake):
         if desk is None:
             desk = self._desks[site] = SiteDesk(self._restore[site](), book, self._ledger.last_answered(site))
             for stored in self._ledger.unsent(site):
-                self._queue(desk, Cycle(stored.interval, offset), offset)
+                self._queue(desk, Cycle(stored.interval, offset, self._monotonic()), offset)
         elif desk.book is not book:
             raise BadMessageError(
                 f"site {site} comes on partition {book.partition} and on {desk.book.partition}: "
@@ -205,7 +235,7 @@ class Engine(PartitionIntake):
         for at in self._due(desk, now):
             needed = [interval.first_offset for start, interval in desk.open.items() if start < at]
             closed = desk.close_before(at)
-            self._queue(desk, Cycle(at, offset, closed), min([offset, *needed]))
+            self._queue(desk, Cycle(at, offset, self._monotonic(), closed), min([offset, *needed]))
             for interval in closed:
                 desk.book.release(("open", desk.site, interval.start))
         desk.clock = now
@@ -245,9 +275,10 @@ class Engine(PartitionIntake):
         try:
             while desk.queue and self._books.owns(desk.book):
                 cycle = desk.queue[0]
-                if await self._answer(desk, cycle):
-                    desk.book.release(("cycle", desk.site, cycle.at))
-                    self.progress += 1
+                with in_cycle(desk.site, cycle.at):
+                    if await self._answer(desk, cycle):
+                        desk.book.release(("cycle", desk.site, cycle.at))
+                        self.progress += 1
                 desk.queue.popleft()
         except asyncio.CancelledError:
             raise
@@ -256,18 +287,25 @@ class Engine(PartitionIntake):
 
     async def _answer(self, desk: SiteDesk, cycle: Cycle) -> bool:
         """Plans, writes, reads back, sends; False when the partition was lost on the way and nothing was written."""
+        self._times.note("queue", self._monotonic() - cycle.queued_s)
         stored = self._ledger.answer(desk.site, cycle.at)
         if stored is None:
             desk.runtime.begin(cycle.at)
             for closed in cycle.closed:
                 desk.runtime.absorb(closed)
-            decision = await self._decide(desk.runtime, cycle.at)
+            with self._times.timed("decide"):
+                decision = await self._decide(desk.runtime, cycle.at)
             if not self._books.owns(desk.book):
                 return False
-            stored = self._ledger.record(answer_of(desk, cycle, decision))
+            with self._times.timed("write"):
+                stored = self._ledger.record(answer_of(desk, cycle, decision))
             _keep_plan(desk.runtime, stored, decision)
+            self._times.answered(stored.status)
         if not stored.sent:
-            await self._publish(stored)
+            with self._times.timed("send"):
+                await self._publish(stored)
+            took_s = self._monotonic() - cycle.queued_s
+            log.info("answered: %s, %d setpoints, %.3f s", stored.status, len(stored.setpoints), took_s)
         return True
 
     async def _decide(self, runtime: SiteRuntime, at: datetime) -> Decision:
@@ -278,8 +316,11 @@ class Engine(PartitionIntake):
             self._decisions -= 1
 
     async def _publish(self, stored: StoredAnswer) -> None:
+        """Setpoints first: a gateway waits for them, and nobody for the rest."""
         key = stored.site.encode()
         await asyncio.gather(*(self._send(SETPOINTS.name, key, message.encode()) for message in stored.setpoints))
+        reports = reports_of(stored, self._ledger.forecast_document(stored.forecast_id) or "[]")
+        await asyncio.gather(*(self._send(topic, key, message.encode()) for topic, message in reports))
         self._ledger.mark_sent(stored.plan_id)
 
 

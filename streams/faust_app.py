@@ -1,56 +1,36 @@
 """The engine's face to Kafka, in Faust: it takes in, sends, and commits the lowest offset still needed; nothing else.
 
-Faust acknowledges nothing by itself here (`acks=False`), has no table, and waits for no plan. Acknowledgements come by
-a second agent of the same app: one consumer, one group, and the same care with offsets as for telemetry.
+Faust acknowledges nothing by itself here (`acks=False`), has no table, and waits for no plan. Each topic that is taken
+in has an agent of the same app: one consumer, one group, and the same care with offsets for all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
-import sys
 import tempfile
-import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
 import faust
-import pandas as pd
 from faust.types import TP
 
-from optimizer.situation import Session
-from site_configs.history import read_history
-from site_configs.site import Site
 from streams import faust_private
-from streams.acks import AckIntake
-from streams.admin import ensure_topics, is_embedded, wait_for_broker
-from streams.commands import CommandDesk
-from streams.dead_letters import DeadLetterDesk
-from streams.engine import Engine
-from streams.ledger import Ledger
-from streams.planning import FittedModels, PlanningDesk, PlanningHandler
-from streams.site_forecasts import published_rows
-from streams.site_runtime import SiteRuntime, at_step
-from streams.watchdog import Positions, Todo, Watchdog
-from streams.workers import WorkerPool
+from streams.kafka_access import KafkaAccess
+from streams.observation import TopicFigures
+from streams.watchdog import Positions, Todo
 
 log = logging.getLogger(__name__)
 
 GROUP = "quartet-engine"
 COMMIT_EVERY_S = 0.5
 REVOKE_LIMIT_S = 3.0
-EMBEDDED_FETCH_WAIT_MS = 20
-"""The embedded broker answers a fetch only when its wait is over, even if messages come meanwhile."""
 FULL = 500
 """Work that may wait before taking in pauses."""
 SEND_AGAIN_S = 0.5
 SESSION_S, HEARTBEAT_S = 6.0, 1.0
 """A dead worker's sites are taken over after the session; Faust's own default is a minute."""
-EXIT_FATAL, EXIT_INTERRUPTED = 70, 130
 
 
 class Intake(Protocol):
@@ -58,6 +38,7 @@ class Intake(Protocol):
 
     topic: str
     progress: int
+    taken: int
 
     @property
     def backlog(self) -> int: ...
@@ -69,95 +50,6 @@ class Intake(Protocol):
     def flush(self) -> None: ...
     def next_offsets(self) -> dict[int, int | None]: ...
     def safe_offsets(self) -> dict[int, int]: ...
-
-
-def run_engine(
-    sites: Sequence[Site],
-    broker: str,
-    ledger_path: Path,
-    history: Mapping[str, Path],
-    *,
-    workers: int = 1,
-    deadline_s: float = 10.0,
-    fit_wait_s: float = 180.0,
-    worker_id: str = "engine-0",
-    stop_s: float = 10.0,
-    stall_s: float = 60.0,
-) -> None:
-    """Runs the sites until SIGTERM, and returns within `stop_s` of it.
-
-    May be killed at any time: a new process with the same ledger goes on where it was. With an SQLite ledger only one
-    may run.
-
-    Args:
-        history: by site id: the folder of its recorded past; a site without one starts with what it measures.
-        workers: planning processes.
-        deadline_s: wall-clock limit of one plan; later the fallback answers.
-        fit_wait_s: how long a site's first cycle waits for its forecasters to be fitted.
-        worker_id: fixed name of this process in the consumer group.
-        stall_s: when nothing moved for so long although there is something to read, the process ends with code 70.
-
-    Raises:
-        InputError: the ledger or a history folder cannot be read.
-        MissingPartError: no broker answers.
-        KeyboardInterrupt: it was stopped by Ctrl-C.
-    """
-    wait_for_broker(broker)
-    ensure_topics(broker)
-    past = {site.id: _recorded(site, history.get(site.id)) for site in sites}
-    with Ledger(ledger_path) as ledger:
-        asyncio.run(_serve(sites, past, broker, ledger, workers, deadline_s, fit_wait_s, worker_id, stop_s, stall_s))
-
-
-Past = tuple[pd.DataFrame, tuple[Session, ...], pd.DataFrame | None]
-"""The recorded past at the site's step, the stays of cars in it, and what was announced ahead."""
-
-
-def _recorded(site: Site, folder: Path | None) -> Past:
-    if folder is None:
-        return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC", name="time")), (), None
-    history = read_history(folder, zone=site.timezone)
-    published = published_rows(site, history.frame, history.weather_forecast)
-    return at_step(history.frame, site.step_minutes), history.sessions, published
-
-
-async def _serve(
-    sites: Sequence[Site],
-    past: Mapping[str, Past],
-    broker: str,
-    ledger: Ledger,
-    workers: int,
-    deadline_s: float,
-    fit_wait_s: float,
-    worker_id: str,
-    stop_s: float,
-    stall_s: float,
-) -> None:
-    stop = Stop(stop_s)
-    app = _app(broker, worker_id)
-    send = Sender(app).send
-    models = FittedModels(ledger, fit_wait_s)
-    async with WorkerPool(workers, PlanningHandler()) as pool:
-        dead_letters = DeadLetterDesk(ledger, send)
-        restore = {site.id: partial(SiteRuntime.restore, site, ledger, *past[site.id]) for site in sites}
-        engine = Engine(restore, ledger, PlanningDesk(pool, models, deadline_s), send, dead_letters, _fatal)
-        commands = CommandDesk({site.id: site for site in sites}, ledger, dead_letters, send)
-        face = Face(app, (engine, AckIntake(ledger, dead_letters), commands))
-        watchdog = Watchdog(broker, lambda: (face.progress, engine.deciding), lambda: face.todo, _fatal, stall_s)
-        tasks = [asyncio.create_task(_guarded(work)) for work in (dead_letters.run, commands.run, face.keep_committing)]
-        await app.start()
-        if is_embedded(broker):
-            faust_private.set_fetch_wait(app, EMBEDDED_FETCH_WAIT_MS)
-        watchdog.start()
-        await _stopped_or_crashed(app, stop.asked)
-        watchdog.end()
-        await engine.stop()
-        models.close()
-        await face.commit()
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait_for(app.stop(), stop_s)
-    stop.finish()
 
 
 class Sender:
@@ -184,8 +76,9 @@ class Sender:
 class Face:
     """Ties the intakes to Faust: agents, assignment, commits."""
 
-    def __init__(self, app: Any, intakes: Iterable[Intake]) -> None:
+    def __init__(self, app: Any, intakes: Iterable[Intake], fatal: Callable[[BaseException], None]) -> None:
         self._app = app
+        self._fatal = fatal
         self._intakes = {intake.topic: intake for intake in intakes}
         self._earliest: dict[TP, int] = {}
         self._committed: dict[tuple[str, int], int] = {}
@@ -204,6 +97,21 @@ class Face:
         """For the watchdog, which asks from another thread: how far each partition was read, and what waits."""
         return Todo(self._read_up_to, sum(intake.backlog for intake in self._intakes.values()))
 
+    def figures(self) -> dict[str, TopicFigures]:
+        """By topic: what was taken in, what waits, and how far each assigned partition is behind."""
+        positions = self._positions()
+        return {
+            topic: TopicFigures(
+                intake.taken,
+                intake.backlog,
+                {tp.partition: self._lag(tp, at) for tp, at in positions.items() if tp.topic == topic},
+            )
+            for topic, intake in self._intakes.items()
+        }
+
+    def _lag(self, partition: TP, position: int) -> int:
+        return max(0, (self._app.consumer.highwater(partition) or 0) - position)
+
     def _agent(self, intake: Intake) -> Callable[[Any], Any]:
         async def take_in(stream: Any) -> None:
             async for event in stream.events():
@@ -218,7 +126,7 @@ class Face:
         try:
             intake.ingest(message.partition, message.offset, message.key, message.value, self._begins_at(message.tp))
         except BaseException as error:  # anything else but a bad message: end before Faust goes on
-            _fatal(error)
+            self._fatal(error)
 
     def _begins_at(self, partition: TP) -> int | None:
         committed = faust_private.committed_offset(self._app, partition)
@@ -242,16 +150,13 @@ class Face:
             if tp.topic in self._intakes:
                 self._intakes[tp.topic].revoke(tp.partition)
 
-    def _positions(self) -> Positions:
+    def _positions(self) -> dict[TP, int]:
         places = [
             (TP(topic, partition), offset)
             for topic, intake in self._intakes.items()
             for partition, offset in intake.next_offsets().items()
         ]
-        return {
-            (tp.topic, tp.partition): self._begins_at(tp) or self._earliest.get(tp, 0) if offset is None else offset
-            for tp, offset in places
-        }
+        return {tp: self._begins_at(tp) or self._earliest.get(tp, 0) if at is None else at for tp, at in places}
 
     async def keep_committing(self) -> None:
         """Works for ever."""
@@ -269,16 +174,18 @@ class Face:
             for topic, intake in self._intakes.items()
             for partition, offset in intake.safe_offsets().items()
         }
-        self._read_up_to = self._positions() or self._read_up_to
+        self._read_up_to = {(tp.topic, tp.partition): at for tp, at in self._positions().items()} or self._read_up_to
         moved = {place: offset for place, offset in safe.items() if self._committed.get(place) != offset}
         if moved and await faust_private.commit(self._app, {TP(*place): offset for place, offset in moved.items()}):
             self._committed.update(moved)
 
 
-def _app(broker: str, worker_id: str) -> Any:
+def engine_app(access: KafkaAccess, worker_id: str) -> Any:
+    """The Faust app of one worker."""
     return faust.App(
         GROUP,
-        broker=[f"kafka://{address}" for address in broker.split(",")],
+        broker=[f"kafka://{address}" for address in access.servers.split(",")],
+        broker_credentials=_credentials(access),
         store="memory://",
         datadir=Path(tempfile.gettempdir()) / "quartet-faust",  # it makes empty folders even without a store
         web_enabled=False,
@@ -290,59 +197,14 @@ def _app(broker: str, worker_id: str) -> Any:
     )
 
 
+def _credentials(access: KafkaAccess) -> Any:
+    context = access.ssl_context() if access.tls else None
+    if access.sasl:
+        return faust.SASLCredentials(
+            username=access.username, password=access.password, ssl_context=context, mechanism=access.mechanism
+        )
+    return None if context is None else faust.SSLCredentials(context)
+
+
 def _raw_topic(app: Any, name: str, acks: bool = True) -> Any:
     return app.topic(name, acks=acks, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
-
-
-class Stop:
-    """Asked for by SIGTERM and SIGINT; whatever hangs, the process ends within `limit_s` of it."""
-
-    def __init__(self, limit_s: float) -> None:
-        self.asked = asyncio.Event()
-        self._limit_s = limit_s
-        self._interrupted = False
-        self._timer: threading.Timer | None = None
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._ask, number)
-
-    def finish(self) -> None:
-        """All is closed in order: the time limit falls away."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._interrupted:
-            raise KeyboardInterrupt
-
-    def _ask(self, number: int) -> None:
-        if self._timer is None:
-            self._interrupted = number == signal.SIGINT
-            self._timer = threading.Timer(self._limit_s, os._exit, args=(EXIT_INTERRUPTED if self._interrupted else 0,))
-            self._timer.daemon = True
-            self._timer.start()
-        self.asked.set()
-
-
-async def _stopped_or_crashed(app: Any, stop: asyncio.Event) -> None:
-    while not stop.is_set():
-        if app.crashed:
-            _fatal(RuntimeError(f"the Kafka client crashed: {app.crash_reason!r}"))
-        try:
-            await asyncio.wait_for(stop.wait(), 0.5)
-        except TimeoutError:
-            continue
-
-
-async def _guarded(work: Callable[[], Any]) -> None:
-    try:
-        await work()
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:
-        _fatal(error)
-
-
-def _fatal(error: BaseException) -> None:
-    """Ends the process at once; safe, because everything unfinished is read again."""
-    log.critical("the engine ends: %r", error, exc_info=error)
-    logging.shutdown()
-    sys.stderr.flush()
-    os._exit(EXIT_FATAL)

@@ -36,9 +36,11 @@ def allowed_import_kw(limit_kw: float, window_kw: Array) -> float:
     """Import of this minute with which the mean over the meter's window stays within the limit [kW].
 
     `window_kw` are the full minutes before it in the window. Room left by earlier minutes is not used up: import would
-    swing around the limit as the window moves on.
+    swing around the limit as the window moves on. Less than nothing need not be imported: where the minutes before were
+    far above a limit that is new, their excess cannot be made up for, and nothing is fed to the grid in its name.
     """
-    return float(limit_kw - max(window_kw.sum() - limit_kw * len(window_kw), 0.0))
+    kept_kw = limit_kw - max(window_kw.sum() - limit_kw * len(window_kw), 0.0)
+    return float(max(kept_kw, min(limit_kw, 0.0)))
 
 
 @_usable_compiled

@@ -19,6 +19,8 @@ class PartitionIntake(ABC):
         self._books = Books()
         self.progress = 0
         """Rises with everything done; a watchdog looks at it."""
+        self.taken = 0
+        """Messages taken in, bad ones too."""
 
     def assign(self, partition: int) -> None:
         """Starts afresh with a partition: what is unfinished will be read again."""
@@ -45,6 +47,7 @@ class PartitionIntake(ABC):
             self._dead_letters.bury(book, self.topic, offset, error.reason, value)
         book.advance()
         self.progress += 1
+        self.taken += 1
 
     def next_offsets(self) -> dict[int, int | None]:
         """By partition: the offset that is read next; None before the first message."""

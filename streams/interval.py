@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from streams.messages import CarAtCharger, Quality, Reading
 
-_STATE_UNITS = ("_kwh", "_c", "_hours")
+_STATE_UNITS = ("_kwh", "_c", "_hours", "_limit_kw")
 _LEAST_COVERAGE = 0.5
 """A mean over less of the interval than this says little about the rest: it is marked suspect."""
 _FROM_BEST: tuple[Quality, ...] = ("good", "substituted", "suspect", "stale")
@@ -42,7 +42,7 @@ class ClosedInterval:
 
 
 def is_state(signal: str) -> bool:
-    """Whether the last value counts (energies, temperatures, hours on and off) and not the mean."""
+    """Whether the last value counts (energies, temperatures, hours on and off, limits) and not the mean."""
     return signal.endswith(_STATE_UNITS)
 
 

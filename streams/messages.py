@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from optimizer.plan import PlanStatus, Text
+from optimizer.plan import PlanDocument, PlanStatus, Text
+from site_configs.prices import EXPORT_PRICE, GRID_CARBON, IMPORT_PRICE
 
 SCHEMA_MAJOR = 1
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 
 class BadMessageError(Exception):
@@ -31,6 +32,8 @@ def _aware(value: datetime) -> datetime:
 Time = Annotated[datetime, AfterValidator(_aware)]
 SiteId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 Quality = Literal["good", "stale", "suspect", "substituted"]
+LONGEST_ANNOUNCEMENT = timedelta(days=62)
+"""A forecast or price list reaches no further than this."""
 
 
 class Message(BaseModel):
@@ -43,6 +46,11 @@ class Message(BaseModel):
     @property
     def key(self) -> bytes:
         return self.site.encode()
+
+    @classmethod
+    def type_name(cls) -> str:
+        """What `type` says in messages of this class."""
+        return str(cls.model_fields["type"].default)
 
     def encode(self) -> bytes:
         return self.model_dump_json().encode()
@@ -65,8 +73,11 @@ class Reading(Message):
 
     type: Literal["reading"] = "reading"
     device: str
+    """A device of the site file, or `weather`, `meter`, `market`."""
     time: Time
+    """Start of the time that the values are of; of two readings of a device with one time the later sent counts."""
     seconds: Annotated[float, Field(gt=0, le=3600)]
+    """Length of that time."""
     values: dict[str, float]
     """By quantity with unit, e.g. `charge_kw`, `energy_kwh`: the series name is `<device>.<quantity>`."""
     quality: Quality = "good"
@@ -173,6 +184,181 @@ class CommandAnswer(Message):
     reason: str = ""
 
 
+class News(Message):
+    """What others say about the time ahead; kept in the ledger, and looked at by cycles that begin after it."""
+
+    issued_at: Time
+    """When it became known."""
+
+
+class Announcement(News):
+    """Values of the time ahead as they were known at `issued_at`; each holds for `step_minutes`."""
+
+    source: Annotated[str, Field(min_length=1, max_length=80)]
+    """Who says so, e.g. the weather service or the exchange."""
+    start: Time
+    """Of the first value."""
+    step_minutes: Annotated[int, Field(ge=5, le=1440)]
+    values: dict[str, tuple[float, ...]]
+    """By series, from `start` on."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        lengths = {name: len(values) for name, values in self.values.items()}
+        if not lengths or len(set(lengths.values())) > 1 or not min(lengths.values()):
+            raise ValueError(f"values must be equally many of each series, and at least one: got {lengths or 'none'}")
+        if min(lengths.values()) * timedelta(minutes=self.step_minutes) > LONGEST_ANNOUNCEMENT:
+            raise ValueError(f"values reach further than {LONGEST_ANNOUNCEMENT.days} days")
+        unknown = sorted(name for name in self.values if not self._may_say(name))
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)} cannot be said by a message of this type")
+        return self
+
+    @staticmethod
+    def _may_say(series: str) -> bool:
+        raise NotImplementedError
+
+
+class WeatherForecast(Announcement):
+    """What a weather service expects: series `weather.<quantity>_<unit>`."""
+
+    type: Literal["weather"] = "weather"
+
+    @staticmethod
+    def _may_say(series: str) -> bool:
+        return series.startswith("weather.")
+
+
+class PriceAnnouncement(Announcement):
+    """Prices, or the carbon factor of grid power, of the time ahead: `market.import_price_per_kwh`,
+    `market.export_price_per_kwh`, `grid.carbon_kg_per_kwh`."""
+
+    type: Literal["prices"] = "prices"
+
+    @staticmethod
+    def _may_say(series: str) -> bool:
+        return series in (IMPORT_PRICE, EXPORT_PRICE, GRID_CARBON)
+
+
+class GridEvent(News):
+    """What the grid calls for from `start` to `end`. Of two with one `event_id` the one issued later holds."""
+
+    event_id: Annotated[str, Field(min_length=1, max_length=80)]
+    """Chosen by the sender."""
+    start: Time
+    end: Time
+    withdrawn: bool = False
+    """The event does not take place, or ends now."""
+
+    @model_validator(mode="after")
+    def _has_length(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError(f"end {self.end.isoformat()} is not after start")
+        return self
+
+
+class DemandResponseCall(GridEvent):
+    """An accepted call of demand response."""
+
+    type: Literal["dr_call"] = "dr_call"
+    service: str
+    """Id of the site's service of kind demand_response."""
+    bid_kw: Annotated[float, Field(gt=0)]
+    """Response that was promised."""
+    price_per_kwh: Annotated[float, Field(ge=0)]
+    """Clearing price of a kWh of response."""
+    baseline_kw: Annotated[tuple[float, ...], Field(min_length=1)]
+    """Import without the event, from `start` on."""
+    baseline_minutes: Annotated[int, Field(ge=5, le=60)] = 15
+    """For how long each value of the baseline holds."""
+    direction: Literal["cut", "fill"] = "cut"
+    """Less import than the baseline, or more."""
+
+
+class ReserveAward(GridEvent):
+    """Reserve sold for a window of time."""
+
+    type: Literal["reserve"] = "reserve"
+    service: str
+    """Id of the site's service of kind reserve_capacity."""
+    price_per_kw_h: Annotated[float, Field(ge=0)]
+    """Paid for each kW held through an hour."""
+    up_kw: Annotated[float, Field(ge=0)] = 0.0
+    """Less import when called."""
+    down_kw: Annotated[float, Field(ge=0)] = 0.0
+    """More import when called."""
+
+
+class GridLimit(GridEvent):
+    """The grid lets the site take no more than this, and feed no more than that where it is said."""
+
+    type: Literal["grid_limit"] = "grid_limit"
+    import_kw: Annotated[float, Field(ge=0)]
+    export_kw: Annotated[float, Field(ge=0)] | None = None
+    why: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Islanding(GridEvent):
+    """The site is to be cut from the grid: plans exchange nothing with it."""
+
+    type: Literal["island"] = "island"
+    why: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class ForecastSeries(BaseModel):
+    """One series of a forecast over the plan's near steps."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    series: str
+    method: str
+    start: Time
+    step_minutes: int
+    quantiles: dict[str, tuple[float, ...]]
+    """By level, e.g. `0.5`: mean over each interval in the unit of the series, to a thousandth."""
+
+
+class ForecastMessage(Message):
+    """What was expected when a plan was made; the ledger holds it in full."""
+
+    type: Literal["forecast"] = "forecast"
+    forecast_id: str
+    plan_id: str
+    issued_at: Time
+    series: tuple[ForecastSeries, ...]
+
+
+class PlanMessage(Message):
+    """The answer of one interval, with everything behind its setpoints."""
+
+    type: Literal["plan"] = "plan"
+    plan_id: str
+    forecast_id: str
+    plan_hash: str
+    issued_at: Time
+    ledger_hash: str
+    """Of the ledger's link that holds the plan: whoever keeps it can prove that no later part was cut off."""
+    plan: PlanDocument
+    """Without flows, states and shadow prices where the plan is too large for a message."""
+
+
+AlarmCode = Literal["no_plan", "limit_gave_way", "setpoint_rejected"]
+
+
+class Alarm(Message):
+    """Something that a person should know. Said once: the same `alarm_id` again is the same alarm."""
+
+    type: Literal["alarm"] = "alarm"
+    alarm_id: str
+    code: AlarmCode
+    """no_plan: an interval was answered without a fresh plan; limit_gave_way: a soft limit cannot be kept;
+    setpoint_rejected: a device or the gateway refused."""
+    severity: Literal["warning", "critical"]
+    at: Time
+    """Start of the interval, or time of the site's clock."""
+    device: str | None = None
+    text: Text
+
+
 class DeadLetter(BaseModel):
     """A message that could not be used, whole, with the reason."""
 
@@ -193,14 +379,24 @@ class DeadLetter(BaseModel):
 
 
 TelemetryMessage = Reading | Tick
-_TYPES: dict[str, type[Message]] = {
-    "reading": Reading,
-    "tick": Tick,
-    "setpoint": SetpointMessage,
-    "ack": Acknowledgement,
-    "command": OperatorCommand,
-    "command_answer": CommandAnswer,
-}
+_KINDS: tuple[type[Message], ...] = (
+    Reading,
+    Tick,
+    WeatherForecast,
+    PriceAnnouncement,
+    DemandResponseCall,
+    ReserveAward,
+    GridLimit,
+    Islanding,
+    OperatorCommand,
+    CommandAnswer,
+    ForecastMessage,
+    PlanMessage,
+    SetpointMessage,
+    Acknowledgement,
+    Alarm,
+)
+_TYPES: dict[str, type[Message]] = {kind.type_name(): kind for kind in _KINDS}
 
 
 def _refuse_constant(name: str) -> float:

@@ -145,14 +145,19 @@ def yardstick_forecasts(
 
     Prices are forecast as ever: their model is quick to fit, and what is announced must not be lost.
     """
+    return yardstick_site(site, recent, at, reason, published).issue(recent, at, grid_for(site, at).end, published)
+
+
+def yardstick_site(
+    site: Site, recent: pd.DataFrame, at: datetime, reason: str, published: pd.DataFrame | None = None
+) -> FittedSite:
+    """What stands in the place of fitted models, good for plans from `at` on."""
     kinds: dict[str, SeriesKind] = {
         name: kind if isinstance(kind, Market) else YardstickOnly(kind.lowest, kind.highest, reason, kind.nature)
         for name, kind in series_kinds(site).items()
     }
-    until = grid_for(site, at).end
     forecaster = SiteForecaster(kinds, day_type_of(site), site.zone, site.step_minutes)
-    fitted = forecaster.fit(recent, at, until, published=published)
-    return fitted.issue(recent, at, until, published)
+    return forecaster.fit(recent, at, grid_for(site, at).end, published=published)
 
 
 def published_rows(site: Site, frame: pd.DataFrame, foretold: pd.DataFrame | None) -> pd.DataFrame | None:

@@ -21,12 +21,27 @@ from streams.commands import orders_at
 from streams.frozen import thaw_plan, thaw_situation
 from streams.interval import ClosedInterval, is_state
 from streams.ledger import METER_IMPORT
-from streams.messages import CarAtCharger, Quality
+from streams.messages import (
+    CarAtCharger,
+    DemandResponseCall,
+    GridEvent,
+    GridLimit,
+    Islanding,
+    PriceAnnouncement,
+    Quality,
+    ReserveAward,
+    WeatherForecast,
+)
 from streams.records import LedgerStore, StoredAnswer
+from streams.site_news import announced_rows, caps_at, holding, joined, planned_events
 from streams.site_state import SiteState
 
 RECENT_DAYS = 10
 """A forecaster looks back a week and a day or two; older rows stay in the ledger."""
+STATE_LIFE = timedelta(days=31)
+"""A state reported longer ago is not taken up again after a restart."""
+EVENTS_KNOWN = timedelta(days=62)
+"""A call of the grid is not made longer ahead than this."""
 CHARGER = "v2g_charger"
 
 
@@ -62,10 +77,10 @@ class SiteRuntime:
         """As it was when the last answer was written."""
         began = ledger.first_answered(site.id)
         runtime = cls(site, ledger, history, recorded_sessions, published, _began=began)
-        runtime._seen = ledger.last_values(site.id)
-        runtime._cars = ledger.last_cars(site.id)
         last = ledger.last_answered(site.id)
         if last is not None:
+            runtime._seen = ledger.last_values(site.id, last - STATE_LIFE)
+            runtime._cars = ledger.last_cars(site.id, last - STATE_LIFE)
             rows = ledger.recent(site.id, last - timedelta(days=RECENT_DAYS))
             runtime._live = {
                 at.to_pydatetime(): {str(name): float(value) for name, value in row.dropna().items()}
@@ -94,6 +109,10 @@ class SiteRuntime:
         oldest = closed.start - timedelta(days=RECENT_DAYS)
         self._live = {at: row for at, row in self._live.items() if at >= oldest}
 
+    def last_ends(self) -> dict[str, datetime]:
+        """By signal: end of the interval in which it was measured last."""
+        return {name: seen + self.step for name, (seen, _) in self._seen.items()}
+
     def begin(self, at: datetime) -> None:
         """The first interval ever controlled starts at `at`; later calls change nothing."""
         self._began = self._began or at
@@ -116,8 +135,18 @@ class SiteRuntime:
         sessions = {charger: (_session(charger, car),) for charger, car in cars.items()}
         for limit in (service for service in self.site.services if service.kind == "carbon_limit"):
             devices[limit.id] = {"today_kg": self._emitted_today_kg(at)}
+        calls = self._grid_events(at)
         orders = orders_at(self.site, self.ledger.commands(self.site.id), at, self.last_plan)
-        return SiteState(self.site.id, at, devices, self.peaks_kw(at), sessions, quality, orders=orders)
+        return SiteState(
+            self.site.id,
+            at,
+            devices,
+            self.peaks_kw(at),
+            sessions,
+            quality,
+            events=planned_events(calls, self._live_imports(), at, self.step),
+            orders=(*orders, *caps_at(calls, at, self.step)),
+        )
 
     def recent(self, at: datetime) -> pd.DataFrame:
         """The measured columns of the last days before `at`: regular UTC rows, NaN where nothing is known."""
@@ -131,11 +160,28 @@ class SiteRuntime:
 
     def announced(self, at: datetime, since: datetime | None = None) -> pd.DataFrame | None:
         """What was announced before `at`, of it what was issued from `since` on."""
+        return joined(self._recorded_announcements(at, since), self._live_announcements(at, since))
+
+    def _recorded_announcements(self, at: datetime, since: datetime | None) -> pd.DataFrame | None:
         if self.published is None:
             return None
         issued = self.published["issued_at"]
         first = 0 if since is None else issued.searchsorted(pd.Timestamp(since))
         return self.published.iloc[first : issued.searchsorted(pd.Timestamp(at))]
+
+    def _live_announcements(self, at: datetime, since: datetime | None) -> pd.DataFrame | None:
+        kinds = (WeatherForecast, PriceAnnouncement)
+        first = since or datetime.fromtimestamp(0, UTC)
+        return announced_rows(
+            [one for kind in kinds for one in self.ledger.announcements(self.site.id, kind, first, at)]
+        )
+
+    def _grid_events(self, at: datetime) -> list[GridEvent]:
+        """What the grid calls for, as known before `at`, and is not over."""
+        kinds = (DemandResponseCall, ReserveAward, GridLimit, Islanding)
+        first = at - EVENTS_KNOWN
+        told = (one for kind in kinds for one in self.ledger.announcements(self.site.id, kind, first, at))
+        return holding(sorted(told, key=lambda event: event.issued_at), at)
 
     def past_sessions(self, at: datetime) -> tuple[Session, ...]:
         """Stays that were over at `at`, recorded or reported while the site was controlled."""

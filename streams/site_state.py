@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import numpy as np
+
 from forecasting.forecast import Forecast
 from optimizer.events import Event
+from optimizer.reported import steps_reported
 from optimizer.situation import FixedPower, ImportCap, Prices, Session, Situation, Uncertainty
 from optimizer.time_grid import Array, TimeGrid
 from site_configs.prices import grid_for, prices_for
@@ -68,7 +71,7 @@ class Outlook:
             issued_at=state.at,
             grid=self.grid,
             state=state.with_peaks(site),
-            series=self.series,
+            series={**self.series, **_allowed_in_outage(site, self.grid, state)},
             prices=self.prices,
             sessions=state.sessions,
             events=state.events,
@@ -110,6 +113,15 @@ def build_situation(
     """
     grid = grid_for(site, state.at, horizon_hours=horizon_hours, step_minutes=step_minutes)
     return outlook_of(site, tariff, forecasts, grid).seen_from(state, site)
+
+
+def _allowed_in_outage(site: Site, grid: TimeGrid, state: SiteState) -> dict[str, Array]:
+    """(n,) 1 for backup generators in the steps for which the grid is reported away; nothing while it is there."""
+    connection = next(device.id for device in site.devices if device.kind == "grid_connection")
+    if state.devices.get(connection, {}).get("import_limit_kw", 1.0) > 0.0:
+        return {}
+    allowed = (np.arange(grid.shape.steps) < steps_reported(grid)).astype(float)
+    return {f"{device.id}.allowed": allowed for device in site.devices if device.kind == "backup_generator"}
 
 
 def local_days(site: Site, grid: TimeGrid) -> tuple[int, ...]:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from streams.kafka_access import kafka_access
+
 Positions = Mapping[tuple[str, int], int]
 """By topic and partition: the offset that is read next."""
 
@@ -59,7 +61,7 @@ class Watchdog(threading.Thread):
         limit_s: float,
     ) -> None:
         super().__init__(name="watchdog", daemon=True)
-        self._broker = broker
+        self._client = kafka_access(broker).confluent()
         self._progress = progress
         self._todo = todo
         self._fatal = fatal
@@ -83,7 +85,7 @@ class Watchdog(threading.Thread):
     def _behind(self) -> list[str]:
         """What there is to do; nothing when the broker cannot be asked."""
         positions, waiting = self._todo()
-        consumer = Consumer({"bootstrap.servers": self._broker, "group.id": "quartet-watchdog", "log_level": 0})
+        consumer = Consumer({**self._client, "group.id": "quartet-watchdog"})
         try:
             unread = [
                 f"messages in {topic}[{partition}]"

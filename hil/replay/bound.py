@@ -18,7 +18,7 @@ import numpy as np
 
 from hil.plant import Plant, Records
 from hil.recorded import sessions_by_charger
-from hil.replay.case import Block, Case, Window
+from hil.replay.case import Block, Case, Stretch, Window
 from hil.replay.control import BlockResult, Cycle, counted_result, plant_of
 from hil.replay.foresight import recorded_ahead
 from optimizer.balance import FeederLimit
@@ -66,7 +66,7 @@ def bound_of(case: Case, window: Window, states: States) -> tuple[States, BlockR
     found = _optimum(case, window, states)
     plant = plant_of(as_planned(case), replace(window, begin=window.start))
     records = as_records(plant, found, case.site.step_minutes)
-    block = Block(window, window.start, window.end)
+    block = Block(window, Stretch(window.start, window.end), window.start, window.end)
     cycle = Cycle(window.start, "optimal", 0.0)
     return found.at_end(), counted_result(plant, block, records, (cycle,))
 

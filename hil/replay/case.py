@@ -2,13 +2,14 @@
 
 A window is run by itself. The first begins where the replay does; the others begin at the start of a billing month,
 where the running peak begins anew, and have a day before it that is controlled but not counted, so that stores, cars
-and the last plan are as they would be. A block is what is run at once: it has one fit of the forecasters.
+and the last plan are as they would be. The forecasters are fitted at the start of each stretch; a block is the part of
+a window that lies in one stretch, and is run at once.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
@@ -16,12 +17,12 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from itertools import pairwise
 from typing import ClassVar, Literal
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
 from optimizer.errors import InputError, Problem
+from settlement.bill import market_columns
 from site_configs.history import History
 from site_configs.recorded.findings import stamp
 from site_configs.site import Site
@@ -56,6 +57,14 @@ class Terms:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """From one fit of the forecasters to the next."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
 class Window:
     """Part of a replay that depends on no other part."""
 
@@ -64,12 +73,10 @@ class Window:
     start: datetime
     end: datetime
 
-    def blocks(self, days: int, zone: ZoneInfo) -> tuple[Block, ...]:
-        """The window in blocks of so many local days, the last one shorter; they end at local midnights."""
-        first, edges = self.begin.astimezone(zone).date(), [self.begin]
-        while (edge := local_midnight(first + timedelta(days=days * len(edges)), zone).astimezone(UTC)) < self.end:
-            edges.append(edge)
-        return tuple(Block(self, start, end) for start, end in pairwise([*edges, self.end]))
+    def blocks(self, stretches: Sequence[Stretch]) -> tuple[Block, ...]:
+        """The window cut where the stretches are."""
+        inside = (stretch for stretch in stretches if stretch.start < self.end and stretch.end > self.begin)
+        return tuple(Block(self, fit, max(fit.start, self.begin), min(fit.end, self.end)) for fit in inside)
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,8 @@ class Block:
     """Part of a window that is run at once."""
 
     window: Window
+    fit: Stretch
+    """The stretch it lies in."""
     start: datetime
     end: datetime
 
@@ -137,9 +146,22 @@ class Case:
         )
 
     @cached_property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """The replay by fits: each a number of local days, from the start on."""
+        zone, days = self.site.zone, self.terms.refit_days
+        first, edges = self.start.astimezone(zone).date(), [self.start]
+        while (edge := local_midnight(first + timedelta(days=days * len(edges)), zone).astimezone(UTC)) < self.end:
+            edges.append(edge)
+        return tuple(Stretch(start, end) for start, end in pairwise([*edges, self.end]))
+
+    @cached_property
     def blocks(self) -> tuple[tuple[Block, ...], ...]:
         """By window, in order of time."""
-        return tuple(window.blocks(self.terms.refit_days, self.site.zone) for window in self.windows)
+        return tuple(window.blocks(self.stretches) for window in self.windows)
+
+    def cycles(self, start: datetime, end: datetime) -> tuple[datetime, ...]:
+        """Starts of the control intervals from `start` to `end`, UTC."""
+        return tuple(start + n * self.step for n in range((end - start) // self.step))
 
     def _month_starts(self) -> Iterator[datetime]:
         edge = self.tariff.billing_month(self.start)[1].astimezone(UTC)
@@ -171,15 +193,29 @@ def case_of(
     """A checked case.
 
     Raises:
-        InputError: the stretch is empty, lies outside the history or off the site's steps, or the fits are too far
-            apart; all problems at once.
+        InputError: the stretch is empty or lies outside the history, the fits are too far apart, or series that plant
+            or bill need have gaps; all problems at once.
     """
     chosen = terms or Terms()
     start, end = start.astimezone(UTC), end.astimezone(UTC)
     problems = list(_problems(history, start, end, controller, chosen))
+    if not problems:
+        problems = list(_lacking(site, history, start, end))
     if problems:
         raise InputError(problems)
     return Case(site, history, start, end, controller, chosen)
+
+
+def _lacking(site: Site, history: History, start: datetime, end: datetime) -> Iterator[Problem]:
+    """Series that plant or bill need and that were not recorded throughout."""
+    devices = {name for device in site.devices for name in device.required_series()}
+    step = f"{history.step_minutes}min"
+    edges = pd.Timestamp(start).floor(step).to_pydatetime(), pd.Timestamp(end).ceil(step).to_pydatetime()
+    for name in sorted({*devices, *market_columns(site, load_tariff(site))}):
+        try:
+            history.need(name, *edges)
+        except InputError as error:
+            yield from error.problems
 
 
 def _problems(

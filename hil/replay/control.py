@@ -20,7 +20,7 @@ from hil.measured import means, served_cars, wear
 from hil.plant import Plant, PlantState, Records, offer, run_minutes
 from hil.recorded import QUARTER, recorded_drivers
 from hil.replay.case import Block, Case, Window
-from hil.replay.foresight import cycles_of
+from hil.replay.foresight import Foreseen
 from hil.truth import Truth
 from optimizer.plan import Plan, PlanStatus
 from optimizer.planner import Planner
@@ -86,14 +86,12 @@ def first_standing(case: Case, window: Window) -> Standing:
     return Standing(plant_of(case, window).start(), peaks)
 
 
-def run_block(
-    case: Case, block: Block, standing: Standing, outlooks: Sequence[Outlook] | None
-) -> tuple[Standing, BlockResult]:
-    """Runs the block; `outlooks` are those of its cycles, None for local rules, which see none."""
+def run_block(case: Case, block: Block, standing: Standing, ahead: Foreseen | None) -> tuple[Standing, BlockResult]:
+    """Runs the block; `ahead` is what lies ahead of its stretch, None for local rules, which do not ask."""
     plant, cycles, parts = plant_of(case, block.window), [], []
     state, peaks, last = standing.plant, standing.peaks.copy(), standing.last_plan
     emitted = EmittedToday(case)
-    for at, answer in _answers(case, block, outlooks):
+    for at, answer in _answers(case, block, ahead):
         began = time.perf_counter()
         seen = emitted.added_to(site_state(plant, state, peaks.at(at)))
         decision, last, attempts = answer(seen, last)
@@ -108,15 +106,15 @@ def run_block(
     return Standing(state, peaks, last), counted_result(plant, block, Records.joined(parts), cycles)
 
 
-def _answers(case: Case, block: Block, outlooks: Sequence[Outlook] | None) -> Iterator[tuple[datetime, Answer]]:
+def _answers(case: Case, block: Block, ahead: Foreseen | None) -> Iterator[tuple[datetime, Answer]]:
     """By cycle, what decides in it."""
-    times = cycles_of(case, block)
-    if case.controller != "engine":
+    times = case.cycles(block.start, block.end)
+    if ahead is None:
         rules = _rules(case)
         yield from ((at, rules) for at in times)
         return
     planner = planner_of(case)
-    for at, outlook in zip(times, outlooks or (), strict=True):
+    for at, outlook in zip(times, ahead.over(block.start, block.end), strict=True):
         yield at, _engine(case, planner, outlook)
 
 

@@ -37,7 +37,7 @@ class Farm(Protocol):
     def finished(self, parts: Sequence[Part], wanted: Sequence[Part]) -> Iterator[tuple[Part, Any]]:
         """What the wanted parts give, each as soon as it is there; `parts` holds all parts, each after those it needs.
 
-        Raises what a part raises.
+        Raises what a part raises, and MissingPartError when the workers do not live.
         """
 
 
@@ -76,7 +76,7 @@ class Cluster:
         self._client = client
 
     def finished(self, parts: Sequence[Part], wanted: Sequence[Part]) -> Iterator[tuple[Part, Any]]:
-        from distributed import as_completed
+        from distributed import KilledWorker, as_completed
 
         shared: dict[int, Any] = {}
         futures: dict[Part, Any] = {}
@@ -88,7 +88,12 @@ class Cluster:
         asked = [futures[part] for part in wanted]
         del futures
         for future in as_completed(asked):
-            yield of_future[future.key], future.result()
+            try:
+                result = future.result()
+            except KilledWorker as error:
+                message = "workers ended by themselves, perhaps for lack of memory: use fewer of them"
+                raise MissingPartError(f"{of_future[future.key].name}: {message}") from error
+            yield of_future[future.key], result
 
     def _placed(self, argument: Any, futures: dict[Part, Any], shared: dict[int, Any]) -> Any:
         if isinstance(argument, Part):

@@ -1,13 +1,14 @@
-"""What the engine foresees at each cycle of a block: forecasts as they would have been issued then, or the record.
+"""What the engine foresees at each cycle of a stretch: forecasts as they would have been issued then, or the record.
 
-Neither depends on what is controlled, so all cycles of a block are foreseen at once, ahead of the control and in
+Neither depends on what is controlled, so all cycles of a stretch are foreseen at once, ahead of the control and in
 parallel to it. A cycle of `issued` foresight sees the rows whose interval was over, what was announced before, and the
-fit made at the start of its block; nothing later.
+fit made at the start of its stretch; nothing later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 
 from forecasting.forecast import LEVELS, Forecast
 from forecasting.site_forecaster import FittedSite
-from hil.replay.case import Block, Case
+from hil.replay.case import Case, Stretch
 from optimizer.devices.expected_cars import ExpectedCars
 from optimizer.situation import Session
 from optimizer.time_grid import Array
@@ -30,21 +31,31 @@ RECORD_BEYOND_DAYS = 34
 """A plan reaches to the end of the billing month, or up to three days ahead."""
 
 
-def outlooks(case: Case, block: Block) -> tuple[Outlook, ...]:
-    """One for each cycle of the block, in order."""
-    return issued(case, block) if case.terms.foresight == "issued" else known(case, block)
+@dataclass(frozen=True)
+class Foreseen:
+    """The outlooks of a stretch."""
+
+    start: datetime
+    step: timedelta
+    outlooks: tuple[Outlook, ...]
+    """One for each control interval, in order."""
+
+    def over(self, start: datetime, end: datetime) -> tuple[Outlook, ...]:
+        """Those of the intervals from `start` to `end`."""
+        return self.outlooks[(start - self.start) // self.step : (end - self.start) // self.step]
 
 
-def cycles_of(case: Case, block: Block) -> tuple[datetime, ...]:
-    """Start of each control interval of the block, UTC."""
-    return tuple(block.start + n * case.step for n in range((block.end - block.start) // case.step))
+def foreseen(case: Case, stretch: Stretch) -> Foreseen:
+    """What lies ahead of every interval of a stretch, as the terms of the case know it."""
+    look = issued if case.terms.foresight == "issued" else known
+    return Foreseen(stretch.start, case.step, look(case, stretch))
 
 
-def issued(case: Case, block: Block) -> tuple[Outlook, ...]:
-    """By the models fitted at the start of the block on what was measured before."""
-    site, history = case.site, case.history
-    fitted = fit_site(site, case.measured_before(block.start), block.start, history.sessions, case.published)
-    return tuple(_issued_at(case, fitted, at) for at in cycles_of(case, block))
+def issued(case: Case, stretch: Stretch) -> tuple[Outlook, ...]:
+    """By the models fitted at the start of the stretch on what was measured before."""
+    site, history, at = case.site, case.history, stretch.start
+    fitted = fit_site(site, case.measured_before(at), at, history.sessions, case.published)
+    return tuple(_issued_at(case, fitted, cycle) for cycle in case.cycles(stretch.start, stretch.end))
 
 
 def _issued_at(case: Case, fitted: FittedSite, at: datetime) -> Outlook:
@@ -64,10 +75,10 @@ def announced(case: Case, at: datetime) -> pd.DataFrame | None:
     ]
 
 
-def known(case: Case, block: Block) -> tuple[Outlook, ...]:
+def known(case: Case, stretch: Stretch) -> tuple[Outlook, ...]:
     """By the record; cars that have not come yet are known as the sums that `expected_cars` plans with."""
-    recorded = recorded_ahead(case, block.end + timedelta(days=RECORD_BEYOND_DAYS))
-    return tuple(_known_at(case, recorded, at) for at in cycles_of(case, block))
+    recorded = recorded_ahead(case, stretch.end + timedelta(days=RECORD_BEYOND_DAYS))
+    return tuple(_known_at(case, recorded, cycle) for cycle in case.cycles(stretch.start, stretch.end))
 
 
 def _known_at(case: Case, recorded: pd.DataFrame, at: datetime) -> Outlook:

@@ -17,10 +17,10 @@ import pandas as pd
 
 from hil.replay.accounts import Account, account
 from hil.replay.bound import States, bound_of
-from hil.replay.case import Block, Case, Controller, Terms, Window, case_of
+from hil.replay.case import Block, Case, Controller, Stretch, Terms, Window, case_of
 from hil.replay.control import BlockResult, Cycle, Standing, first_standing, run_block
 from hil.replay.farm import Farm, Part, ThisProcess
-from hil.replay.foresight import outlooks
+from hil.replay.foresight import Foreseen, foreseen
 from hil.replay.store import Store
 from site_configs.history import History
 from site_configs.site import Site
@@ -116,8 +116,8 @@ class _Board:
 
     parts: list[Part] = field(default_factory=list)
     wanted: dict[Part, tuple[_Lot, str]] = field(default_factory=dict)
-    outlooks: dict[tuple[str, str], Part] = field(default_factory=dict)
-    """By what they depend on and block: shared by replays that foresee the same."""
+    foreseen: dict[tuple[str, Stretch], Part] = field(default_factory=dict)
+    """By what they depend on and stretch: shared by windows, and by replays that foresee the same."""
 
     def add(self, part: Part) -> Part:
         self.parts.append(part)
@@ -151,7 +151,7 @@ class _Lot:
                 continue
             if before is None:
                 before = board.add(self._part(first_standing, (self.case, block.window), "standing", block))
-            ahead = self._outlooks(board, block) if self.case.controller == "engine" else None
+            ahead = self._foreseen(board, block) if self.case.controller == "engine" else None
             function = _next_block if isinstance(before, Part) and before.function is not first_standing else run_block
             before = board.add(self._part(function, (self.case, block, before, ahead), "block", block))
             board.wanted[before] = (self, block.name)
@@ -161,16 +161,16 @@ class _Lot:
         urgency = (block.window.end - block.start).total_seconds()
         return Part(function, arguments, f"{what}-{self.controller}-{self.case.key}-{block.name}", urgency)
 
-    def _outlooks(self, board: _Board, block: Block) -> Part:
-        key = (self.case.foreseen_key, f"{block.start} {block.end}")
-        if key not in board.outlooks:
-            board.outlooks[key] = board.add(self._part(outlooks, (self.case, block), "outlooks", block))
-        return board.outlooks[key]
+    def _foreseen(self, board: _Board, block: Block) -> Part:
+        key = (self.case.foreseen_key, block.fit)
+        if key not in board.foreseen:
+            board.foreseen[key] = board.add(self._part(foreseen, (self.case, block.fit), "foreseen", block))
+        return board.foreseen[key]
 
     def _lay_out_bound(self, board: _Board) -> None:
         before: Part | States = {}
         for window in self.case.windows:
-            block = Block(window, window.start, window.end)
+            block = Block(window, Stretch(window.start, window.end), window.start, window.end)
             name = block.name
             kept = self._store.get(name)
             if kept is not None:
@@ -197,9 +197,11 @@ class _Lot:
         return ReplayResult(self.controller, self.case, account(self.case, meters, wear, served), cycles)
 
 
-def _next_block(case: Case, block: Block, before: tuple[Standing, BlockResult], ahead: object) -> object:
-    return run_block(case, block, before[0], ahead)  # type: ignore[arg-type]
+def _next_block(
+    case: Case, block: Block, before: tuple[Standing, BlockResult], ahead: Foreseen | None
+) -> tuple[Standing, BlockResult]:
+    return run_block(case, block, before[0], ahead)
 
 
-def _next_bound(case: Case, window: Window, before: tuple[States, BlockResult]) -> object:
+def _next_bound(case: Case, window: Window, before: tuple[States, BlockResult]) -> tuple[States, BlockResult]:
     return bound_of(case, window, before[0])

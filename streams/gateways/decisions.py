@@ -66,6 +66,8 @@ class Held:
     state: AckState = "accepted"
     room_kw: tuple[float, float] | None = None
     """Within the device's bounds; None where the local loop is to leave the device alone."""
+    guards_after: int | None = None
+    """Of a block by which the local loop guards on: sequence number of the setpoint that is over."""
 
     @property
     def is_open(self) -> bool:
@@ -251,6 +253,8 @@ def _adopt(memory: DeviceMemory, read: Readback) -> DeviceMemory:
     """Takes over what the device remembers and the gateway does not: after a restart or a lost answer."""
     memory = replace(memory, local=read.state is DeviceState.LOCAL)
     if read.block is None or (memory.last_seq is not None and read.block.seq <= memory.last_seq):
+        return memory
+    if memory.running is not None and memory.running.guards_after is not None:
         return memory
     return replace(memory, last_seq=read.block.seq, running=Held(read.block, cmd_id=None), following=None)
 

@@ -24,6 +24,7 @@ from streams.admin import is_embedded
 from streams.gateways.local_loop import limits_of
 from streams.gateways.open_face import open_face
 from streams.gateways.site_setpoints import SiteSetpoints
+from streams.kafka_access import kafka_access
 from streams.messages import Acknowledgement, BadMessageError, DeadLetter, SetpointMessage, decode
 from streams.topics import ACKS, DEAD_LETTERS, SETPOINTS
 
@@ -143,7 +144,7 @@ class _Post:
 @contextmanager
 def _kafka(site: str, broker: str) -> Iterator[_Post]:
     embedded = is_embedded(broker)
-    client = {"bootstrap_servers": broker, **(EMBEDDED_CLIENT if embedded else {})}
+    client = {**kafka_access(broker).kafka_python(), **(EMBEDDED_CLIENT if embedded else {})}
     consumer = KafkaConsumer(
         **client,
         group_id=f"quartet-gateway-{site}",

@@ -26,6 +26,7 @@ from optimizer.devices.v2g_charger import V2gCharger
 from site_configs.site import Site
 from streams.gateways.decisions import Held, near_enough
 from streams.gateways.face import Block, Face, Readback, ReadFault, SiteStatus
+from streams.gateways.meter_watch import MeterWatch
 from streams.gateways.registers import DeviceState
 from streams.guard import BATTERY, CAR_DUE, CAR_WITH_SLACK, PV, allowed_import_kw, guard
 
@@ -86,6 +87,12 @@ class Cable:
     """Whether the power of everything behind it is known; else its devices are only moved towards standing still."""
 
 
+GUARD_LIFE = timedelta(minutes=20)
+"""Validity of a block by which the loop guards on after a setpoint's end: a gateway that dies leaves it no longer."""
+GUARDING = (BATTERY, PV)
+"""Roles that are guarded with after the end: cars may have gone, and nobody says what they need."""
+
+
 @dataclass(frozen=True)
 class SiteLimits:
     """Limits that hold at every moment, whatever the plan says."""
@@ -97,6 +104,8 @@ class SiteLimits:
     generation_only: bool = False
     """Whether stored energy must not reach the grid."""
     cables: tuple[Cable, ...] = ()
+    step_minutes: int = 15
+    """Of the plans: by so much the sequence number of the next one is higher."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,7 @@ def limits_of(site: Site) -> SiteLimits:
     for feeder in site.feeders:
         members = _devices_behind(feeder.id, below) - unseen
         cables.append(Cable(feeder.power_limit_kw, frozenset(members), members <= known))
-    return SiteLimits(greatest, -least, grid.export_source == "generation", tuple(cables))
+    return SiteLimits(greatest, -least, grid.export_source == "generation", tuple(cables), site.step_minutes)
 
 
 def role_of(device: Device, greatest_kw: float) -> int | None:
@@ -248,33 +257,51 @@ class LocalLoop:
         self._devices = {device.id: device for device in devices}
         self._face = face
         self._window = DemandWindow()
+        self._watch = MeterWatch()
         self._asked: dict[str, tuple[int, float]] = {}
         """By device: sequence number of the setpoint that was adjusted, and the power asked for."""
         self._seen: dict[str, int] = {}
         """By device: sequence number of the setpoint that was in force when last looked at."""
 
     def turn(
-        self, status: SiteStatus, running: Mapping[str, Held], reads: Mapping[str, Readback | ReadFault]
+        self,
+        status: SiteStatus,
+        running: Mapping[str, Held],
+        reads: Mapping[str, Readback | ReadFault],
+        ended: Mapping[str, Held] | None = None,
     ) -> dict[str, Move]:
         """Looks once and writes what changes; the devices that were moved off their setpoint or back to it.
 
-        `running` are the setpoints in force that their devices have applied.
+        `running` are the setpoints in force that their devices have applied. `ended` are the last ones of devices whose
+        setpoints are over: they stay at their safe values, and leave them only to keep a limit. While the grid meter
+        stands still nothing is known to be in danger: every device follows its setpoint, or its safe value.
         """
         if status.net_import_kw is None:
             return {}
+        guarded = self._guarded(ended or {}, status.clock)
+        running = {**running, **guarded}
         self._window = self._window.with_sample(status.clock, max(status.net_import_kw, 0.0))
-        limit_kw = grid_limit_of(held.block for held in running.values())
+        planned = [held.block for held in running.values() if held.guards_after is None]
+        limit_kw = grid_limit_of(planned or [held.block for held in running.values()])
         movable = tuple(self._movable(running, reads))
         ahead_kw = sum(device.present_kw - _measured_kw(reads[device.device]) for device in movable)
-        asked = adjustments(status.net_import_kw - ahead_kw, limit_kw, self._window, self._limits, movable)
+        self._watch = self._watch.with_look(status.net_import_kw, sum(map(_measured_kw, reads.values())))
+        asked: dict[str, float | None] = dict.fromkeys(device.device for device in movable)
+        if not self._watch.stands_still:
+            asked = adjustments(status.net_import_kw - ahead_kw, limit_kw, self._window, self._limits, movable)
         self._seen = {name: held.block.seq for name, held in running.items()}
-        moves = (self._move(device, running[device.device].block.seq, asked[device.device]) for device in movable)
+        moves = (
+            self._guard(device, guarded[device.device], asked[device.device])
+            if device.device in guarded
+            else self._move(device, running[device.device].block.seq, asked[device.device])
+            for device in movable
+        )
         return {device.device: move for device, move in zip(movable, moves, strict=True) if move is not None}
 
     def _movable(self, running: Mapping[str, Held], reads: Mapping[str, Readback | ReadFault]) -> Iterator[Movable]:
         for name, held in running.items():
             read = reads.get(name)
-            if held.room_kw is None or not isinstance(read, Readback) or read.state is not DeviceState.ACTIVE:
+            if held.room_kw is None or not isinstance(read, Readback) or read.state not in _STATES[held.state]:
                 continue
             seq, kw = self._asked.get(name, (-1, 0.0))
             adjusted = kw if seq == held.block.seq else None
@@ -283,11 +310,31 @@ class LocalLoop:
                 able = _range_of_pv(held.block.target_kw if adjusted is None else adjusted, read.measured_kw)
             least, greatest = _both(held.room_kw, able)
             role = role_of(self._devices[name], greatest)
-            if role is not None:
+            if role is not None and (held.cmd_id is not None or able is not None):
                 target, present = held.block.target_kw, read.measured_kw
                 if self._seen.get(name) != held.block.seq:
                     present = _expected_kw(role, _between(least, greatest, target), present)
                 yield Movable(name, role, target, present, least, greatest, adjusted)
+
+    def _guarded(self, ended: Mapping[str, Held], now: datetime) -> dict[str, Held]:
+        """The blocks by which devices would be guarded on, while there are sequence numbers below the next plan's."""
+        guarded = {}
+        for name, held in ended.items():
+            device, block = self._devices[name], held.block
+            first = block.seq if held.cmd_id is not None or held.guards_after is None else held.guards_after
+            if role_of(device, 0.0) in GUARDING and block.seq + 1 < first + self._limits.step_minutes:
+                on = replace(block, seq=block.seq + 1, target_kw=block.safe_value_kw)
+                on = replace(on, valid_from=now, valid_until=now + GUARD_LIFE)
+                guarded[name] = Held(on, None, "expired", device.bounds_kw(), guards_after=first)
+        return guarded
+
+    def _guard(self, device: Movable, held: Held, kw: float | None) -> Move | None:
+        """Takes a device from its safe value, by a block of its own."""
+        if kw is None or self._face.write(device.device, held.block) is not None:
+            return None
+        self._face.adjust(device.device, kw)
+        self._asked[device.device] = (held.block.seq, kw)
+        return Move(device.planned_kw, kw, replace(held, state="applied"))
 
     def _move(self, device: Movable, seq: int, kw: float | None) -> Move | None:
         if kw == device.adjusted_kw:
@@ -307,6 +354,15 @@ class Move:
 
     planned_kw: float
     asked_kw: float | None
+    guard: Held | None = None
+    """The block by which a device is guarded on after the end of its setpoint."""
+
+
+_STATES: Mapping[str, tuple[DeviceState, ...]] = {
+    "applied": (DeviceState.ACTIVE,),
+    "expired": (DeviceState.EXPIRED, DeviceState.IDLE),
+}
+"""What a device must say of itself to be moved, by the state of its setpoint."""
 
 
 def _range_of_pv(ceiling_kw: float, measured_kw: float) -> Range | None:

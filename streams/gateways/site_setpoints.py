@@ -22,7 +22,7 @@ from streams.gateways.decisions import (
     rejected,
 )
 from streams.gateways.face import Face, Fault, Mismatch, Readback, ReadFault, Refused, SiteStatus, Unreachable
-from streams.gateways.local_loop import LocalLoop, SiteLimits
+from streams.gateways.local_loop import LocalLoop, Move, SiteLimits
 from streams.messages import Acknowledgement, SetpointMessage
 
 BEAT_S = 1.0
@@ -115,7 +115,15 @@ class SiteSetpoints:
             for device, memory in self._memories.items()
             if (held := memory.running) is not None and held.state == "applied" and not memory.local
         }
-        for device, move in self._loop.turn(self._status, applied, reads).items():
+        ended = {
+            device: held
+            for device, memory in self._memories.items()
+            if (held := memory.running) is not None and held.state == "expired" and not memory.local
+        }
+        for device, move in self._loop.turn(self._status, applied, reads, ended).items():
+            if move.guard is not None:
+                self._guard_on(device, move)
+                continue
             held, asked = applied[device], move.asked_kw
             reason = "local loop: back at the setpoint"
             if asked is not None:
@@ -123,6 +131,16 @@ class SiteSetpoints:
             if held.cmd_id is not None:
                 kw = move.planned_kw if asked is None else asked
                 self._say(device, Event(held.cmd_id, held.block.seq, "applied", kw, reason))
+
+    def _guard_on(self, device: str, move: Move) -> None:
+        self._memories[device] = replace(self._memories[device], running=move.guard)
+        log.warning(
+            "site %s: %s: no setpoint is in force; %g kW in place of the safe value %g kW, to keep the limits",
+            self._site,
+            device,
+            move.asked_kw,
+            move.planned_kw,
+        )
 
     def _look(self) -> bool:
         """Reads the site's clock and switch; after a loss of contact also every device. True when it answered."""

@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+import sklearn.ensemble  # noqa: F401  # brings its threads along: only those that are loaded can be limited
+from threadpoolctl import threadpool_limits
 
 from forecasting.day_types import DayTable, LocalClock
 from forecasting.first_hours import FirstHours, fit_first_hours
@@ -40,7 +42,8 @@ def load() -> Measured:
 
 @pytest.fixture(scope="module")
 def fitted(load: Measured) -> FirstHours:
-    return fit_first_hours(load.between(load.first, load.end - 10 * DAY), CLOCK, DAYS)
+    with threadpool_limits(1):
+        return fit_first_hours(load.between(load.first, load.end - 10 * DAY), CLOCK, DAYS)
 
 
 def origins_at(load: Measured, slot: int) -> np.ndarray:

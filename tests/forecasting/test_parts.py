@@ -18,7 +18,7 @@ from forecasting.kinds import FitContext, PastSession
 from forecasting.measured import Measured, measured
 from forecasting.profile import TypeProfiles
 from forecasting.published import Published
-from forecasting.spread import around, error_quantiles
+from forecasting.spread import SWING_LIMITS, Swing, around, error_quantiles
 from forecasting.weather import Temperature
 from forecasting.yardsticks import persistence, same_slot
 from tests.forecasting.park import ISSUED, ZONE, day_type, past_sessions
@@ -208,3 +208,48 @@ def test_a_stay_over_midnight_reaches_the_next_day() -> None:
     assert came[88] / 4 == pytest.approx(day)
     assert left[103] / 4 == pytest.approx(day)
     assert np.flatnonzero(taken[:120]).tolist() == list(range(88, 104))
+
+
+def swinging(by_day: list[float]) -> Measured:
+    """Hourly values that stand on a level each day."""
+    return Measured(0, np.repeat(by_day, 24).astype(float))
+
+
+def test_bands_widen_with_the_change_from_day_to_day() -> None:
+    calm, restless = [0.0, 1.0] * 7, [0.0, 3.0] * 7
+    past = swinging(calm + restless)
+    usual = Swing.over(past, np.array([9 * 24, 11 * 24]), 24)
+    assert usual.usual == pytest.approx(1.0)
+    before, after = usual.at(past, np.array([14 * 24, 28 * 24]), 24)
+    assert before == pytest.approx(1.0)
+    assert 1.5 < after < 3.0  # less than the load itself
+
+
+def test_bands_of_a_load_that_stands_still_do_not_vanish_and_unknown_weeks_are_as_usual() -> None:
+    past = swinging([0.0, 1.0] * 7 + [5.0] * 14)
+    usual = Swing(1.0)
+    assert 0.5 < usual.at(past, np.array([28 * 24]), 24)[0] < 1.0
+    assert usual.at(Measured(0, np.full(28 * 24, np.nan)), np.array([28 * 24]), 24)[0] == 1.0
+    assert Swing(0.0).at(past, np.array([28 * 24]), 24)[0] == 1.0
+    wild = swinging([0.0, 1e6] * 7)
+    assert usual.at(wild, np.array([14 * 24]), 24)[0] < SWING_LIMITS[1]
+
+
+def test_swing_sees_nothing_from_the_origin_on() -> None:
+    past = swinging([0.0, 1.0] * 14)
+    origin = 20 * 24
+    poisoned = Measured(0, np.where(past.steps < origin, past.values, 1e6))
+    assert Swing(1.0).at(poisoned, np.array([origin]), 24)[0] == Swing(1.0).at(past, np.array([origin]), 24)[0]
+
+
+def test_single_days_of_a_type_come_latest_first_with_their_age() -> None:
+    clock = LocalClock(ZoneInfo("UTC"), 60)
+    days = DayTable.over(lambda day: "rest_day" if day.weekday() >= 5 else "workday", 0, 40)
+    past = Measured(0, np.repeat(np.arange(12.0), 24))  # 1970-01-01 was a Thursday: days off are 2, 3, 9, 10
+    profiles = TypeProfiles.of(past, clock, days, np.array([12]))
+    at = np.array([12, 12]), np.array([False, True]), np.array([5, 5])
+    values, age = profiles.single_days(*at)
+    assert values[:3].tolist() == [[11.0, 10.0], [8.0, 9.0], [7.0, 3.0]]
+    assert age[:3].tolist() == [[0, 1], [3, 2], [4, 8]]
+    assert np.isnan(values[4, 1])
+    assert age[4, 1] == 99

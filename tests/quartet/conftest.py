@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,6 +17,7 @@ from quartet.cli import main
 from site_configs.history import read_history, sample_folder, write_history
 from site_configs.loader import load_site
 from site_configs.tariff import billing_month, local_midnight
+from tests.quartet.browser import chromium, complaints
 
 
 @dataclass(frozen=True)
@@ -60,3 +62,10 @@ def metered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     meters = simulated_meters(site, history, period, "rules")
     write_history(folder, history.window(*period).join(meters), history.sessions)
     return folder
+
+
+@pytest.fixture(scope="module")
+def complaints_of() -> Iterator[Callable[[Path], list[str]]]:
+    """What a real browser finds wrong with a page."""
+    with chromium() as browser:
+        yield lambda file: complaints(browser, file)

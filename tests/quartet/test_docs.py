@@ -18,7 +18,7 @@ from site_configs.site import ExportSettlement, GreenPower, Metering
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-LONG_RUNNING = ("demo", "run", "gateway", "broker", "operator")
+LONG_RUNNING = ("demo", "replay", "run", "gateway", "broker", "operator", "hil")
 
 
 def typed_lines() -> list[str]:

@@ -306,7 +306,7 @@ def test_cars_that_depend_on_the_moment_are_refused(quartet):
     assert "back-test the arrivals (`arriving_kw`) instead" in ran.err
 
 
-def test_plot_leaves_a_page_and_a_picture(quartet, data, tmp_path):
+def test_plot_leaves_a_page_and_a_picture(quartet, data, tmp_path, complaints_of):
     out = tmp_path / "pictures"
     asked = ("--data", data, "--series", "load.demand_kw", *WINDOW, *PLACE, "--every", "7h", "--out", str(out))
     ran = quartet("forecast", "plot", *asked)
@@ -316,6 +316,7 @@ def test_plot_leaves_a_page_and_a_picture(quartet, data, tmp_path):
     for part in ("预测中位数", "measured", "80% 区间", "预测发布时刻", "LightGBM", "font/woff", "values missing"):
         assert part in page
     assert re.findall(r"(?:src|href|url)\W+(?:https?:)?//", page) == []  # nothing is fetched
+    assert complaints_of(out / "forecast.html") == []
 
 
 def test_plot_needs_a_folder_it_can_write_to(quartet, data, tmp_path):

@@ -86,6 +86,11 @@ def summary() -> DemoSummary:
     )
 
 
+@pytest.fixture(scope="module")
+def html(summary: DemoSummary, day: MeasuredDay) -> str:
+    return report_html(summary, day)
+
+
 class Page(HTMLParser):
     """Collects what a page would load from elsewhere, its text and its ids."""
 
@@ -114,8 +119,7 @@ class Page(HTMLParser):
         self.text += f" {data}"
 
 
-def test_report_is_whole_offline_and_in_two_languages(summary, day):
-    html = report_html(summary, day)
+def test_report_is_whole_offline_and_in_two_languages(html):
     page = Page(html)
     assert page.open == []
     assert all(link.startswith("#") for link in page.loads)
@@ -126,16 +130,16 @@ def test_report_is_whole_offline_and_in_two_languages(summary, day):
     assert len(html) < 2_000_000
 
 
-def test_report_states_savings_and_every_line(summary, day):
-    text = " ".join(Page(report_html(summary, day)).text.split())
+def test_report_states_savings_and_every_line(html):
+    text = " ".join(Page(html).text.split())
     assert "300.00 比规则控制节省" in text
     assert "600.50 比储能不动节省" in text
     assert "高峰电费 energy_peak 4,900.00 5,200.00 5,500.50" in text
     assert "合计 total 5,000.00 5,300.00 5,600.50" in text
 
 
-def test_pictures_are_the_same_every_time(summary, day):
-    assert report_html(summary, day) == report_html(summary, day)
+def test_pictures_are_the_same_every_time(html, summary, day):
+    assert report_html(summary, day) == html
     assert overview_png(day) == overview_png(day)
 
 
@@ -190,9 +194,29 @@ def test_every_band_has_a_chinese_name(band):
     assert re.fullmatch(r"[一-鿿]+电费", line_name_zh(f"energy_{band}"))
 
 
-def test_page_brings_a_glyph_for_every_chinese_character_it_has(summary, day):
-    html = report_html(summary, day)
+def test_page_brings_a_glyph_for_every_chinese_character_it_has(html):
     encoded = re.search(r"base64,([A-Za-z0-9+/=]+)", html).group(1)
     with TTFont(BytesIO(base64.b64decode(encoded))) as font:
         glyphs = set(font.getBestCmap())
     assert {ord(character) for character in html if character >= "\u2e80"} <= glyphs
+
+
+def test_a_browser_draws_the_report_without_complaint(complaints_of, html, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(html, encoding="utf-8")
+    assert complaints_of(file) == []
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "complaint"),
+    [
+        (("<main>", '<main><img src="https://example.invalid/a.png">'), "asks for"),
+        (("<main>", '<main><div style="width:1500px">wide</div>'), "px wide"),
+        (("<main>", "<main><script>nothing()</script>"), "error"),
+        ((" unicode-range: U+2E80-10FFFF;", " unicode-range: U+30-39;"), "not drawn"),
+    ],
+)
+def test_a_browser_complains_where_something_is_wrong(complaints_of, html, tmp_path, spoilt, complaint):
+    file = tmp_path / "report.html"
+    file.write_text(html.replace(*spoilt), encoding="utf-8")
+    assert any(complaint in line for line in complaints_of(file))

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -266,6 +267,15 @@ def test_the_font_has_every_character(pages: dict[str, Page]) -> None:
     for page in pages.values():
         text = "".join(re.findall(r">([^<]*)<", html_of(page).decode()))
         assert {character for character in text if ord(character) not in known} - {"\n"} == set()
+
+
+def test_a_browser_draws_the_statement_without_complaint(
+    complaints_of: Callable[[Path], list[str]], pages: dict[str, Page], tmp_path: Path
+) -> None:
+    for lang, page in pages.items():
+        file = tmp_path / f"{lang}.html"
+        file.write_bytes(html_of(page))
+        assert complaints_of(file) == []
 
 
 def test_html_opens_offline_and_every_link_leads_somewhere(pages: dict[str, Page]) -> None:

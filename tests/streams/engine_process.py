@@ -149,11 +149,11 @@ def answered(path: Path) -> int:
 
 
 def main(broker: str, ledger: str) -> None:
-    from streams.faust_app import run_engine
+    from streams.engine_service import EngineSettings, run_engine
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(process)d %(name)s %(levelname)s %(message)s")
     logging.getLogger("streams").setLevel(logging.INFO)
-    run_engine([load_site(SITE)], broker, Path(ledger), {SITE: sample_folder(SITE)}, deadline_s=20)
+    run_engine([load_site(SITE)], EngineSettings(broker, Path(ledger), {SITE: sample_folder(SITE)}, deadline_s=20))
 
 
 if __name__ == "__main__":

@@ -8,17 +8,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from prometheus_client import CollectorRegistry
 
 from site_configs.site import Site
 from streams.dead_letters import DeadLetterDesk
 from streams.decision import Decision, safe_decision
 from streams.engine import Engine
 from streams.ledger import Ledger
-from streams.messages import CarAtCharger, Message, Reading, SetpointMessage, Tick
+from streams.messages import CarAtCharger, Message, Reading, SetpointMessage, Tick, decode
+from streams.observation import CycleTimes
+from streams.outbox import Outbox
 from streams.site_runtime import SiteRuntime
-from streams.topics import DEAD_LETTERS, SETPOINTS
+from streams.topics import DEAD_LETTERS, SETPOINTS, Topic
 
 START = datetime(2026, 8, 25, 16, 0, tzinfo=UTC)
 STEP = timedelta(minutes=15)
@@ -112,7 +116,12 @@ class Story:
         parks = sites or (light_park(),)
         restore = {park.id: partial(SiteRuntime.restore, park, self.ledger, EMPTY) for park in parks}
         self.dead_letters = DeadLetterDesk(self.ledger, self._send)
-        self.engine = Engine(restore, self.ledger, self.planning, self._send, self.dead_letters, self.fatal.append)
+        self.outbox = Outbox(self._send)
+        self.registry = CollectorRegistry()
+        self.times = CycleTimes(self.registry)
+        self.engine = Engine(
+            restore, self.ledger, self.planning, self._send, self.dead_letters, self.fatal.append, self.times
+        )
         self.engine.assign(0)
 
     async def _send(self, topic: str, key: bytes, value: bytes) -> None:
@@ -134,12 +143,17 @@ class Story:
         while self.dead_letters.waiting:
             await self.dead_letters.work_off()
         self.engine.flush()
+        await self.outbox.work_off()
         for error in self.fatal:
             raise error
 
     @property
     def setpoints(self) -> list[SetpointMessage]:
         return [SetpointMessage.model_validate_json(value) for topic, _, value in self.sent if topic == SETPOINTS.name]
+
+    def told(self, topic: Topic) -> list[Any]:
+        """All messages on a topic."""
+        return [decode(key, value) for name, key, value in self.sent if name == topic.name]
 
     @property
     def buried(self) -> list[bytes]:

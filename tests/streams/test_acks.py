@@ -21,7 +21,7 @@ async def answered(path) -> tuple[Story, AckIntake, str]:
     story = Story(path)
     story.tell(tick(0))
     await story.settle()
-    intake = AckIntake(story.ledger, story.dead_letters)
+    intake = AckIntake(story.ledger, story.dead_letters, story.outbox)
     intake.assign(2)
     return story, intake, next(s.cmd_id for s in story.setpoints if s.device == "battery1")
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from streams.messages import Tick
+from streams.messages import SCHEMA_VERSION, Tick
 from streams.offsets import GapError
 from tests.streams.story import STEP, Story, StubPlanning, at, car, light_park, quarter, reading, tick
 
@@ -274,7 +274,7 @@ POISON = [
     (b"light_park", b"\xff\xfe\x00", "not UTF-8"),
     (b"light_park", b"[1]", "not an object"),
     (b"light_park", b"[" * 100_000, "not JSON"),
-    (b"light_park", tick(1).encode().replace(b'"1.1"', b'"2.0"'), "version 2.0"),
+    (b"light_park", tick(1).encode().replace(SCHEMA_VERSION.encode(), b"2.0"), "version 2.0"),
     (b"light_park", tick(1).encode().replace(b'"tick"', b'"tock"'), "unknown type 'tock'"),
     (b"light_park", ODD, "Reading.time"),
     (b"light_park", reading("load", 0, demand_kw=1).encode().replace(b"1.0}", b"NaN}"), "not finite: NaN"),

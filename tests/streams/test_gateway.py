@@ -535,7 +535,7 @@ def test_the_process_ends_at_once_on_sigterm(broker: str, park: SiteController) 
     command = [sys.executable, "-m", "streams.gateways.gateway", SITE.id, "--broker", broker, "--port", str(park.port)]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONWARNINGS": "error"})
     try:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not park.beats:
             assert time.monotonic() < end
             time.sleep(0.05)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.time_grid import Array
-from streams.guard import BATTERY, CAR_DUE, CAR_WITH_SLACK, PV, guard
+from streams.guard import BATTERY, CAR_DUE, CAR_WITH_SLACK, PV, allowed_import_kw, guard
 
 ROLES = np.array([BATTERY, BATTERY, CAR_WITH_SLACK, CAR_DUE, PV])
 LEAST = np.array([-500.0, -200.0, -20.0, -20.0, 0.0])
@@ -131,3 +131,21 @@ def test_after_one_step_it_rests(import_kw: float, planned: tuple[float, ...]) -
     told = guarded(import_kw, before)
     again = guarded(import_after(import_kw, before, told), before, told)
     assert again == pytest.approx(told, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("limit_kw", "before_kw", "allowed_kw"),
+    [
+        (1000.0, 1000.0, 1000.0),
+        (1000.0, 900.0, 1000.0),
+        (1000.0, 1010.0, 860.0),
+        (600.0, 900.0, 0.0),
+        (0.0, 800.0, 0.0),
+    ],
+    ids=["at the limit", "room is not used up", "made up for", "a new limit", "nothing may be imported"],
+)
+def test_minutes_above_a_limit_are_made_up_for_but_nothing_is_exported_for_them(
+    limit_kw: float, before_kw: float, allowed_kw: float
+) -> None:
+    """A limit that is new cannot be kept on the mean of minutes before it: a battery that tried would feed the grid."""
+    assert allowed_import_kw(limit_kw, np.full(14, before_kw)) == pytest.approx(allowed_kw)

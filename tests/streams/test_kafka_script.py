@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "kafka.sh"
 TOOLS = ("bash", "env", "dirname", "mkdir", "sed", "head", "cat", "mktemp", "rm")
@@ -64,3 +65,18 @@ def test_wrong_arguments(bare_path, tmp_path, arguments):
 
 def test_going_down_twice_is_no_fault(bare_path, tmp_path):
     assert run(bare_path, "down", tmp_path / "kafka").returncode == 0
+
+
+def test_the_containers_are_of_the_same_kafka_and_keep_to_this_machine():
+    compose = yaml.safe_load((SCRIPT.parents[1] / "compose.yaml").read_text("utf-8"))
+    version = SCRIPT.read_text("utf-8").split("KAFKA_VERSION:-")[1].split("}")[0]
+    brokers = [service for name, service in compose["services"].items() if name.startswith("kafka")]
+    assert {broker["image"] for broker in brokers} == {f"apache/kafka:{version}"}
+    assert len({broker["environment"]["KAFKA_NODE_ID"] for broker in brokers}) == 3
+    voters = brokers[0]["environment"]["KAFKA_CONTROLLER_QUORUM_VOTERS"]
+    assert [voter.split("@")[0] for voter in voters.split(",")] == ["1", "2", "3"]
+    for service in compose["services"].values():
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    for broker in brokers:
+        (port,) = broker["ports"]
+        assert broker["environment"]["KAFKA_ADVERTISED_LISTENERS"].endswith(f"OUTSIDE://{port.rsplit(':', 1)[0]}")

@@ -6,13 +6,14 @@ import json
 import sqlite3
 from dataclasses import replace
 
+import psycopg
 import pytest
 
 from optimizer.errors import InputError, MissingPartError
 from streams.decision import safe_decision
 from streams.interval import close_interval
 from streams.ledger import Ledger
-from streams.messages import Acknowledgement, DeadLetter
+from streams.messages import Acknowledgement, DeadLetter, PriceAnnouncement
 from streams.records import Answer, LateReading, StoredModel
 from streams.site_state import SiteState
 from tests.streams.story import at, car, light_park, reading
@@ -56,9 +57,16 @@ def ack(cmd_id: str, state: str, quarters: float = 0, readback_kw: float | None 
     )
 
 
-@pytest.fixture
-def ledger(tmp_path):
-    with Ledger(tmp_path / "ledger.db") as one:
+REFUSED = (sqlite3.DatabaseError, psycopg.DatabaseError)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request, tmp_path):
+    """An empty ledger in each of the stores."""
+    where = tmp_path / "ledger.db"
+    if request.param == "postgresql":
+        where = request.getfixturevalue("postgres").fresh_database()
+    with Ledger(where) as one:
         yield one
 
 
@@ -83,7 +91,7 @@ def test_the_first_answer_of_an_interval_stays(ledger):
 
 def test_an_answer_that_cannot_be_written_leaves_nothing(ledger):
     double = answer(1).setpoints[0]
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises((sqlite3.IntegrityError, psycopg.IntegrityError)):
         ledger.record(replace(answer(1), setpoints=(double, double)))
     assert ledger.counts() == {**dict.fromkeys(ledger.counts(), 0), "meta": 1}
 
@@ -107,9 +115,8 @@ def test_unsent_answers_are_known_until_they_are_marked(ledger):
 )
 def test_rows_are_not_changed(ledger, change):
     ledger.record(answer(1))
-    with sqlite3.connect(ledger.path) as other, pytest.raises(sqlite3.IntegrityError, match="append-only"):
-        other.execute(change)
-    other.close()
+    with pytest.raises(REFUSED, match="append-only"):
+        ledger._db.execute(change)
 
 
 def test_metered_imports_since_a_moment(ledger):
@@ -133,8 +140,8 @@ def test_recent_rows_have_a_column_per_signal(ledger):
 def test_last_values_and_cars(ledger):
     ledger.record(answer(1))
     ledger.record(answer(2))
-    assert ledger.last_values("light_park")["battery1.energy_kwh"] == (at(1), 502)
-    assert ledger.last_cars("light_park") == {"ev01": car()}
+    assert ledger.last_values("light_park", at(0))["battery1.energy_kwh"] == (at(1), 502)
+    assert ledger.last_cars("light_park", at(0)) == {"ev01": car()}
     assert ledger.cars_since("light_park", at(0)) == [("ev01", car())]
     assert ledger.cars_since("light_park", at(9)) == []
 
@@ -202,7 +209,7 @@ def test_another_schema_is_refused(tmp_path):
         other.execute("DROP TRIGGER meta_fixed")
         other.execute("UPDATE meta SET value = '99'")
     other.close()
-    with pytest.raises(InputError, match="schema 99, this version reads 2"):
+    with pytest.raises(InputError, match="schema 99, this version reads 3"):
         Ledger(tmp_path / "l.db")
 
 
@@ -221,5 +228,82 @@ def test_every_forecast_is_kept_with_its_issue_time_and_read_as_it_was_known_the
     assert [(one.forecast_id, one.issued_at) for one in known] == [(answers[n].forecast_id, at(n)) for n in (1, 2)]
     assert [one.documents[0]["issued_at"] for one in known] == [at(1).isoformat(), at(2).isoformat()]
     assert ledger.forecasts_between("elsewhere", at(0), at(9)) == []
-    with pytest.raises(sqlite3.DatabaseError, match="append-only"):
+    with pytest.raises(REFUSED, match="append-only"):
         ledger._db.execute("UPDATE forecasts SET issued_at = '2020-01-01T00:00:00Z'")
+
+
+def test_what_was_announced_is_kept_once_and_found_by_its_time_of_issue(ledger):
+    early, late = (
+        PriceAnnouncement(
+            site="light_park",
+            source="exchange",
+            issued_at=at(quarters),
+            start=at(4),
+            step_minutes=60,
+            values={"market.import_price_per_kwh": (0.5, 0.6)},
+        )
+        for quarters in (0, 2)
+    )
+    ledger.add_announcements([late, early, late])
+    ledger.add_announcements([early])
+    assert ledger.announcements("light_park", PriceAnnouncement, at(0), at(9)) == [early, late]
+    assert ledger.announcements("light_park", PriceAnnouncement, at(1), at(9)) == [late]
+    assert ledger.announcements("light_park", PriceAnnouncement, at(0), at(2)) == [early]
+    assert ledger.announcements("elsewhere", PriceAnnouncement, at(0), at(9)) == []
+
+
+def story_in(ledger):
+    """Four links: two answers, an acknowledgement, a dead letter."""
+    ledger.record(answer(1))
+    ledger.record(answer(2))
+    ledger.add_acks([ack(answer(1).setpoints[0].cmd_id, "applied", 1.1, 0.0)])
+    ledger.add_dead_letters([DeadLetter(topic="t", partition=1, offset=7, reason="not JSON", raw_base64="AA==")])
+
+
+def tampered(ledger, table, statement):
+    on = f" ON {table}" if str(ledger.path).startswith("postgresql") else ""
+    for trigger in ("kept", "fixed"):
+        ledger._db.execute(f"DROP TRIGGER {table}_{trigger}{on}")
+    ledger._db.execute(statement)
+    return ledger.changed()
+
+
+def test_the_chain_holds_and_each_answer_names_its_link(ledger):
+    story_in(ledger)
+    ledger.mark_sent(answer(1).plan_id)
+    assert ledger.head()[0] == 4
+    assert ledger.changed() == []
+    links = dict(ledger._db.query("SELECT number, hash FROM chain"))
+    assert ledger.answer("light_park", at(2)).ledger_hash == links[2]
+
+
+@pytest.mark.parametrize(
+    ("table", "statement", "found"),
+    [
+        ("readings", "UPDATE readings SET value = value + 0.001 WHERE link = 2", "link 2: rows of cars, forecasts"),
+        ("acks", "DELETE FROM acks", "link 3: its rows are gone"),
+        ("dead_letters", "UPDATE dead_letters SET reason = 'x'", "link 4: rows of dead_letters"),
+        ("setpoints", "UPDATE setpoints SET link = 1 WHERE link = 2 AND device = 'battery1'", "link 1: rows of"),
+        ("chain", "UPDATE chain SET hash = 'x' WHERE number = 1", "link 1: rows of"),
+        ("chain", "DELETE FROM chain WHERE number = 4", "link 4: it has rows, but is not in the chain"),
+    ],
+)
+def test_a_change_is_seen(ledger, table, statement, found):
+    story_in(ledger)
+    assert any(line.startswith(found) for line in tampered(ledger, table, statement))
+
+
+def test_a_row_put_in_later_is_seen(ledger):
+    story_in(ledger)
+    ledger._db.execute("INSERT INTO late_readings VALUES ('s', 'd', 't', 'i', 'r', 'm', 3)")
+    assert [line.split(":")[0] for line in ledger.changed()] == ["link 3"]
+
+
+def test_two_writers_make_one_chain(ledger):
+    """Each writes while the other has its own connection open, as two workers do."""
+    with Ledger(ledger.path) as other:
+        for quarters in range(1, 7):
+            stored = (ledger if quarters % 2 else other).record(answer(quarters))
+            assert (other if quarters % 2 else ledger).record(answer(quarters, import_kw=9.0)) == stored
+        assert ledger.head() == other.head()
+        assert (ledger.head()[0], other.changed()) == (6, [])

@@ -16,6 +16,7 @@ from site_configs.loader import load_site
 from streams.gateways.decisions import Held
 from streams.gateways.face import Block, Readback, SiteStatus
 from streams.gateways.local_loop import (
+    GUARD_LIFE,
     LEAST_MOVE_KW,
     Cable,
     DemandWindow,
@@ -270,3 +271,72 @@ def test_devices_that_the_loop_knows() -> None:
     car = V2gCharger(id="c", charge_limit_kw=20, discharge_limit_kw=20)
     assert (role_of(car, 0.0), role_of(car, -5.0)) == (CAR_WITH_SLACK, CAR_DUE)
     assert role_of(Pv(id="p", capacity_kw=5), 5.0) == PV
+
+
+def ended_battery(seq: int = 1, guards_after: int | None = None) -> dict[str, Held]:
+    """A battery whose setpoint, or guarding block, is over."""
+    name = "cmd" if guards_after is None else None
+    return {"a": Held(block(LIMIT, seq=seq), name, "expired", (-500.0, 500.0), guards_after)}
+
+
+class EndedBattery(OneBattery):
+    """It stands at its safe value until a block and an adjustment take it from there."""
+
+    def __init__(self, load_kw: float) -> None:
+        super().__init__(load_kw)
+        self.feed_kw = 0.0
+        self.blocks: list[Block] = []
+
+    def write(self, device: str, block: Block) -> None:
+        self.blocks.append(block)
+        self.feed_kw = block.target_kw
+
+
+def guarding_loop(face: OneBattery) -> LocalLoop:
+    return LocalLoop(SITE_LIMITS, [Battery(id="a", capacity_kwh=1, charge_limit_kw=500, discharge_limit_kw=500)], face)
+
+
+def test_after_the_end_of_a_setpoint_the_limit_is_still_kept() -> None:
+    face = EndedBattery(1100.0)
+    loop = guarding_loop(face)
+    move = loop.turn(face.status, {}, face.read(DeviceState.EXPIRED), ended_battery())["a"]
+    (written,) = face.blocks
+    assert (written.seq, written.target_kw, written.safe_value_kw) == (2, 0.0, 0.0)
+    assert (written.valid_from, written.valid_until) == (START, START + GUARD_LIFE)
+    assert (move.planned_kw, move.asked_kw) == (0.0, pytest.approx(100.0))
+    assert face.feed_kw == pytest.approx(100.0)
+    assert move.guard is not None
+    face.load_kw = 1200.0
+    loop.turn(face.status, {"a": move.guard}, face.read())
+    assert face.feed_kw == pytest.approx(200.0)
+    face.load_kw = 600.0
+    back = loop.turn(face.status, {"a": move.guard}, face.read())["a"]
+    assert back.asked_kw is None
+    assert len(face.blocks) == 1
+
+
+def test_with_nothing_in_danger_a_device_stays_at_its_safe_value() -> None:
+    face = EndedBattery(900.0)
+    assert guarding_loop(face).turn(face.status, {}, face.read(DeviceState.EXPIRED), ended_battery()) == {}
+    assert face.blocks == face.writes == []
+
+
+def test_guarding_blocks_leave_the_next_plan_its_sequence_number() -> None:
+    """A plan of the next quarter hour has a number 15 above; the fourteenth block is the last one."""
+    face = EndedBattery(1100.0)
+    last, over = (ended_battery(seq, guards_after=1) for seq in (14, 15))
+    assert guarding_loop(face).turn(face.status, {}, face.read(DeviceState.EXPIRED), over) == {}
+    assert guarding_loop(face).turn(face.status, {}, face.read(DeviceState.EXPIRED), last) != {}
+    assert [one.seq for one in face.blocks] == [15]
+
+
+@pytest.mark.parametrize("state", [DeviceState.ACTIVE, DeviceState.LOCAL, DeviceState.REJECTED])
+def test_only_a_device_that_says_its_setpoint_is_over_is_guarded_with(state: DeviceState) -> None:
+    face = EndedBattery(1100.0)
+    assert guarding_loop(face).turn(face.status, {}, face.read(state), ended_battery()) == {}
+
+
+def test_a_car_is_not_guarded_with() -> None:
+    face = EndedBattery(1100.0)
+    loop = LocalLoop(SITE_LIMITS, [V2gCharger(id="a", charge_limit_kw=20, discharge_limit_kw=20)], face)
+    assert loop.turn(face.status, {}, face.read(DeviceState.EXPIRED), ended_battery()) == {}

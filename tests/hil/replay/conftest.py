@@ -31,6 +31,7 @@ PARK = Site.model_validate(
         "tariff": {"area": "zhejiang", "class": "two_part_1_10kv", "transformer_kva": 800},
         "export": {"price_per_kwh": 0.4153, "source": "example"},
         "carbon": {"region": "zhejiang"},
+        "step_minutes": 60,
         "horizon_hours": 12,
         "tail_step_hours": 6,
         "devices": [

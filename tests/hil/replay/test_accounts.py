@@ -39,8 +39,10 @@ def test_the_cost_is_the_bill_and_what_machines_cost(engine: ReplayResult) -> No
     assert cost["demand"] == pytest.approx(float(demand))
     assert cost["energy"] == pytest.approx(float(sum((bill.total for bill in bills), Decimal(0)) - demand))
     assert cost["export"] == pytest.approx(-float(sum((bill.export_total for bill in bills), Decimal(0))))
-    discharged = engine.account.energy_kwh["battery1.discharge"]
-    assert cost["wear"] == pytest.approx(0.05 * discharged, abs=0.02)
+    given, park = engine.account.energy_kwh, {device.id: device for device in engine.case.site.devices}
+    worn = sum(park[name].wear_cost_per_kwh * given[f"{name}.discharge"] for name in ("battery1", "ev1"))
+    assert worn > 0
+    assert cost["wear"] == pytest.approx(worn, abs=0.05)
     assert cost["total"] == pytest.approx(sum(value for name, value in cost.items() if name != "total"))
 
 

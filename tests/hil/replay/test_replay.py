@@ -79,7 +79,8 @@ def test_what_happens_later_changes_no_decision(park: ModuleType, engine: Replay
 
 
 def test_hourly_records_are_not_known_before_their_hour_is_over(park: ModuleType) -> None:
-    case = case_of(park.PARK, park.history(60), park.START, park.END, "engine")
+    quarters = park.PARK.model_copy(update={"step_minutes": 15})
+    case = case_of(quarters, park.history(60), park.START, park.END, "engine")
     at = park.START + timedelta(minutes=45)
     assert case.measured_before(at).index[-1] == park.START - timedelta(minutes=15)
     assert case.measured_before(at + timedelta(minutes=15)).index[-1] == park.START + timedelta(minutes=45)
@@ -89,7 +90,7 @@ def test_a_bridged_gap_is_a_gap_to_forecasts(park: ModuleType) -> None:
     clean = park.history()
     gap = pd.DatetimeIndex([park.START])
     bridged = replace(clean, interpolated={"load.demand_kw": gap})
-    case = case_of(park.PARK, bridged, park.START, park.END, "engine")
+    case = case_of(park.PARK.model_copy(update={"step_minutes": 15}), bridged, park.START, park.END, "engine")
     assert case.measured.loc[gap, "load.demand_kw"].isna().all()
     assert case.history.frame.loc[gap, "load.demand_kw"].notna().all()
 
@@ -103,11 +104,16 @@ def test_windows_begin_at_billing_months_with_a_day_before_them(park: ModuleType
     )  # fmt: skip
 
 
-def test_blocks_end_at_local_midnights(park: ModuleType) -> None:
+def test_blocks_are_cut_at_the_fits_which_are_made_at_local_midnights(park: ModuleType) -> None:
     start = park.START + timedelta(hours=5)
-    (blocks, *_) = case_of(park.PARK, park.history(), start, park.END, "none", Terms(refit_days=1)).blocks
-    assert [block.start for block in blocks] == [start]
-    assert blocks[-1].end == park.MONTH_END
+    case = case_of(park.PARK, park.history(), start, park.END + timedelta(days=1), "engine", Terms(refit_days=2))
+    second_fit = park.START + timedelta(days=2)
+    assert [stretch.start for stretch in case.stretches] == [start, second_fit]
+    first, second = case.blocks
+    assert [(block.start, block.end) for block in first] == [(start, park.MONTH_END)]
+    lead_in = max(start, park.MONTH_END - timedelta(days=1))
+    assert [block.start for block in second] == [lead_in, second_fit]
+    assert second[0].fit == first[0].fit
 
 
 def test_other_inputs_have_another_key(park: ModuleType) -> None:
@@ -141,8 +147,10 @@ def test_parts_are_let_go_when_nobody_needs_them() -> None:
 
 
 @pytest.mark.parametrize("controller", ["none", "rules", "engine", "perfect"])
-def test_every_controller_serves_the_load_within_the_limits(park: ModuleType, controller: Replayed) -> None:
-    found = replay(park.PARK, park.history(), park.START, park.END, controller)
+def test_every_controller_serves_the_load_within_the_limits(
+    park: ModuleType, engine: ReplayResult, controller: Replayed
+) -> None:
+    found = engine if controller == "engine" else replay(park.PARK, park.history(), park.START, park.END, controller)
     served = found.account.energy_kwh["load.served"]
     demand = park.history().window(park.START, park.END)["load.demand_kw"].sum() / 4
     assert served == pytest.approx(demand, rel=1e-6)

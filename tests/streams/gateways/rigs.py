@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
 import subprocess
 import threading
 import time
@@ -16,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import paho.mqtt.client as paho
-import pytest
 from ocpp.routing import on
 from ocpp.v21 import ChargePoint, call, call_result
 from paho.mqtt.enums import CallbackAPIVersion
@@ -40,6 +37,7 @@ from streams.gateways.mqtt import (
 from streams.gateways.ocpp_stations import OcppFace
 from streams.gateways.registers import OutOfRange, RejectReason, load_profile, map_registers
 from tests.streams.gateways.device_model import DEVICES, ControllerModel
+from tests.tools import tool
 
 CHARGERS = tuple(V2gCharger(id=name, charge_limit_kw=500, discharge_limit_kw=500) for name in DEVICES)
 
@@ -395,15 +393,6 @@ def followed_kw(rig: Any, device: str) -> float:
     """What the device really does, whatever it says."""
     own = getattr(rig, "followed_kw", None)
     return float(own(device) if own else rig.model.followed_kw(device))
-
-
-def tool(name: str) -> str:
-    """Path of a program of others; without it the test is skipped, with CI=true it fails."""
-    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if path is None:
-        word = f"no {name}: scripts/test_tools.sh installs it"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(word)
-    return path
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import pytest
 from streams.gateways.face import Block
 from streams.gateways.registers import load_profile, map_registers
 from tests.streams.gateways.device_model import START
-from tests.streams.gateways.rigs import CHARGERS, ModbusRig, tool
+from tests.streams.gateways.rigs import CHARGERS, ModbusRig
+from tests.tools import tool
 
 UNTIL = START.replace(minute=20)
 
