@@ -64,9 +64,9 @@ def test_no_size_of_a_grid_is_better() -> None:
         sizes: solve_year(year, offers, "simplex", np.array([*sizes, 0.0, 0.0])).cost
         for sizes in itertools.product(*axes)
     }
-    best = min(judged, key=lambda sizes: judged[sizes])
-    assert best == tuple(answer.sizes[:3])
-    assert judged[best] == pytest.approx(answer.cost, rel=1e-6)
+    assert judged[tuple(answer.sizes[:3])] == pytest.approx(answer.cost, rel=1e-6)
+    assert answer.cost <= min(judged.values()) * (1 + 1e-6)
+    assert max(judged.values()) > answer.cost * (1 + 1e-3)
 
 
 @settings(max_examples=25, deadline=None)
