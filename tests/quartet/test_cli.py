@@ -55,7 +55,10 @@ def test_command_runs_from_the_shell_and_speaks_utf8():
         ),
         (["schema", "nope"], "error: command line: NAME: must be one of replay, plan"),
         (["check", "no_such_park"], "shipped are baoshan_steel, beijing_hotel, jiashan_park"),
-        (["plan", "no_such_park", "--at", "2026-08-26T08:00"], "shipped are baoshan_steel, beijing_hotel, jiashan_park"),
+        (
+            ["plan", "no_such_park", "--at", "2026-08-26T08:00"],
+            "shipped are baoshan_steel, beijing_hotel, jiashan_park",
+        ),
         (["plan", "jiashan_park", "--at", "tomorrow"], "--at: must be a time such as 2026-08-26T08:00"),
         (["plan", "jiashan_park", "--at", "2026-08-26T08:07"], "the one before is 2026-08-26T00:00Z"),
         (["plan", "jiashan_park", "--at", "2026-08-26T08:00", "--step", "7"], "--step: must be 5, 15, 30 or 60"),
