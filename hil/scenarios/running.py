@@ -182,7 +182,7 @@ class _Bench:
             sent.add(reading.device)
             yield reading.model_copy(update={"values": {**reading.values, **limits.get(reading.device, {})}})
         begin, seconds = at - READING_MINUTES * MINUTE, READING_MINUTES * 60.0
-        for device in limits.keys() - sent:
+        for device in (name for name in limits if name not in sent):
             yield Reading(site=self._site.id, device=device, time=begin, seconds=seconds, values=limits[device])
 
     def _on_the_way(self, number: int, told: Iterable[SetpointMessage]) -> Iterator[tuple[int, SetpointMessage]]:
