@@ -21,7 +21,7 @@ from datetime import UTC, date, timedelta
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from figures import Figure, main, median, percentile
 from stream_parks import (
     MISSING,
@@ -50,6 +50,7 @@ from streams.gateways.gateway import run_gateway
 from streams.topics import TELEMETRY
 
 PARKS = 12
+PARTITIONS = 6
 READINGS = 90_000
 """On the broker before the workers start."""
 LOOK_S = 0.1
@@ -92,43 +93,50 @@ def throughput() -> list[Figure]:
     """One worker, two, and a bare consumer, one after the other on the same messages."""
     with fresh_kafka() as (broker, folder):
         count = told(broker, READINGS)
-        bare = bare_rate(broker, count)
-        one = rate(count, worker_of(broker, folder, "engine-0"))
+        bare, bare_cpu = bare_rate(broker, count)
+        one, one_cpu = rate(count, worker_of(broker, folder, "engine-0"))
     with fresh_kafka() as (broker, folder):
         count = told(broker, READINGS)
-        two = rate(count, *(worker_of(broker, folder, f"engine-{n}") for n in range(2)))
+        two, _ = rate(count, *(worker_of(broker, folder, f"engine-{n}") for n in range(2)))
     how = f"{count} readings of {PARKS} parks on 6 partitions"
     return [
         Figure("readings_per_s_1_worker", one, "1/s", f"{how}: decoded, checked, booked; one worker"),
         Figure("readings_per_s_2_workers", two, "1/s", f"{how}; two workers while both read, broker on the same cores"),
         Figure("bare_aiokafka_per_s", bare, "1/s", f"{how}; aiokafka's consumer alone, nothing decoded"),
-        Figure("bare_over_1_worker", bare / one, "-", "what decoding, checks, book-keeping and Faust cost"),
+        Figure("readings_per_cpu_s", one_cpu, "1/s", "one worker, by a second of its processor time"),
+        Figure("bare_aiokafka_per_cpu_s", bare_cpu, "1/s", "aiokafka's consumer alone, by a second of processor time"),
+        Figure("bare_over_1_worker", bare_cpu / one_cpu, "-", "processor time: decoding, checks, book-keeping, Faust"),
         Figure("workers_2_over_1", two / one, "-", f"on {os.cpu_count()} cores that broker and others share"),
     ]
 
 
-def rate(count: int, *some: Worker) -> float:
-    """Readings per second from the moment all of the workers read until one has no more to read."""
+def rate(count: int, *some: Worker) -> tuple[float, float]:
+    """Readings by second, and by second of processor time, from the moment all read until one has no more to read."""
     with workers(*some):
-        began, before = _first_moment(some)
-        samples = [(began, before)]
+        _wait_until_all_read(some)
+        samples = [_sample(some)]
         while not any(_has_read_all(worker) for worker in some):
             time.sleep(LOOK_S)
-            samples.append((time.monotonic(), [worker.taken_in() for worker in some]))
-    ended, after = samples[-2] if len(samples) > 2 else samples[-1]
-    if ended <= began:
+            samples.append(_sample(some))
+    (began, before, used), (ended, after, spent) = samples[0], samples[-2 if len(samples) > 2 else -1]
+    if ended <= began or spent <= used:
         raise MissingPartError(f"{count} readings were read before two looks: raise READINGS")
-    return (sum(after) - sum(before)) / (ended - began)
+    return (after - before) / (ended - began), (after - before) / (spent - used)
 
 
-def _first_moment(some: Sequence[Worker]) -> tuple[float, list[float]]:
-    """When all read, and what they had read then; a worker that joins makes all of them begin anew."""
+def _sample(some: Sequence[Worker]) -> tuple[float, float, float]:
+    """Time, readings taken in and processor time of all workers."""
+    taken = sum(worker.taken_in() for worker in some)
+    return time.monotonic(), taken, sum(worker.cpu_s() for worker in some)
+
+
+def _wait_until_all_read(some: Sequence[Worker]) -> None:
+    """A worker that joins makes all of them begin anew."""
 
     def reading() -> bool:
         return all(worker.taken_in() > 0 and not _has_read_all(worker) for worker in some)
 
     wait_until(reading, "all workers read", every_s=LOOK_S)
-    return time.monotonic(), [worker.taken_in() for worker in some]
 
 
 def _has_read_all(worker: Worker) -> bool:
@@ -136,21 +144,21 @@ def _has_read_all(worker: Worker) -> bool:
     return bool(lag) and sum(lag) == 0 and worker.taken_in() > 0
 
 
-def bare_rate(broker: str, count: int) -> float:
-    """The same messages by a consumer that does nothing with them."""
+def bare_rate(broker: str, count: int) -> tuple[float, float]:
+    """The same messages by a consumer that does nothing with them: by second, and by second of processor time."""
 
-    async def consume() -> float:
-        consumer = AIOKafkaConsumer(
-            TELEMETRY.name, bootstrap_servers=broker, group_id="bare", auto_offset_reset="earliest"
-        )
+    async def consume() -> tuple[float, float]:
+        consumer = AIOKafkaConsumer(bootstrap_servers=broker)
         await consumer.start()
         try:
-            got, began = 0, 0.0
+            places = [TopicPartition(TELEMETRY.name, number) for number in range(PARTITIONS)]
+            began, used, got = time.monotonic(), time.process_time(), 0
+            consumer.assign(places)
+            await consumer.seek_to_beginning(*places)
             while got < count:
                 batch = await consumer.getmany(timeout_ms=1000)
-                began = began or time.monotonic()
                 got += sum(len(records) for records in batch.values())
-            return got / (time.monotonic() - began)
+            return got / (time.monotonic() - began), got / (time.process_time() - used)
         finally:
             await consumer.stop()
 

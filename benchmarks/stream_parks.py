@@ -197,6 +197,12 @@ class Worker:
     def taken_in(self) -> float:
         return self.metric("quartet_messages_total").get(f'{{topic="{TELEMETRY.name}"}}', 0.0)
 
+    def cpu_s(self) -> float:
+        """Processor time of the process so far, without its planning processes."""
+        assert self.process is not None
+        words = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
     def memory_gb(self) -> float:
         """Resident memory of the process and its children."""
         assert self.process is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ def run_named(names: Sequence[str], controller: str, out: Path | None) -> HilRep
     if controller not in CONTROLLERS:
         refuse("--controller", controller, f"must be one of {', '.join(CONTROLLERS)}")
     settings = _settings(names or shipped_scenarios())
+    logging.getLogger("streams").setLevel(logging.ERROR)  # what gateway and engine warn of is what is being tried
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     pictures: list[ScenarioPicture] = []

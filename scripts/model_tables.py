@@ -52,7 +52,8 @@ def _name(kind: Any) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "needed"
-    return "null" if field.default is None else f"`{field.default}`"
+    default = field.get_default(call_default_factory=True, validated_data={})
+    return "null" if default is None else f"`{default}`"
 
 
 def _describe(field: FieldInfo) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from sizing.candidates import Candidates
-from sizing.recommendation import Assessed, Recommendation
-from sizing.site_year import BuiltSizes
+
+if TYPE_CHECKING:  # every command knows the documents; the solvers behind this one are for `quartet size` alone
+    from sizing.recommendation import Assessed, Recommendation
+    from sizing.site_year import BuiltSizes
 
 DOCUMENT = ConfigDict(
     frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, populate_by_name=True
@@ -233,7 +236,7 @@ def assumptions(candidates: Candidates) -> Iterator[AssumptionDocument]:
             if name in ("device", "sources"):
                 continue
             given = name in own.model_fields_set
-            source = sources.get(name, "candidates file" if given else "usual value, see docs/sizing.md")
+            source = sources.get(name, "given with the candidates" if given else "usual value, see docs/sizing.md")
             yield AssumptionDocument(
                 name=f"{part}.{name}", value=str(getattr(own, name)), meaning=field.description or name, source=source
             )

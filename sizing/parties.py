@@ -82,7 +82,7 @@ def _settled(contract: Contract, year: OperatingYear) -> dict[Role, float]:
     by_stream = {stream.id: _saving_of(stream, year) for stream in contract.streams}
     paid: dict[Role, float] = {"owner": year.saving - sum(by_stream.values()), "esco": 0.0, "lessor": 0.0}
     if isinstance(contract, CustodyContract):
-        paid["owner"] += year.cost_without - sum(by_stream.values())
+        paid["owner"] = year.cost_without  # the bill that the ESCO pays from now on
     for number in range(MONTHS):
         for payment in payments(contract, _month(contract, year, by_stream, number)):
             for role in ROLES:

@@ -155,8 +155,8 @@ def _minutes_of(plant: Plant, found: Optimum, column: str, step_minutes: int) ->
         minutes = np.arange(1, (len(values) - 1) * step_minutes + 1) / step_minutes
         return np.interp(minutes, np.arange(len(values)), values)
     if quantity == "unserved_kw":
-        served = np.repeat(found.flows[device, "served_kw"], step_minutes)
-        return np.maximum(plant.conditions[device]["demand_kw"][: len(served)] - served, 0.0)
+        demand = plant.conditions[device]["demand_kw"].reshape(-1, step_minutes).mean(axis=1)
+        return np.repeat(np.maximum(demand - found.flows[device, "served_kw"], 0.0), step_minutes)
     return plant.drivers.get(column, 0, _minutes(found, step_minutes))
 
 

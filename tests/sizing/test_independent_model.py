@@ -54,6 +54,7 @@ def oemof_optimum(year: ParkYear, offers: Offers) -> float:
         )
     )
     model = solph.Model(system)
+    model.receive_duals()
     pyo.SolverFactory("appsi_highs").solve(model)
     return float(pyo.value(model.objective))
 

@@ -28,6 +28,7 @@ SHAPES = {
     "no demand price": small_year(6, demand_price=0.0),
     "contract demand": small_year(7, contract=True),
     "demand window": small_year(8, uncounted=True),
+    "free demand": replace(small_year(9), peaks=replace(small_year(9).peaks, free_kw=70.0)),
 }
 
 
@@ -64,9 +65,9 @@ def test_no_size_of_a_grid_is_better() -> None:
         sizes: solve_year(year, offers, "simplex", np.array([*sizes, 0.0, 0.0])).cost
         for sizes in itertools.product(*axes)
     }
-    best = min(judged, key=lambda sizes: judged[sizes])
-    assert best == tuple(answer.sizes[:3])
-    assert judged[best] == pytest.approx(answer.cost, rel=1e-6)
+    assert judged[tuple(answer.sizes[:3])] == pytest.approx(answer.cost, rel=1e-6)
+    assert answer.cost <= min(judged.values()) * (1 + 1e-6)
+    assert max(judged.values()) > answer.cost * (1 + 1e-3)
 
 
 @settings(max_examples=25, deadline=None)

@@ -59,15 +59,13 @@ def test_a_broken_limit_is_named_with_its_worst(engine: ReplayResult) -> None:
     meters.iloc[3, meters.columns.get_loc("meter.import_kw")] = 640.0
     meters.iloc[5:7, meters.columns.get_loc("battery1.energy_kwh")] = 3.0
     meters.iloc[8, meters.columns.get_loc("load.unserved_kw")] = 12.0
+    before = {violation.limit: violation.intervals for violation in engine.account.violations}
     found = {violation.limit: violation for violation in violations(engine.case, meters)}
     assert set(found) == {"import_limit", "min_soc", "unserved"}
-    assert (found["import_limit"].worst, found["import_limit"].bound, found["import_limit"].intervals) == (
-        640.0,
-        600.0,
-        1,
-    )
-    assert found["import_limit"].first == meters.index[3]
-    assert (found["min_soc"].worst, found["min_soc"].intervals) == (3.0, 2)
+    over, under = found["import_limit"], found["min_soc"]
+    assert (over.worst, over.bound, over.intervals, over.first) == (640.0, 600.0, 1, meters.index[3])
+    assert (under.worst, under.intervals) == (3.0, 2 + before.get("min_soc", 0))
+    assert found["unserved"].worst == 12.0
 
 
 def test_a_car_that_got_less_is_missed_and_one_that_still_stands_there_is_not(engine: ReplayResult) -> None:
