@@ -24,6 +24,9 @@ from site_configs.tariff import load_tariff
 from streams.control_cycle import control_cycle, feeder_limits, planner_for, services_of
 from streams.site_state import SiteState
 
+pytestmark = pytest.mark.timeout(900)
+"""The plant is compiled for each kind of device; on a busy machine that takes minutes."""
+
 SEED = 11
 DAY_QUARTERS = 96
 MOST_BYTES = 5_000_000
