@@ -21,7 +21,7 @@ from datetime import UTC, date, timedelta
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from figures import Figure, main, median, percentile
 from stream_parks import (
     MISSING,
@@ -50,6 +50,7 @@ from streams.gateways.gateway import run_gateway
 from streams.topics import TELEMETRY
 
 PARKS = 12
+PARTITIONS = 6
 READINGS = 90_000
 """On the broker before the workers start."""
 LOOK_S = 0.1
@@ -147,15 +148,15 @@ def bare_rate(broker: str, count: int) -> tuple[float, float]:
     """The same messages by a consumer that does nothing with them: by second, and by second of processor time."""
 
     async def consume() -> tuple[float, float]:
-        consumer = AIOKafkaConsumer(
-            TELEMETRY.name, bootstrap_servers=broker, group_id="bare", auto_offset_reset="earliest"
-        )
+        consumer = AIOKafkaConsumer(bootstrap_servers=broker)
         await consumer.start()
         try:
-            got, began, used = 0, 0.0, 0.0
+            places = [TopicPartition(TELEMETRY.name, number) for number in range(PARTITIONS)]
+            began, used, got = time.monotonic(), time.process_time(), 0
+            consumer.assign(places)
+            await consumer.seek_to_beginning(*places)
             while got < count:
                 batch = await consumer.getmany(timeout_ms=1000)
-                began, used = began or time.monotonic(), used or time.process_time()
                 got += sum(len(records) for records in batch.values())
             return got / (time.monotonic() - began), got / (time.process_time() - used)
         finally:

@@ -45,7 +45,7 @@ def year_program(year: ParkYear, offers: Offers, sizes: Array | None = None) -> 
     least, greatest = (offers.least, offers.greatest) if sizes is None else (sizes, sizes)
     size = lp.add_columns(5, offers.cost, least, greatest)
     peaks = year.peaks
-    peak = lp.add_columns(year.months, 0.0 if peaks.contract else peaks.price_per_kw)
+    peak = lp.add_columns(year.months, 0.0 if peaks.contract else peaks.price_per_kw, peaks.free_kw)
     brought = lp.add_columns(n, hours * year.import_price, 0.0, year.import_limit_kw)
     charge, discharge = lp.add_columns(n), lp.add_columns(n, hours * year.battery.wear_per_kwh)
     energy = lp.add_columns(n)
@@ -94,6 +94,7 @@ def solve_year(
 ) -> Solved:
     """The optimum by one of `WAYS`; its CPU time is of HiGHS alone, as the model is given to it as arrays."""
     program = year_program(year, offers, sizes).for_highs()
+    program.offset_ = -float(year.peaks.price_per_kw.sum() * year.peaks.free_kw)
     highs = quiet_highs(**WAYS[way], time_limit=limit_s)
     began, cpu = time.perf_counter(), time.process_time()
     highs.passModel(program)

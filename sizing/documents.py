@@ -236,7 +236,7 @@ def assumptions(candidates: Candidates) -> Iterator[AssumptionDocument]:
             if name in ("device", "sources"):
                 continue
             given = name in own.model_fields_set
-            source = sources.get(name, "candidates file" if given else "usual value, see docs/sizing.md")
+            source = sources.get(name, "given with the candidates" if given else "usual value, see docs/sizing.md")
             yield AssumptionDocument(
                 name=f"{part}.{name}", value=str(getattr(own, name)), meaning=field.description or name, source=source
             )

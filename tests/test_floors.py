@@ -79,11 +79,11 @@ def test_devices_never_import_one_another() -> None:
 
 
 def test_only_the_test_bench_and_the_command_line_know_the_simulated_plant() -> None:
-    """Nothing that ships to a site imports `hil`; and outside it only the commands that run a bench do."""
+    """Nothing that ships to a site imports `hil`; and outside it only sizing and the commands that run a bench do."""
     users = {
         file for room in ROOMS if room != "hil" for file, module in imports_of(ROOT / room) if module.startswith("hil")
     }
-    assert {Path(file).parts[0] for file in users} <= {"quartet"}
+    assert {Path(file).parts[0] for file in users} <= {"quartet", "sizing"}
 
 
 @pytest.mark.parametrize("source", ["import hil.plant", "from hil import plant", "def f():\n    import hil.plant"])

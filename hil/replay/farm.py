@@ -126,7 +126,8 @@ def farm(workers: int = 1, scheduler: str | None = None) -> Iterator[Farm]:
             n_workers=workers,
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",  # a free port: None takes the usual one, which may be taken
+            dashboard_address="127.0.0.1:0",  # its server listens in any case, on a fixed port unless told
+            scheduler_kwargs={"dashboard": False},
             memory_limit=0,
             silence_logs=logging.CRITICAL,
         ) as cluster,

@@ -53,8 +53,6 @@ Kind = TypeVar("Kind", bound=Window)
 MINUTE = timedelta(minutes=1)
 CABLE_FACTOR = 3.0
 """The cable carries so many times what the contract allows: that a limit is kept has to be somebody's doing."""
-LATER = timedelta(seconds=1)
-"""Limits are read so much after the powers: of two readings of a device at one time the engine keeps one."""
 OLD_AFTER_MINUTES = 3
 """How long after a setpoint its predecessor comes again, where messages are in disorder."""
 
@@ -170,19 +168,22 @@ class _Bench:
         if number % READING_MINUTES == 0:
             last = Records.joined(self._recent)
             self._recent = []
-            for reading in readings(plant, last, self._meter_rng):
+            for reading in self._with_limits(readings(plant, last, self._meter_rng), at):
                 yield self._meters.read(reading, number)
-            yield from self._limits(at)
         clock = floor_time(at + self._cabinet.clock_ahead, self._site.step_minutes)
         if clock > self._ticked:
             self._ticked = clock
             yield tick(plant, clock)
 
-    def _limits(self, at: datetime) -> Iterator[Reading]:
-        """What devices and grid connection report that they can do; a state, so it counts from its reading on."""
-        begin, seconds = at - READING_MINUTES * MINUTE + LATER, READING_MINUTES * 60.0 - LATER.seconds
-        for device, limits in self._cabinet.able_kw().items():
-            yield Reading(site=self._site.id, device=device, time=begin, seconds=seconds, values=limits)
+    def _with_limits(self, told: Iterable[Reading], at: datetime) -> Iterator[Reading]:
+        """Readings with what their devices can do now; one of its own for the grid connection, which sends no other."""
+        limits, sent = self._cabinet.able_kw(), set[str]()
+        for reading in told:
+            sent.add(reading.device)
+            yield reading.model_copy(update={"values": {**reading.values, **limits.get(reading.device, {})}})
+        begin, seconds = at - READING_MINUTES * MINUTE, READING_MINUTES * 60.0
+        for device in (name for name in limits if name not in sent):
+            yield Reading(site=self._site.id, device=device, time=begin, seconds=seconds, values=limits[device])
 
     def _on_the_way(self, number: int, told: Iterable[SetpointMessage]) -> Iterator[tuple[int, SetpointMessage]]:
         """By the minute in which it arrives: each setpoint, and what disorder adds to it."""

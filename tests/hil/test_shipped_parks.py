@@ -16,7 +16,7 @@ from hil.measured import flows, served_cars
 from optimizer.plan import Plan
 from optimizer.situation import Situation
 from optimizer.verify import verify
-from settlement.bill import bill
+from settlement.utility_bill import utility_bill
 from site_configs.history import History, read_history, sample_folder, sample_root
 from site_configs.loader import check_site, load_site, shipped_sites
 from site_configs.site import Site
@@ -147,10 +147,9 @@ def test_a_day_in_closed_loop_leaves_nobody_without(name: str) -> None:
 def test_the_day_is_billed_under_its_tariff(name: str) -> None:
     park, run = park_of(name), a_day(name)
     measured = flows(run.plant, run.records)
-    billed = bill(park.site, load_tariff(park.site), measured, (park.start, park.end))
-    imported = float(measured["import_kw"].sum()) / 4
-    energy = sum(line.quantity for line in billed.lines if line.component in ("purchase",))
-    assert float(energy) == pytest.approx(imported, rel=1e-6)
+    billed = utility_bill(park.site, measured, (park.start, park.end))
+    bought = sum(float(line.quantity) for line in billed.lines if line.component == "purchase")
+    assert bought == pytest.approx(float(measured["import_kw"].sum()) / 4, rel=1e-5)
     assert billed.total > 0
 
 

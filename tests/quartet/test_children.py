@@ -69,4 +69,4 @@ def test_a_child_that_ends_by_itself_is_reported_with_its_last_lines(tmp_path):
 def test_a_quartet_child_writes_to_its_log(tmp_path):
     child = start_quartet("lister", ["schema"], tmp_path / "lister.log")
     assert child.process.wait() == 0
-    assert "setpoint" in child.tail()
+    assert "operator-command" in child.tail()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def size(*options: str) -> dict[str, object]:
     return document
 
 
-def test_the_document_and_the_files(tmp_path: Path) -> None:
+def test_the_document_and_the_files(complaints_of: Callable[[Path], list[str]], tmp_path: Path) -> None:
     document = size("--auto", "--judge", "none", "--beside", "0", "--out", str(tmp_path), *WEEK)
     assert document["from"] == "2026-08-02T16:00:00Z"
     assert document["recommended"] is not None
@@ -29,6 +30,7 @@ def test_the_document_and_the_files(tmp_path: Path) -> None:
     page = (tmp_path / "size.html").read_text(encoding="utf-8")
     assert "容量配置" in page
     assert page.count("<svg") == 3
+    assert complaints_of(tmp_path / "size.html") == []
     assert (tmp_path / "size.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -28,6 +28,7 @@ SHAPES = {
     "no demand price": small_year(6, demand_price=0.0),
     "contract demand": small_year(7, contract=True),
     "demand window": small_year(8, uncounted=True),
+    "free demand": replace(small_year(9), peaks=replace(small_year(9).peaks, free_kw=70.0)),
 }
 
 

@@ -9,7 +9,14 @@ from hil.scenarios.controllers import BAD, ENGINE
 from hil.scenarios.loading import load_setting, shipped_scenarios
 
 SETTINGS = {name: load_setting(name) for name in shipped_scenarios()}
-RUN_BY_THE_ENGINE = ("frozen_meter", "message_disorder", "pv_ramp_zero_export", "reconnection", "unplanned_islanding")
+RUN_BY_THE_ENGINE = (
+    "early_departure",
+    "frozen_meter",
+    "message_disorder",
+    "pv_ramp_zero_export",
+    "reconnection",
+    "unplanned_islanding",
+)
 WITH_AN_ENGINE = {
     "keeps_old": "planned_islanding",
     "blind": "pv_ramp_zero_export",
