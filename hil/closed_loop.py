@@ -247,4 +247,8 @@ def _flows(plan: Plan) -> pd.DataFrame:
 
 
 def _on(grid: TimeGrid, history: History, name: str) -> Array:
-    return grid.average(history.need(name, grid.start, grid.near_end))
+    """A recorded series on the grid, whose ends may lie within recorded intervals."""
+    step = f"{history.step_minutes}min"
+    first, end = pd.Timestamp(grid.start).floor(step), pd.Timestamp(grid.near_end).ceil(step)
+    values = history.need(name, first.to_pydatetime(), end.to_pydatetime())
+    return np.full(grid.near, float(values.iloc[0])) if len(values) == 1 else grid.average(values)

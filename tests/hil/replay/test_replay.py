@@ -10,10 +10,12 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
+from hil.closed_loop import baseline
 from hil.replay.case import Case, Terms, case_of
 from hil.replay.farm import Part, ThisProcess, farm
 from hil.replay.replay import Replayed, ReplayResult, replay
 from optimizer.errors import InputError
+from streams.site_state import SiteState
 
 
 def _same(one: ReplayResult, other: ReplayResult) -> None:
@@ -160,3 +162,13 @@ def test_every_controller_serves_the_load_within_the_limits(
     assert served == pytest.approx(demand, rel=1e-6)
     assert {violation.limit for violation in found.account.violations} <= BROKEN_BY_AN_HOUR
     assert found.account.cars.missed_kwh < 1.0
+
+
+@pytest.mark.parametrize(("site_minutes", "recorded_minutes"), [(60, 15), (60, 60), (15, 60)])
+def test_local_control_decides_up_to_the_end_of_the_record(
+    park: ModuleType, site_minutes: int, recorded_minutes: int
+) -> None:
+    site, history = park.PARK.model_copy(update={"step_minutes": site_minutes}), park.history(recorded_minutes)
+    last = history.end.to_pydatetime() - timedelta(minutes=site_minutes)
+    decision = baseline(site, history, "rules")(SiteState(site.id, last, {}, {}))
+    assert {"pv1", "battery1"} <= set(decision.targets)
