@@ -18,6 +18,9 @@ step when one is forbidden, so all of them at once."""
 
 LEANING_SOLVES = 4
 """How often conditions may be decided as the linear answer leans, each time with those that then break."""
+LEANING_GAPS = 3.0
+"""A leaning answer this many gaps from the linear one is taken as it is: where such were searched further, only the bound
+rose, to the leaning answer itself, for twice the time of the plan."""
 RESERVED_SOLVES = 2.0
 """Time kept for deciding what is broken at the deadline, in times of the linear solve."""
 
@@ -59,7 +62,7 @@ def _enforce(program: Program, choices: Choices, until: float, gap: float) -> An
         return Answer(linear, 1)
     reserve_s = RESERVED_SOLVES * (time.perf_counter() - began)
     decided = _decided(held, program, choices, linear, until - reserve_s, gap)
-    if decided is not None and decided.solution.gap <= gap:
+    if decided is not None and decided.solution.gap <= LEANING_GAPS * gap:
         return Answer(decided.solution, 1 + decided.solves, decided.decided)
     return _by_binaries(program, choices, linear, decided, (until, reserve_s), gap)
 
@@ -104,7 +107,7 @@ def _decided(
     """The conditions decided by few linear programs: as the linear answer leans, and by branching until that is proven
     to be within the gap, or there is no more to be gained that way."""
     leaning = _as_it_leans(held, program, choices, linear, until)
-    if leaning is not None and leaning.solution.gap <= gap:
+    if leaning is not None and leaning.solution.gap <= LEANING_GAPS * gap:
         return leaning
     return branched(held, program, choices, linear, leaning, until, gap)
 
