@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -29,7 +30,6 @@ def run_named(names: Sequence[str], controller: str, out: Path | None) -> HilRep
     if controller not in CONTROLLERS:
         refuse("--controller", controller, f"must be one of {', '.join(CONTROLLERS)}")
     settings = _settings(names or shipped_scenarios())
-    logging.getLogger("streams").setLevel(logging.ERROR)  # what gateway and engine warn of is what is being tried
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     pictures: list[ScenarioPicture] = []
@@ -41,11 +41,23 @@ def run_named(names: Sequence[str], controller: str, out: Path | None) -> HilRep
             if out is not None:
                 pictures.append(picture_of(result, run))
 
-        report = run_all(settings, controller, seen)
+        with _only_errors_logged("streams"):  # what gateway and engine warn of is what is being tried
+            report = run_all(settings, controller, seen)
     if out is not None:
         (out / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (out / "report.html").write_text(scenarios_html(report, pictures), encoding="utf-8")
     return report
+
+
+@contextmanager
+def _only_errors_logged(room: str) -> Iterator[None]:
+    logger = logging.getLogger(room)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _settings(names: Sequence[str]) -> list[Setting]:

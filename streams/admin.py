@@ -55,8 +55,7 @@ def ensure_topics(
         counts = _ask_for(broker, wanted)
     else:
         _create(admin, missing, partitions, replication or (3 if len(cluster.brokers) >= 3 else 1))
-        found = admin.list_topics(timeout=_TIMEOUT_S).topics
-        counts = {topic.name: len(found[topic.name].partitions) for topic in wanted}
+        counts = _counted(admin, wanted)
     if len(set(counts.values())) > 1:
         raise MissingPartError(f"the topics on {broker} differ in partitions: {counts}; make them equal")
     return counts
@@ -104,6 +103,19 @@ def _create(admin: Any, topics: list[Topic], partitions: int, replication: int) 
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise MissingPartError(f"topic {name} cannot be created: {error.args[0].str()}") from error
+
+
+def _counted(admin: Any, wanted: tuple[Topic, ...]) -> dict[str, int]:
+    """Partitions of each topic, once the broker tells of all of them: it does a moment after it has made them."""
+    end = time.monotonic() + _TIMEOUT_S
+    while True:
+        found = admin.list_topics(timeout=_TIMEOUT_S).topics
+        counts = {topic.name: len(found[topic.name].partitions) for topic in wanted if topic.name in found}
+        if len(counts) == len(wanted):
+            return counts
+        if time.monotonic() > end:
+            raise MissingPartError(f"topics made {_TIMEOUT_S:g} s ago do not appear: {len(counts)} of {len(wanted)}")
+        time.sleep(0.1)
 
 
 def _settings(topic: Topic, replication: int) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -67,5 +69,7 @@ def metered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def complaints_of() -> Iterator[Callable[[Path], list[str]]]:
     """What a real browser finds wrong with a page."""
-    with chromium() as browser:
-        yield lambda file: complaints(browser, file)
+    with ThreadPoolExecutor(1) as thread, ExitStack() as stack:  # its event loop must not run in the tests' own thread
+        browser = thread.submit(lambda: stack.enter_context(chromium())).result()
+        yield lambda file: thread.submit(lambda: complaints(browser, file)).result()
+        thread.submit(stack.close).result()

@@ -253,7 +253,7 @@ def test_an_end_beyond_the_history_is_noted(quartet, data):
         (("--holidays", "XX"), "--holidays: must be one of CN, US, GB, none"),
         (("--closures", "no/where.txt"), "--closures: cannot be read"),
         (("--data", "no/where"), "a history folder holds series.csv"),
-        (("no_such_park",), "shipped are jiashan_park"),
+        (("no_such_park",), "shipped are baoshan_steel, beijing_hotel, jiashan_park"),
     ],
 )
 def test_bad_input_ends_with_2_and_says_what_to_do(quartet, data, arguments, says):
