@@ -19,8 +19,8 @@ step when one is forbidden, so all of them at once."""
 LEANING_SOLVES = 4
 """How often conditions may be decided as the linear answer leans, each time with those that then break."""
 LEANING_GAPS = 3.0
-"""A leaning answer this many gaps from the linear one is taken as it is: where such were searched further, only the bound
-rose, to the leaning answer itself, for twice the time of the plan."""
+"""A leaning answer this many gaps from the linear one is taken as it is: where such were searched further, only the
+bound rose, to the leaning answer itself, for twice the time of the plan."""
 RESERVED_SOLVES = 2.0
 """Time kept for deciding what is broken at the deadline, in times of the linear solve."""
 

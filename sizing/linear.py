@@ -70,7 +70,7 @@ class LinearProgram:
 def quiet_highs(**options: str | float) -> highspy.Highs:
     """HiGHS on one core without words.
 
-    Not by its option `threads`: that binds all solvers of a process, and a later one with another number refuses to run.
+    Not by its option `threads`: that binds all solvers of a process, and one with another number refuses to run.
     """
     highs = QuietHighs()
     for name, value in {"parallel": "off", **options}.items():
