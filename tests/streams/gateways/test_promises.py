@@ -219,10 +219,10 @@ def test_the_gateways_heartbeat_rises(bench: Bench) -> None:
     for _ in range(4):
         bench.wait()
     beats, end = bench.rig.model.beats, time.monotonic() + 2.0
-    while len(beats) < 4 and time.monotonic() < end:
+    while len(set(beats)) < 4 and time.monotonic() < end:
         time.sleep(0.01)
-    assert len(beats) >= 4
-    assert beats == sorted(set(beats))
+    assert len(set(beats)) >= 4
+    assert beats == sorted(beats)  # one may arrive twice, none goes back
 
 
 def test_an_adjustment_holds_until_it_is_taken_back_and_ends_with_the_setpoint(bench: Bench) -> None:
