@@ -17,6 +17,7 @@ from optimizer.plan import Plan
 from optimizer.situation import FixedPower, ImportCap
 from site_configs.site import Site
 from streams.dead_letters import DeadLetterDesk, Send
+from streams.desk import Desk
 from streams.intake import PartitionIntake
 from streams.messages import BadMessageError, CommandAnswer, OperatorCommand, SetpointMessage
 from streams.offsets import OffsetBook
@@ -89,7 +90,7 @@ def judge(site: Site | None, command: OperatorCommand, before: Sequence[Answered
     return say("taken", f"replaces {named}: the newer holds", tuple(ended))
 
 
-class CommandDesk(PartitionIntake):
+class CommandDesk(PartitionIntake, Desk):
     """Takes in orders without waiting; `run` writes them down and answers."""
 
     topic = COMMANDS.name
@@ -97,10 +98,10 @@ class CommandDesk(PartitionIntake):
     def __init__(
         self, sites: Mapping[str, Site], ledger: LedgerStore, dead_letters: DeadLetterDesk, send: Send
     ) -> None:
-        super().__init__(dead_letters)
+        PartitionIntake.__init__(self, dead_letters)
+        Desk.__init__(self)
         self._sites, self._ledger, self._send = sites, ledger, send
         self._waiting: deque[tuple[OffsetBook, int, OperatorCommand, CommandAnswer]] = deque()
-        self._wake = asyncio.Event()
 
     @property
     def backlog(self) -> int:
@@ -108,13 +109,6 @@ class CommandDesk(PartitionIntake):
 
     def flush(self) -> None:
         """Nothing waits to be written: orders are in the ledger before the next message is looked at."""
-
-    async def run(self) -> None:
-        """Works for ever."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            await self.work_off()
 
     async def work_off(self) -> None:
         """Sends the answers that wait; an answer sent twice after a crash is the same one."""

@@ -7,6 +7,7 @@ import base64
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from streams.desk import Desk
 from streams.messages import DeadLetter
 from streams.offsets import OffsetBook
 from streams.records import LedgerStore
@@ -20,14 +21,14 @@ LARGEST_RAW = 500_000
 _BATCH = 200
 
 
-class DeadLetterDesk:
+class DeadLetterDesk(Desk):
     """Takes bad messages without waiting; `run` writes them down and sends them."""
 
     def __init__(self, ledger: LedgerStore, send: Send) -> None:
+        super().__init__()
         self._ledger = ledger
         self._send = send
         self._waiting: deque[tuple[OffsetBook, DeadLetter]] = deque()
-        self._wake = asyncio.Event()
         self.sent = 0
 
     @property
@@ -50,16 +51,12 @@ class DeadLetterDesk:
         self._waiting.append((book, letter))
         self._wake.set()
 
-    async def run(self) -> None:
-        """Works for ever."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                await self.work_off()
-
     async def work_off(self) -> None:
-        """Writes down and sends what waits now, in batches; only what has been sent stops waiting."""
+        """Writes down and sends what waits, in batches; only what has been sent stops waiting."""
+        while self._waiting:
+            await self._work_off_batch()
+
+    async def _work_off_batch(self) -> None:
         batch = list(self._waiting)[:_BATCH]
         fresh = [letter for _, letter in batch if not self._ledger.dead_letter_sent(letter)]
         self._ledger.add_dead_letters(fresh)

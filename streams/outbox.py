@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 
 from streams.dead_letters import Send
+from streams.desk import Desk
 from streams.messages import Message
 from streams.offsets import OffsetBook
 
 
-class Outbox:
+class Outbox(Desk):
     """Takes messages without waiting; `run` sends them in order. One sent twice after a crash is the same one."""
 
     def __init__(self, send: Send) -> None:
+        super().__init__()
         self._send = send
         self._waiting: deque[tuple[OffsetBook, int, str, Message]] = deque()
-        self._wake = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -25,13 +25,6 @@ class Outbox:
         book.hold(("outbox", offset), offset)
         self._waiting.append((book, offset, topic, message))
         self._wake.set()
-
-    async def run(self) -> None:
-        """Works for ever."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            await self.work_off()
 
     async def work_off(self) -> None:
         """Sends all that waits."""
