@@ -142,6 +142,12 @@ def require_on_step(moment: datetime, step_minutes: int, option: str = "--at") -
         refuse(option, f"{moment:%Y-%m-%dT%H:%M:%SZ}", message)
 
 
+def require_one_place(workers: int | None, scheduler: str | None) -> None:
+    """Raises InputError when parts are to be run both in processes of this machine and on a cluster."""
+    if workers is not None and scheduler is not None:
+        refuse("--workers", workers, "cannot go with --scheduler: a cluster has its own workers")
+
+
 def data_folder(site: str, given: Path | None) -> Path:
     """The history folder: the one given, or the shipped sample of a shipped site.
 

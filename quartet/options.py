@@ -13,6 +13,12 @@ JsonOption = Annotated[
 SiteArgument = Annotated[
     str, typer.Argument(metavar="SITE", help="A shipped site (see [bold]quartet sites[/bold]) or a YAML file.")
 ]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, metavar="N", help="Processes; one for each core if absent.")
+]
+SchedulerOption = Annotated[
+    str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A Dask cluster, e.g. tcp://127.0.0.1:8786.")
+]
 LogOption = Annotated[bool, typer.Option("--log-json", help="Log as JSON, an object a line, with site and cycle.")]
 DataOption = Annotated[
     Path | None,

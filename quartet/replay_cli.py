@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quartet.arguments import data_folder, output_folder, parse_edge, refuse
-from quartet.options import DataOption, JsonOption, SiteArgument
+from quartet.arguments import data_folder, output_folder, parse_edge, refuse, require_one_place
+from quartet.options import DataOption, JsonOption, SchedulerOption, SiteArgument, WorkersOption
 
 if TYPE_CHECKING:
     from hil.replay.replay import Replayed
@@ -33,12 +33,8 @@ def replay(
             help="The engine; simple local control; everything known at once (a bound); stores idle.",
         ),
     ] = "engine",
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, metavar="N", help="Processes; one for each core if absent.")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A Dask cluster, e.g. tcp://127.0.0.1:8786.")
-    ] = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
     no_baselines: Annotated[
         bool, typer.Option("--no-baselines", help="Leave out none, rules and perfect, which it is held against.")
     ] = False,
@@ -75,8 +71,7 @@ def replay(
     chosen = next((known for known in CONTROLLERS if known == controller), None)
     if chosen is None:
         refuse("--controller", controller, f"must be one of {', '.join(CONTROLLERS)}")
-    if workers is not None and scheduler is not None:
-        refuse("--workers", workers, "cannot go with --scheduler: a cluster has its own workers")
+    require_one_place(workers, scheduler)
     if split and (chosen != "engine" or no_baselines):
         refuse("--split", split, "needs --controller engine and its baselines")
     park = load_site(site)

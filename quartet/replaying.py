@@ -10,9 +10,6 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from hil.replay.accounts import told
 from hil.replay.case import Terms
 from hil.replay.farm import farm
@@ -27,6 +24,7 @@ from quartet.documents import (
     ReplayViolation,
     StoredEnergy,
 )
+from quartet.progress import parts_progress
 from settlement.utility_bill import billing_columns
 from site_configs.history import History, write_history
 from site_configs.site import Site
@@ -107,23 +105,9 @@ def replay_document(runs: Replays, wall_s: float) -> ReplayDocument:
         cost=dict(account.cost),
         carbon_kg=account.carbon_kg,
         energy_kwh=dict(account.energy_kwh),
-        ev=EvCounts(
-            sessions=account.cars.sessions, served_kwh=account.cars.served_kwh, missed_kwh=account.cars.missed_kwh
-        ),
+        ev=EvCounts(**vars(account.cars)),
         cycles=_cycles(asked),
-        violations=[
-            ReplayViolation(
-                device=v.device,
-                limit=v.limit,
-                worst=v.worst,
-                bound=v.bound,
-                unit=v.unit,
-                intervals=v.intervals,
-                first=v.first,
-                text=told(v),
-            )
-            for v in account.violations
-        ],
+        violations=[ReplayViolation(**vars(violation), text=told(violation)) for violation in account.violations],
         baselines=Baselines(**{name: totals.get(name) for name in ("none", "rules", "perfect")}),
         value_captured=captured,
         loss_split=None if split is None else split.as_dict(),
@@ -191,13 +175,6 @@ def write_flows(runs: Replays, folder: Path) -> None:
 
 @contextmanager
 def _progress() -> Iterator[OnPart]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with parts_progress() as progress:
         task = progress.add_task("blocks", total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -11,13 +11,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from hil.replay.case import Terms
 from hil.replay.farm import farm
 from hil.replay.replay import OnPart, Replayed
 from quartet.arguments import refuse
+from quartet.files import write_whole
+from quartet.progress import parts_progress
 from quartet.size_page import size_html, size_png
 from settlement.contract import read_contract
 from site_configs.history import History, read_history
@@ -98,9 +97,7 @@ def write_size(document: SizeDocument, folder: Path) -> None:
         "size.png": size_png(document),
     }
     for name, content in files.items():
-        part = folder / f"{name}.part"
-        part.write_bytes(content)
-        part.replace(folder / name)
+        write_whole(folder / name, content)
 
 
 def _stretch(order: SizeOrder, history: History) -> tuple[datetime, datetime]:
@@ -121,14 +118,7 @@ def _stretch(order: SizeOrder, history: History) -> tuple[datetime, datetime]:
 @contextmanager
 def _progress(order: SizeOrder) -> Iterator[OnPart]:
     """Blocks of the replay that runs; a bar for each size, with what is left of it."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with parts_progress() as progress:
         replays, done_replays = order.beside + 2, 0
         task = progress.add_task("replay 1", total=None)
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from quartet.arguments import data_folder, output_folder, parse_edge, refuse
-from quartet.options import DataOption, JsonOption, SiteArgument
+from quartet.arguments import data_folder, output_folder, parse_edge, refuse, require_one_place
+from quartet.options import DataOption, JsonOption, SchedulerOption, SiteArgument, WorkersOption
 
 sizing_app = typer.Typer(rich_markup_mode="rich")
 
@@ -46,12 +46,8 @@ def size(
         Path | None,
         typer.Option("--contract", metavar="FILE", help="An EMC contract: what the project is worth to each party."),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, metavar="N", help="Processes; one for each core if absent.")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A Dask cluster, e.g. tcp://127.0.0.1:8786.")
-    ] = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
     runs: Annotated[
         Path | None,
         typer.Option("--runs", metavar="DIR", help="Keep finished blocks of replays here: a stopped run goes on."),
@@ -77,8 +73,7 @@ def size(
         refuse("--candidates", candidates or "nothing", "give either a candidates file or --auto")
     if judge not in ("engine", "rules", "none"):
         refuse("--judge", judge, "must be engine, rules or none")
-    if workers is not None and scheduler is not None:
-        refuse("--workers", workers, "cannot go with --scheduler: a cluster has its own workers")
+    require_one_place(workers, scheduler)
     park = load_site(site)
     edges = tuple(
         parse_edge(text, park.zone, name) if text else None for text, name in ((first, "--from"), (end, "--to"))

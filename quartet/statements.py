@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from hil.closed_loop import simulated_meters
 from optimizer.errors import InputError, Problem
+from quartet.files import write_whole
 from quartet.settling import SettledMonth, Simulated, parse_month, settled_month
 from quartet.statement_html import html_of
 from quartet.statement_page import page_of
@@ -189,9 +190,7 @@ def write_statement(folder: Path, statement: Statement, pages: Mapping[str, byte
     paths = []
     for ending, content in contents.items():
         path = folder / f"{stem(statement)}.{ending}"
-        part = path.with_name(path.name + ".part")
-        part.write_bytes(content)
-        part.replace(path)
+        write_whole(path, content)
         paths.append(path)
     return tuple(paths)
 
