@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
+from typing import TypeVar
 
 import numpy as np
 
 from hil.modbus_face import ModbusFace
-from hil.plant import Plant, Records
+from hil.plant import Plant, PlantState, Records
 from hil.recorded import QUARTER, lead_in, recorded_plant
 from hil.site_controller import SiteController
 from hil.telemetry import TelemetrySender, readings, tick
@@ -25,6 +26,7 @@ from site_configs.history import History
 from site_configs.site import Site
 
 QUARTERS_OF_A_DAY = 96
+Controller = TypeVar("Controller", bound=SiteController)
 READ_BACK_WAIT_S = 0.5
 """How long the plant stands still for the gateway to read back what it wrote [s]."""
 
@@ -112,8 +114,22 @@ def open_bench(
         MissingPartError: the port is taken.
     """
     plant = recorded_plant(site, history, start, quarters, seed, truth)
+    with served(plant, SiteController, seed, port) as parts:
+        yield Bench(*parts)
+
+
+@contextmanager
+def served(
+    plant: Plant, controller_of: Callable[[Plant, PlantState], Controller], seed: int, port: int | None
+) -> Iterator[tuple[Controller, Records, int, np.random.Generator]]:
+    """The plant after its lead-in, with a Modbus face that listens: its controller, the lead-in, the port, and the
+    noise of its meters.
+
+    Raises:
+        MissingPartError: the port is taken.
+    """
     state, before = lead_in(plant)
-    controller = SiteController(plant, state)
-    meter_rng = np.random.default_rng(seed).spawn(3)[2]
+    controller = controller_of(plant, state)
+    site = plant.truth.site
     with ModbusFace(controller, site.control.port if port is None else port) as face:
-        yield Bench(controller, before, face.port, meter_rng)
+        yield controller, before, face.port, np.random.default_rng(seed).spawn(3)[2]

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from time import monotonic
 
 import numpy as np
 
-from hil.modbus_face import ModbusFace
+from hil.bench import served
 from hil.plant import Plant, PlantState, Records
-from hil.recorded import lead_in, recorded_plant
+from hil.recorded import recorded_plant
 from hil.site_controller import SiteController
 from hil.telemetry import READING_MINUTES, TelemetrySender, readings, tick
 from hil.truth import Truth
@@ -127,8 +128,5 @@ def open_paced_bench(
         MissingPartError: the port is taken.
     """
     plant = recorded_plant(site, history, start, quarters, seed, truth)
-    state, before = lead_in(plant)
-    controller = PacedController(plant, state, speed)
-    meter_rng = np.random.default_rng(seed).spawn(3)[2]
-    with ModbusFace(controller, site.control.port if port is None else port) as face:
-        yield PacedBench(controller, before, face.port, meter_rng, speed)
+    with served(plant, partial(PacedController, speed=speed), seed, port) as parts:
+        yield PacedBench(*parts, speed)

@@ -50,10 +50,13 @@ class SiteController:
     def run(self, minutes: int) -> Records:
         """Lets the plant run; what is written meanwhile takes force after it."""
         with self._changed:
-            self._state, records = run_minutes(self.plant, self._state, minutes)
+            self._state, records = self._advance(minutes)
             self._measured = last_minute_kw(self.plant, records)
             self._net_import_kw = float(records.get("meter.import_kw")[-1] - records.get("meter.export_kw")[-1])
             return records
+
+    def _advance(self, minutes: int) -> tuple[PlantState, Records]:
+        return run_minutes(self.plant, self._state, minutes)
 
     def write(self, device: str, setpoint: HeldSetpoint) -> RejectReason:
         with self._changed:

@@ -17,7 +17,7 @@ import numpy as np
 
 from hil.kernels import ADJUSTED, HELD, VALID_FROM, VALID_UNTIL
 from hil.plant import HeldSetpoint, Plant, PlantState, Records, run_minutes
-from hil.site_controller import SiteController, last_minute_kw
+from hil.site_controller import SiteController
 from hil.truth import Truth
 from optimizer.devices import AnyDevice
 from optimizer.devices.battery import Battery
@@ -73,16 +73,12 @@ class TroubledCabinet(SiteController):
         """Whether the breaker is open."""
         return self.trouble.grid_away or self._closes_in > 0
 
-    def run(self, minutes: int) -> Records:
+    def _advance(self, minutes: int) -> tuple[PlantState, Records]:
         """One minute after the other; raises ValueError for anything but 1."""
         if minutes != 1:
             raise ValueError(f"trouble is looked at minute by minute, got {minutes}")
-        with self._changed:
-            self._switch()
-            self._state, records = self._minute()
-            self._measured = last_minute_kw(self.plant, records)
-            self._net_import_kw = float(records.get("meter.import_kw")[-1] - records.get("meter.export_kw")[-1])
-            return records
+        self._switch()
+        return self._minute()
 
     def write(self, device: str, setpoint: HeldSetpoint) -> RejectReason:
         """Judged by the device's own range: what trouble has left of it only limits what is delivered."""

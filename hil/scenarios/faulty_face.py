@@ -42,7 +42,7 @@ class FaultyFace:
         if not self.meter.frozen:
             self._last_kw = None if status.net_import_kw is None else self.meter.times * status.net_import_kw
         elif self.meter.restless and self._last_kw is not None:
-            self._last_kw += REGISTER_STEP_KW if self._face.read_site().heartbeat % 2 else -REGISTER_STEP_KW
+            self._last_kw += REGISTER_STEP_KW if status.heartbeat % 2 else -REGISTER_STEP_KW
         return replace(status, clock=status.clock + self._cabinet.clock_ahead, net_import_kw=self._last_kw)
 
     def beat(self, count: int) -> Fault | None:
