@@ -22,6 +22,7 @@ from recorded_parks import DAYS, START, Fortnight
 from forecasting.ev_expected import ExpectedCars, Quantity
 from forecasting.kinds import PastSession
 from forecasting.site_forecaster import FittedSite, SiteForecaster
+from optimizer.balance import feeders_without
 from optimizer.devices import AnyDevice
 from optimizer.plan import Plan
 from optimizer.planner import Planner
@@ -203,8 +204,8 @@ def whole(fixed: Fixed) -> Mapping[str, float]:
     """One optimisation of the fortnight at quarter hours with everything known, cars and all."""
     fortnight, grid = fixed.fortnight, fixed.whole_grid
     devices = tuple(device for device in fixed.devices if device.kind != "expected_cars")
-    members = {device.id for device in devices}
-    feeders = tuple(replace(f, members=tuple(m for m in f.members if m in members)) for f in fortnight.feeders)
+    expected = {device.id for device in fixed.devices if device.kind == "expected_cars"}
+    feeders = feeders_without(fortnight.feeders, expected)
     stays = [car for car in fortnight.sessions if car.depart > grid.start and car.arrive < grid.end]
     situation = Situation(
         site=fortnight.site.id,

@@ -165,11 +165,11 @@ def _served(session: Session, gained_kwh: Array, start: datetime, end: datetime)
     minute = timedelta(minutes=1)
     first, last = max(0, (session.arrive - start) // minute), -((start - min(session.depart, end)) // minute)
     served = float(gained_kwh[first:last].sum())
-    missed = max(0.0, _needed(session) - served) if session.depart <= end else 0.0
+    missed = max(0.0, needed_kwh(session) - served) if session.depart <= end else 0.0
     return ServedCar(session, served, missed)
 
 
-def _needed(session: Session) -> float:
+def needed_kwh(session: Session) -> float:
     """What the car can take of what it needs: no more than fits."""
     if session.capacity_kwh is None or session.energy_on_arrival_kwh is None:
         return session.energy_needed_kwh

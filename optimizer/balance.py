@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyomo.environ as pyo
@@ -20,6 +20,11 @@ class FeederLimit:
     limit_kw: float
     members: tuple[str, ...]
     """Ids of devices and of other feeders; together a tree."""
+
+
+def feeders_without(feeders: Iterable[FeederLimit], gone: Set[str]) -> tuple[FeederLimit, ...]:
+    """The feeders as they are when these devices are not there."""
+    return tuple(replace(f, members=tuple(member for member in f.members if member not in gone)) for f in feeders)
 
 
 def devices_behind(feeder: FeederLimit, feeders: Iterable[FeederLimit]) -> frozenset[str]:

@@ -108,14 +108,7 @@ class AssessedDocument(BaseModel):
             captured=found.captured,
             fallbacks=None if judged is None else judged.fallbacks,
             violations=None if judged is None else judged.violations,
-            npv=worth.npv,
-            irr=worth.irr,
-            equity_irr=worth.equity_irr,
-            payback_years=worth.payback_years,
-            discounted_payback_years=worth.discounted_payback_years,
-            lcos_per_kwh=worth.lcos_per_kwh,
-            lcoe_per_kwh=worth.lcoe_per_kwh,
-            flows=flows,
+            **{**vars(worth), "flows": flows},
         )
 
 

@@ -21,6 +21,7 @@ from optimizer.situation import Prices
 from optimizer.time_grid import Array
 from settlement.bill import market_columns
 from settlement.utility_bill import EXPORT, IMPORT
+from site_configs.demand import FLOOR_SHARE
 from site_configs.history import History
 from site_configs.prices import grid_for, prices_for
 from site_configs.site import Feeder, Site, TariffChoice
@@ -29,7 +30,6 @@ from sizing.candidates import BatteryCandidate, Candidates, PvCandidate
 from sizing.park_year import BatteryTraits, Offer, Offers, ParkYear, PeakBilling, annuity
 
 HOURS_OF_YEAR = 8760.0
-FLOOR_SHARE = 0.40
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class SizedSite:
         price = np.array([line[0].price_per_kw for line in lines])
         if self.candidates.contract_demand and isinstance(self.site.tariff, TariffChoice):
             installed = self.site.tariff.transformer_kva + self.site.tariff.motors_kva
-            return PeakBilling(price / 2.0, counted, contract=True, contract_floor_kw=FLOOR_SHARE * installed)
+            return PeakBilling(price / 2.0, counted, contract=True, contract_floor_kw=float(FLOOR_SHARE) * installed)
         return PeakBilling(price, counted, free_kw=float(lines[0][0].free_kw))
 
 

@@ -16,6 +16,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 
+from hil.measured import needed_kwh
 from hil.replay.case import Case
 from optimizer.balance import devices_behind
 from optimizer.devices.base import Device
@@ -24,7 +25,6 @@ from optimizer.devices.grid_connection import GridConnection
 from optimizer.devices.load import Load
 from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
-from optimizer.situation import Session
 from optimizer.time_grid import Array
 from settlement.bill import Bill
 from settlement.operation import CostItem, operating_items
@@ -185,13 +185,6 @@ def _cars(case: Case, served_kwh: Mapping[str, float]) -> CarsServed:
         if case.start <= car.arrive and car.depart <= case.end
     )
     return CarsServed(len(there), sum(served_kwh[name] for name in there), missed)
-
-
-def needed_kwh(car: Session) -> float:
-    """What a car can take of what it needs: no more than fits."""
-    if car.capacity_kwh is None or car.energy_on_arrival_kwh is None:
-        return car.energy_needed_kwh
-    return min(car.energy_needed_kwh, car.capacity_kwh - car.energy_on_arrival_kwh)
 
 
 def violations(case: Case, meters: pd.DataFrame) -> Iterator[Violation]:

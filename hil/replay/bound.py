@@ -21,7 +21,7 @@ from hil.recorded import sessions_by_charger
 from hil.replay.case import Block, Case, Stretch, Window
 from hil.replay.control import BlockResult, Cycle, counted_result, plant_of
 from hil.replay.foresight import recorded_ahead
-from optimizer.balance import FeederLimit
+from optimizer.balance import FeederLimit, feeders_without
 from optimizer.devices import AnyDevice
 from optimizer.devices.v2g_charger import V2gCharger
 from optimizer.model import Model, build
@@ -88,9 +88,8 @@ def _optimum(case: Case, window: Window, states: States) -> Optimum:
 def _known_devices(case: Case) -> tuple[tuple[AnyDevice, ...], tuple[FeederLimit, ...]]:
     """Without the cars that stand for those to come: all are known."""
     devices = tuple(device for device in case.site.devices if device.kind != "expected_cars")
-    there = {device.id for device in devices} | {feeder.id for feeder in case.site.feeders}
-    feeders = (replace(f, members=tuple(m for m in f.members if m in there)) for f in feeder_limits(case.site))
-    return devices, tuple(feeders)
+    expected = {device.id for device in case.site.devices if device.kind == "expected_cars"}
+    return devices, feeders_without(feeder_limits(case.site), expected)
 
 
 def _situation(case: Case, start: datetime, end: datetime, states: States) -> Situation:
