@@ -28,15 +28,42 @@ LOWEST_RATE, HIGHEST_RATE = -0.99, 10.0
 
 
 @dataclass(frozen=True)
-class Purchase:
-    """What is paid at the start, by part [money]."""
+class PartCosts:
+    """What a part of the project costs; upkeep and cells at the first year's prices [money]."""
 
-    battery: float
-    pv: float
+    purchase: float = 0.0
+    upkeep: float = 0.0
+    """Of a year."""
+    cells: float = 0.0
+    """New ones, when the old are worn."""
+    residual: float = 0.0
+
+
+@dataclass(frozen=True)
+class ProjectCosts:
+    """What the sizes cost, by part [money]."""
+
+    battery: PartCosts
+    pv: PartCosts
+    rise_per_year: float
+    """Of upkeep and cells [-]."""
 
     @property
-    def total(self) -> float:
-        return self.battery + self.pv
+    def purchase(self) -> float:
+        return self.battery.purchase + self.pv.purchase
+
+    @property
+    def residual(self) -> float:
+        return self.battery.residual + self.pv.residual
+
+    def upkeep(self, year: int) -> float:
+        return (self.battery.upkeep + self.pv.upkeep) * self._risen(year)
+
+    def cells(self, year: int) -> float:
+        return self.battery.cells * self._risen(year)
+
+    def _risen(self, year: int) -> float:
+        return float((1.0 + self.rise_per_year) ** (year - 1))
 
 
 @dataclass(frozen=True)
@@ -82,17 +109,23 @@ class CashFlow:
     lcoe_per_kwh: float | None
 
 
-def purchase_of(candidates: Candidates, built: BuiltSizes) -> Purchase:
-    """What the sizes cost to buy."""
-    battery, pv = candidates.battery, candidates.pv
-    stored = battery.cost_per_kwh * built.battery_kwh + battery.cost_per_kw * built.battery_kw if battery else 0.0
-    return Purchase(stored, pv.cost_per_kw * built.pv_kw if pv else 0.0)
+def costs_of(candidates: Candidates, built: BuiltSizes) -> ProjectCosts:
+    """What the sizes cost."""
+    battery, pv = PartCosts(), PartCosts()
+    if (own := candidates.battery) is not None:
+        bought = own.cost_per_kwh * built.battery_kwh + own.cost_per_kw * built.battery_kw
+        cells = own.replacement_cost_per_kwh * built.battery_kwh
+        battery = PartCosts(bought, own.upkeep_share * bought, cells, own.residual_share * bought)
+    if (sun := candidates.pv) is not None:
+        bought = sun.cost_per_kw * built.pv_kw
+        pv = PartCosts(bought, sun.upkeep_share * bought, residual=sun.residual_share * bought)
+    return ProjectCosts(battery, pv, candidates.economics.upkeep_change_per_year)
 
 
 def cash_flow(candidates: Candidates, built: BuiltSizes, years: Sequence[OperatingYear]) -> CashFlow:
     """The payments of a project that keeps all it saves, by (1) to (5)."""
-    economics, bought = candidates.economics, purchase_of(candidates, built)
-    flows = _with_tax(economics, bought.total, list(_flows(candidates, built, bought, years)))
+    economics, costs = candidates.economics, costs_of(candidates, built)
+    flows = _with_tax(economics, costs.purchase, list(_flows(economics, costs, years)))
     project = np.array([flow.before_loan for flow in flows])
     rate = economics.discount_rate
     return CashFlow(
@@ -102,10 +135,8 @@ def cash_flow(candidates: Candidates, built: BuiltSizes, years: Sequence[Operati
         equity_irr=internal_rate(np.array([flow.net for flow in flows])),
         payback_years=payback(project, 0.0),
         discounted_payback_years=payback(project, rate),
-        lcos_per_kwh=_levelised(
-            _battery_costs(candidates, built, bought), [y.discharged_kwh for y in years], rate, years
-        ),
-        lcoe_per_kwh=_levelised(_pv_costs(candidates, bought), [y.sun_kwh for y in years], rate, years),
+        lcos_per_kwh=_levelised(costs.battery, [y.discharged_kwh for y in years], rate, years),
+        lcoe_per_kwh=_levelised(costs.pv, [y.sun_kwh for y in years], rate, years),
     )
 
 
@@ -142,45 +173,19 @@ def loan_payment(amount: float, economics: Economics) -> float:
     return amount / years if rate == 0.0 else amount * rate / (1.0 - (1.0 + rate) ** -years)
 
 
-def upkeep_of(candidates: Candidates, bought: Purchase, year: int) -> float:
-    battery, pv = candidates.battery, candidates.pv
-    first = (battery.upkeep_share * bought.battery if battery else 0.0) + (pv.upkeep_share * bought.pv if pv else 0.0)
-    return first * _risen(candidates.economics, year)
-
-
-def replacement_of(candidates: Candidates, built: BuiltSizes, year: int) -> float:
-    battery = candidates.battery
-    cells = battery.replacement_cost_per_kwh * built.battery_kwh if battery else 0.0
-    return cells * _risen(candidates.economics, year)
-
-
-def residual_of(candidates: Candidates, bought: Purchase) -> float:
-    battery, pv = candidates.battery, candidates.pv
-    return (battery.residual_share * bought.battery if battery else 0.0) + (
-        pv.residual_share * bought.pv if pv else 0.0
-    )
-
-
-def _risen(economics: Economics, year: int) -> float:
-    return float((1.0 + economics.upkeep_change_per_year) ** (year - 1))
-
-
-def _flows(
-    candidates: Candidates, built: BuiltSizes, bought: Purchase, years: Sequence[OperatingYear]
-) -> Iterable[YearFlow]:
+def _flows(economics: Economics, costs: ProjectCosts, years: Sequence[OperatingYear]) -> Iterable[YearFlow]:
     """Payments before tax, by (1) and (2)."""
-    economics = candidates.economics
-    borrowed = economics.loan_share * bought.total
-    yield YearFlow(0, purchase=-bought.total, subsidy=economics.subsidy_once, loan=borrowed)
+    borrowed = economics.loan_share * costs.purchase
+    yield YearFlow(0, purchase=-costs.purchase, subsidy=economics.subsidy_once, loan=borrowed)
     for year in years:
         number = year.year
         yield YearFlow(
             number,
             saving=year.saving,
             subsidy=economics.subsidy_per_kwh * year.discharged_kwh if number <= economics.subsidy_years else 0.0,
-            upkeep=-upkeep_of(candidates, bought, number),
-            replacement=-replacement_of(candidates, built, number) if year.replaced else 0.0,
-            residual=residual_of(candidates, bought) if number == len(years) else 0.0,
+            upkeep=-costs.upkeep(number),
+            replacement=-costs.cells(number) if year.replaced else 0.0,
+            residual=costs.residual if number == len(years) else 0.0,
             loan=-loan_payment(borrowed, economics) if number <= economics.loan_years else 0.0,
         )
 
@@ -215,32 +220,13 @@ def _after_losses(earned: float, losses: list[tuple[int, float]], year: int) -> 
     return earned, kept
 
 
-def _battery_costs(candidates: Candidates, built: BuiltSizes, bought: Purchase) -> tuple[float, float, float, float]:
-    """Purchase, first year's upkeep, cells, residual of the battery."""
-    battery = candidates.battery
-    if battery is None:
-        return 0.0, 0.0, 0.0, 0.0
-    cells = battery.replacement_cost_per_kwh * built.battery_kwh
-    return bought.battery, battery.upkeep_share * bought.battery, cells, battery.residual_share * bought.battery
-
-
-def _pv_costs(candidates: Candidates, bought: Purchase) -> tuple[float, float, float, float]:
-    pv = candidates.pv
-    return (
-        (0.0, 0.0, 0.0, 0.0)
-        if pv is None
-        else (bought.pv, pv.upkeep_share * bought.pv, 0.0, pv.residual_share * bought.pv)
-    )
-
-
-def _levelised(
-    costs: tuple[float, float, float, float], kwh: Sequence[float], rate: float, years: Sequence[OperatingYear]
-) -> float | None:
+def _levelised(costs: PartCosts, kwh: Sequence[float], rate: float, years: Sequence[OperatingYear]) -> float | None:
     """(5); None where there is no energy. Prices of upkeep and cells are those of the first year."""
-    purchase, upkeep, cells, residual = costs
     worth = (1.0 + rate) ** -np.arange(1, len(years) + 1)
     energy = float(np.asarray(kwh) @ worth)
     if energy <= 0.0:
         return None
-    paid = purchase + upkeep * worth.sum() + cells * float(np.array([y.replaced for y in years]) @ worth)
-    return float((paid - residual * worth[-1]) / energy)
+    paid = (
+        costs.purchase + costs.upkeep * worth.sum() + costs.cells * float(np.array([y.replaced for y in years]) @ worth)
+    )
+    return float((paid - costs.residual * worth[-1]) / energy)

@@ -24,13 +24,10 @@ from settlement.contract import Contract, CustodyContract, Stream
 from settlement.payments import Verified, payments
 from sizing.candidates import Candidates
 from sizing.cash_flow import (
+    costs_of,
     internal_rate,
     payback,
     present_value,
-    purchase_of,
-    replacement_of,
-    residual_of,
-    upkeep_of,
 )
 from sizing.operation import OperatingYear
 from sizing.site_year import BuiltSizes
@@ -57,16 +54,16 @@ def party_flows(
     contract: Contract, candidates: Candidates, built: BuiltSizes, years: Sequence[OperatingYear]
 ) -> list[PartyFlow]:
     """Every party that has any payment."""
-    bought = purchase_of(candidates, built)
+    costs = costs_of(candidates, built)
     flows = {role: np.zeros(len(years) + 1) for role in ROLES}
-    flows[INVESTOR[contract.kind]][0] -= bought.total
+    flows[INVESTOR[contract.kind]][0] -= costs.purchase
     for year in years:
         keeper = KEEPER[contract.kind] if year.year <= contract.years else "owner"
-        cells = replacement_of(candidates, built, year.year) if year.replaced else 0.0
-        flows[keeper][year.year] -= upkeep_of(candidates, bought, year.year) + cells
+        cells = costs.cells(year.year) if year.replaced else 0.0
+        flows[keeper][year.year] -= costs.upkeep(year.year) + cells
         for role, amount in _settled(contract, year).items():
             flows[role][year.year] += amount
-    flows["owner"][-1] += residual_of(candidates, bought)
+    flows["owner"][-1] += costs.residual
     rate = candidates.economics.discount_rate
     return [
         PartyFlow(role, tuple(map(float, own)), present_value(own, rate), internal_rate(own), payback(own, 0.0))
