@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from optimizer.situation import Session
+from scripts.samples.cars import ASSUMED, session
 from scripts.samples.readings import (
     BRIDGED_ROWS,
     RESTART_SHARE,
@@ -19,7 +19,6 @@ from scripts.samples.readings import (
     clock_series,
     cooling_demand,
     hot_water_series,
-    utc,
     workplace_stays,
 )
 from scripts.samples.sample import Files, Sample
@@ -43,12 +42,8 @@ PV_SCALE, PV_LIMIT_KW = 1.7, 500.0
 PACIFIC_SUMMER_TIME = pd.Timedelta(hours=1)
 COOLER_BY_K = 7.0
 
-CAR_ENERGY_SCALE = 4.0
 SHORTEST_STAY, LONGEST_STAY = pd.Timedelta(hours=2.5), pd.Timedelta(hours=12)
 SMALLEST_KWH = 3.0
-CAPACITIES_KWH = (45.0, 60.0, 77.0)
-FULL_SHARE, EMPTY_SHARE = 0.9, 0.1
-USED_POWER_SHARE = 0.9
 V2G = tuple(f"ev{number:02d}" for number in range(1, 7))
 CHARGE_LIMIT_KW = {f"ev{number:02d}": 20.0 if number <= 8 else 7.0 for number in range(1, 11)}
 
@@ -99,7 +94,8 @@ def park_sessions(file: pd.DataFrame) -> tuple[Session, ...]:
         if charger is None:
             continue
         free_from[charger] = stay["depart"] + STEP
-        placed.append(session(stay, charger, len(placed) + 1))
+        limit_kw, known = CHARGE_LIMIT_KW[charger], charger in V2G
+        placed.append(session(stay, charger, limit_kw, len(placed) + 1, known=known))
     return tuple(placed)
 
 
@@ -115,22 +111,6 @@ def order_of_choice(stay: dict[Any, Any]) -> list[str]:
     long_stay = stay["depart"] - stay["arrive"] >= pd.Timedelta(hours=3)
     others = [one for one in CHARGE_LIMIT_KW if one not in V2G]
     return [*V2G, *others] if long_stay else [*others, *V2G]
-
-
-def session(stay: dict[Any, Any], charger: str, number: int) -> Session:
-    capacity = CAPACITIES_KWH[stay["user"] % len(CAPACITIES_KWH)]
-    hours = (stay["depart"] - stay["arrive"]) / pd.Timedelta(hours=1)
-    most = min(USED_POWER_SHARE * CHARGE_LIMIT_KW[charger] * hours, (FULL_SHARE - EMPTY_SHARE) * capacity)
-    needed = float(np.floor(min(CAR_ENERGY_SCALE * stay["kwh"], most) * 10) / 10)
-    return Session(
-        session_id=f"s{number:04d}",
-        charger=charger,
-        arrive=utc(stay["arrive"]),
-        depart=utc(stay["depart"]),
-        energy_needed_kwh=needed,
-        energy_on_arrival_kwh=round(FULL_SHARE * capacity - needed, 1) if charger in V2G else None,
-        capacity_kwh=capacity if charger in V2G else None,
-    )
 
 
 LOCATIONS = (493904, 868085, 461655, 976902, 481066, 928191, 503205, 144857)
@@ -158,10 +138,6 @@ def notes(cooling: Cooling, cars: tuple[Session, ...]) -> dict[str, object]:
         "per_workday": f"{per_workday.median():g}",
         "quartiles": f"{per_workday.quantile(0.1):g} to {per_workday.quantile(0.9):g}",
         "locations": ", ".join(map(str, LOCATIONS)),
-        "energy_scale": f"{CAR_ENERGY_SCALE:g}",
-        "used_share": f"{USED_POWER_SHARE:.0%}",
-        "capacities": ", ".join(f"{capacity:g}" for capacity in CAPACITIES_KWH),
-        "full": f"{FULL_SHARE:.0%}",
-        "share": f"{FULL_SHARE - EMPTY_SHARE:.0%}",
+        **ASSUMED,
         "shortest": f"{SHORTEST_STAY / pd.Timedelta(hours=1):g}",
     }

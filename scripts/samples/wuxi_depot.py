@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from optimizer.situation import Session
-from scripts.samples.readings import STEP, Filled, Span, load_on_clock, sun_on_clock, utc, workplace_stays
+from scripts.samples.cars import ASSUMED, session
+from scripts.samples.readings import STEP, Filled, Span, load_on_clock, sun_on_clock, workplace_stays
 from scripts.samples.sample import Files, Sample
 
 SPAN = Span(pd.Timestamp("2026-06-15"), pd.Timestamp("2026-08-10"))
@@ -28,10 +27,6 @@ CHARGERS = tuple(f"ev{number:03d}" for number in range(1, 106))
 CHARGER_KW = 20.0
 SHORTEST_STAY, LONGEST_STAY = pd.Timedelta(hours=1.5), pd.Timedelta(hours=12)
 SMALLEST_KWH = 2.0
-CAR_ENERGY_SCALE = 4.0
-CAPACITIES_KWH = (45.0, 60.0, 77.0)
-FULL_SHARE, EMPTY_SHARE = 0.9, 0.1
-USED_POWER_SHARE = 0.9
 
 
 def make(files: Files) -> Sample:
@@ -58,7 +53,7 @@ def depot_sessions(file: pd.DataFrame) -> tuple[Session, ...]:
         if free_from[charger] > stay["arrive"]:
             continue
         free_from[charger] = stay["depart"] + STEP
-        placed.append(_session(stay, charger, len(placed) + 1))
+        placed.append(session(stay, charger, CHARGER_KW, len(placed) + 1, known=True))
     return tuple(placed)
 
 
@@ -75,22 +70,6 @@ def folded_stays(file: pd.DataFrame) -> pd.DataFrame:
     return chosen.sort_values(["arrive", "user", "depart"], kind="stable")
 
 
-def _session(stay: dict[Any, Any], charger: str, number: int) -> Session:
-    capacity = CAPACITIES_KWH[stay["user"] % len(CAPACITIES_KWH)]
-    hours = (stay["depart"] - stay["arrive"]) / pd.Timedelta(hours=1)
-    most = min(USED_POWER_SHARE * CHARGER_KW * hours, (FULL_SHARE - EMPTY_SHARE) * capacity)
-    needed = float(np.floor(min(CAR_ENERGY_SCALE * stay["kwh"], most) * 10) / 10)
-    return Session(
-        session_id=f"s{number:04d}",
-        charger=charger,
-        arrive=utc(stay["arrive"]),
-        depart=utc(stay["depart"]),
-        energy_needed_kwh=needed,
-        energy_on_arrival_kwh=round(FULL_SHARE * capacity - needed, 1),
-        capacity_kwh=capacity,
-    )
-
-
 def _notes(building: Filled, sun: Filled, cars: tuple[Session, ...]) -> dict[str, object]:
     edges = sorted([(car.arrive, 1) for car in cars] + [(car.depart, -1) for car in cars])
     return {
@@ -104,9 +83,5 @@ def _notes(building: Filled, sun: Filled, cars: tuple[Session, ...]) -> dict[str
         "most_cars": int(np.cumsum([change for _, change in edges]).max()),
         "shortest": f"{SHORTEST_STAY / pd.Timedelta(hours=1):g}",
         "smallest": f"{SMALLEST_KWH:g}",
-        "energy_scale": f"{CAR_ENERGY_SCALE:g}",
-        "used_share": f"{USED_POWER_SHARE:.0%}",
-        "capacities": ", ".join(f"{capacity:g}" for capacity in CAPACITIES_KWH),
-        "full": f"{FULL_SHARE:.0%}",
-        "share": f"{FULL_SHARE - EMPTY_SHARE:.0%}",
+        **ASSUMED,
     }
