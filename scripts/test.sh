@@ -39,4 +39,5 @@ if ! scripts/test_tools.sh; then
 fi
 
 say "tests"
-"$bin/pytest" --numprocesses 2 --dist loadgroup --quiet
+# A process that dies ends the run: with a new one in its place, the runner waits for ever for the rest of its group.
+"$bin/pytest" --numprocesses 2 --dist loadgroup --max-worker-restart 0 --quiet

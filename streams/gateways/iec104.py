@@ -5,9 +5,9 @@ sent when its time comes, the safe value when validity ends. The gateway sets th
 (C_CS_NA_1), so that the clock of the site is the clock given.
 
 Seen with c104 2.2: a connection opens muted and is not always started by itself, so it is started here; a read is
-confirmed before its value is in, so the value is waited for; a command answered negatively and one not answered look
-alike but for the time they take; a confirmation that comes at once is overlooked in about one of twelve commands, so
-that a command without one is sent again, which is harmless: it carries a value, not a step.
+confirmed before its value is in, so the value is waited for (`iec104_value`); a command answered negatively and one not
+answered look alike but for the time they take; a confirmation that comes at once is overlooked in about one of twelve
+commands, so that a command without one is sent again, which is harmless: it carries a value, not a step.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from streams.gateways.face import (
     WriteFault,
 )
 from streams.gateways.held_blocks import HeldBlocks
+from streams.gateways.iec104_value import MonitoredValue
 from streams.gateways.profile_file import read_profile
 from streams.gateways.registers import DeviceState, RejectReason
 
@@ -98,10 +99,10 @@ def load_iec104_profile(name_or_path: str | Path) -> Iec104Profile:
 @dataclass(frozen=True)
 class _DevicePoints:
     setpoint: c104.Point
-    in_force: c104.Point
-    measured: c104.Point | None
-    local: c104.Point | None
-    range_kw: tuple[c104.Point, c104.Point] | None
+    in_force: MonitoredValue
+    measured: MonitoredValue | None
+    local: MonitoredValue | None
+    range_kw: tuple[MonitoredValue, MonitoredValue] | None
 
 
 class Iec104Face:
@@ -128,9 +129,10 @@ class Iec104Face:
         assert station is not None
         self._common_address = common_address
         self._select = profile.select_before_operate
-        self._remote = _point(station, profile.site.remote, c104.Type.M_SP_NA_1)
-        self._net_import = _point(station, profile.site.net_import, c104.Type.M_ME_NC_1)
-        self._heartbeat = _point(station, profile.site.heartbeat, c104.Type.C_SE_NB_1)
+        self._remote = _monitored(station, profile.site.remote, c104.Type.M_SP_NA_1)
+        self._net_import = _monitored(station, profile.site.net_import, c104.Type.M_ME_NC_1)
+        beat = profile.site.heartbeat
+        self._heartbeat = None if beat is None else _point(station, beat, c104.Type.C_SE_NB_1)
         self._points = {name: self._device(station, profile.device, first) for name, first in places.items()}
         self._held = dict.fromkeys(places, HeldBlocks())
         self._sent: dict[str, float] = {}
@@ -195,15 +197,15 @@ class Iec104Face:
         self._client.stop()
 
     def _device(self, station: c104.Station, offsets: DeviceObjects, first: int) -> _DevicePoints:
-        def at(offset: int | None, kind: c104.Type) -> c104.Point | None:
-            return _point(station, None if offset is None else first + offset, kind)
+        def at(offset: int | None, kind: c104.Type) -> MonitoredValue | None:
+            return _monitored(station, None if offset is None else first + offset, kind)
 
         measured = c104.Type.M_ME_NC_1
-        setpoint, in_force = at(offsets.setpoint, c104.Type.C_SE_NC_1), at(offsets.in_force, measured)
-        assert setpoint is not None
-        assert in_force is not None
+        setpoint = _point(station, first + offsets.setpoint, c104.Type.C_SE_NC_1)
         if self._select:
             setpoint.command_mode = c104.CommandMode.SELECT_AND_EXECUTE
+        in_force = at(offsets.in_force, measured)
+        assert in_force is not None
         least, greatest = at(offsets.least_now, measured), at(offsets.greatest_now, measured)
         local = at(offsets.local, c104.Type.M_SP_NA_1)
         span = None if least is None or greatest is None else (least, greatest)
@@ -245,20 +247,9 @@ class Iec104Face:
                 return Refused(f"object {point.io_address} was confirmed negatively")
         return Unreachable(f"no confirmation of object {point.io_address} in {ATTEMPTS} times {self._timeout_s:g} s")
 
-    def _fresh(self, point: c104.Point | None) -> object:
+    def _fresh(self, monitored: MonitoredValue | None) -> object:
         """The value of a monitored object, asked for now; None where the station has none."""
-        if point is None:
-            return None
-        before = point.processed_at
-        for _ in range(ATTEMPTS):
-            end = time.monotonic() + self._timeout_s
-            if not point.read() and self._connection.state != c104.ConnectionState.OPEN:
-                break
-            while point.processed_at == before and time.monotonic() < end:
-                time.sleep(WAIT_S / 10)
-            if point.processed_at != before:
-                return point.value
-        return Unreachable(f"object {point.io_address} is not answered")
+        return None if monitored is None else monitored.ask(self._connection, ATTEMPTS, self._timeout_s)
 
     def _read(self, device: str, now: datetime) -> Readback | ReadFault:
         fault = self._reach()
@@ -287,12 +278,14 @@ class Iec104Face:
         )
 
 
-def _point(station: c104.Station, address: int | None, kind: c104.Type) -> c104.Point | None:
-    if address is None:
-        return None
+def _point(station: c104.Station, address: int, kind: c104.Type) -> c104.Point:
     point = station.add_point(io_address=address, type=kind)
     assert point is not None
     return point
+
+
+def _monitored(station: c104.Station, address: int | None, kind: c104.Type) -> MonitoredValue | None:
+    return None if address is None else MonitoredValue(_point(station, address, kind))
 
 
 def _number(value: object) -> float:
