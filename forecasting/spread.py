@@ -65,7 +65,8 @@ def error_quantiles(errors: Array, independent: float = np.inf) -> Array:
     Rinaldo, Tibshirani and Wasserman, "Distribution-free predictive inference for regression", JASA 113, 2018).
     """
     known = np.isfinite(errors)
-    filled = np.where(known.sum(axis=0) >= FEWEST_ERRORS, errors, _pooled(errors[known], errors.shape))
+    enough = known.sum(axis=0) >= FEWEST_ERRORS
+    filled = errors if enough.all() else np.where(enough, errors, _pooled(errors[known], errors.shape))
     levels = np.clip(0.5 + (np.array(LEVELS) - 0.5) * (1 + 1 / independent), 0.0, 1.0)
     quantiles = np.nanquantile(filled, levels, axis=0)
     quantiles[:MIDDLE] = np.minimum(quantiles[:MIDDLE], 0.0)

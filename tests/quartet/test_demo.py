@@ -54,22 +54,42 @@ def check_whole_run(summary: DemoSummary, out: Path) -> None:
     assert all(trace.readback_kw == pytest.approx(trace.target_kw, abs=0.051) for trace in traces)
 
 
+def decisions(ledger_file: Path) -> list[tuple[str, float, str, str]]:
+    """What the engine decided and on which plan, by setpoint."""
+    with Ledger(ledger_file) as ledger:
+        return [
+            (trace.cmd_id, trace.target_kw, trace.plan_status, trace.plan_hash)
+            for trace in ledger.setpoint_trace("jiashan_park")
+        ]
+
+
+@pytest.fixture(scope="module")
+def embedded_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on the embedded broker, by the command as a user gives it."""
+    out = tmp_path_factory.mktemp("embedded") / "out"
+    words = [COMMAND, "demo", "--cycles", str(CYCLES), "--out", out, "--json"]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads((out / "summary.json").read_text()) == json.loads(ran.stdout)
+    return out
+
+
 @pytest.mark.e2e
-def test_a_morning_of_the_demo(quartet, tmp_path):
-    ran = quartet("demo", "--cycles", str(CYCLES), "--out", str(tmp_path / "out"), "--json")
-    assert ran.code == 0, ran.err
-    summary = DemoSummary.model_validate(ran.json)
+@pytest.mark.xdist_group("demo")
+def test_a_morning_of_the_demo(embedded_run):
+    summary = DemoSummary.model_validate_json((embedded_run / "summary.json").read_text())
     assert summary.day == date(2026, 8, 26)
-    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == ran.json
-    check_whole_run(summary, tmp_path / "out")
+    check_whole_run(summary, embedded_run)
 
 
 @pytest.mark.e2e
 @pytest.mark.kafka
-def test_a_morning_of_the_demo_on_a_real_kafka(quartet, tmp_path, real_kafka):
+@pytest.mark.xdist_group("demo")
+def test_on_a_real_kafka_the_same_is_decided(quartet, tmp_path, real_kafka, embedded_run):
     ran = quartet("demo", "--cycles", str(CYCLES), "--out", str(tmp_path / "out"), "--json", "--broker", real_kafka)
     assert ran.code == 0, ran.err
     check_whole_run(DemoSummary.model_validate(ran.json), tmp_path / "out")
+    assert decisions(tmp_path / "out" / "ledger.db") == decisions(embedded_run / "ledger.db")
 
 
 def engines_of(folder: Path) -> list[int]:
