@@ -17,7 +17,7 @@ from quartet.arguments import data_folder, parse_day, parse_moment, refuse
 from quartet.forecast_cli import forecast
 from quartet.hil_cli import hil_app
 from quartet.operator_cli import operator_app
-from quartet.options import BrokerOption, DataOption, JsonOption, LogOption, SiteArgument
+from quartet.options import BrokerOption, DataOption, JsonOption, LogOption, ObserveOption, SiteArgument
 from quartet.replay_cli import replay_app
 from quartet.settlement_cli import settlement
 from quartet.sizing_cli import sizing_app
@@ -194,9 +194,7 @@ def run(
     worker: Annotated[
         str, typer.Option("--worker", metavar="NAME", help="Of this worker; each of several has a name of its own.")
     ] = "engine-0",
-    observe: Annotated[
-        str | None, typer.Option("--observe", metavar="HOST:PORT", help="Answers at /metrics and /health there.")
-    ] = None,
+    observe: ObserveOption = None,
     log_json: LogOption = False,
 ) -> None:
     """Run the engine of one site or many: readings from Kafka in, a setpoint for every device and interval out.
@@ -235,6 +233,7 @@ def gateway(
     port: Annotated[
         int | None, typer.Option("--port", min=1, max=65535, help="Its port; the site file's if absent.")
     ] = None,
+    observe: ObserveOption = None,
     log_json: LogOption = False,
 ) -> None:
     """Run the gateway of a site: setpoints from Kafka to its controller, read-back to Kafka.
@@ -254,7 +253,7 @@ def gateway(
     log_to_stderr(log_json)
     with stop_on_signals() as stop:
         wait_for_broker(broker, BROKER_WAIT_S)
-        run_gateway(park, broker, stop, host=host, port=port)
+        run_gateway(park, broker, stop, host=host, port=port, observe=observe)
 
 
 @app.command()

@@ -19,6 +19,9 @@ WorkersOption = Annotated[
 SchedulerOption = Annotated[
     str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A Dask cluster, e.g. tcp://127.0.0.1:8786.")
 ]
+ObserveOption = Annotated[
+    str | None, typer.Option("--observe", metavar="HOST:PORT", help="Answers at /metrics and /health there.")
+]
 LogOption = Annotated[bool, typer.Option("--log-json", help="Log as JSON, an object a line, with site and cycle.")]
 DataOption = Annotated[
     Path | None,

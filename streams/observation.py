@@ -1,29 +1,23 @@
-"""The engine seen from outside: figures for Prometheus at `/metrics`, one word on how it is at `/health`.
+"""The engine seen from outside: its figures for Prometheus, and one word on how it is.
 
 Figures that the engine keeps anyway are read when they are asked for; only times are noted as they pass.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from functools import partial
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from optimizer.errors import InputError, MissingPartError, Problem
-
-log = logging.getLogger(__name__)
+from streams.scraped import scraped
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 LATE_S = 300.0
@@ -132,26 +126,16 @@ class EngineCollector(Collector):
 
 @contextmanager
 def observed(place: str | None, registry: CollectorRegistry, figures: Callable[[], Figures]) -> Iterator[None]:
-    """Answers at `host:port` while the block runs; without a place nothing listens.
+    """The engine's figures and health at `host:port` while the block runs; without a place nothing listens.
 
     Raises:
         InputError: the place is none.
         MissingPartError: it is taken.
     """
-    if place is None:
+    if place is not None:
+        registry.register(EngineCollector(figures))
+    with scraped(place, registry, partial(_health, figures)):
         yield
-        return
-    registry.register(EngineCollector(figures))
-    server = _server(place, registry, figures)
-    thread = Thread(target=server.serve_forever, name="observation", daemon=True)
-    thread.start()
-    log.info("metrics and health at http://%s:%d", *server.server_address[:2])
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _health(figures: Callable[[], Figures]) -> Health:
@@ -159,35 +143,3 @@ def _health(figures: Callable[[], Figures]) -> Health:
         return Health.of(figures())
     except TimeoutError:
         return Health("hangs", 0, 0, 0.0)
-
-
-def _server(place: str, registry: CollectorRegistry, figures: Callable[[], Figures]) -> ThreadingHTTPServer:
-    host, _, port = place.rpartition(":")
-    if not host or not port.isdigit():
-        raise InputError([Problem("command line", "--observe", place, "must be host:port, e.g. 127.0.0.1:9108")])
-
-    class Answers(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path == "/metrics":
-                self._say(200, CONTENT_TYPE_LATEST, generate_latest(registry))
-            elif self.path == "/health":
-                health = _health(figures)
-                code = 200 if health.status == "ok" else 503
-                self._say(code, "application/json", json.dumps(asdict(health)).encode())
-            else:
-                self._say(404, "text/plain", b"/metrics or /health\n")
-
-        def _say(self, code: int, kind: str, content: bytes) -> None:
-            self.send_response(code)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: object) -> None:
-            log.debug(format, *args)
-
-    try:
-        return ThreadingHTTPServer((host, int(port)), Answers)
-    except (OSError, OverflowError) as error:
-        raise MissingPartError(f"nothing can listen at {place}: {error}; give another --observe") from error

@@ -6,26 +6,25 @@ goes on at once from the committed offset, without waiting for the dead member's
 
 from __future__ import annotations
 
-import argparse
 import base64
 import logging
-import signal
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any, Protocol
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
+from prometheus_client import CollectorRegistry
 
-from site_configs.loader import load_site
 from site_configs.site import Site
 from streams.admin import is_embedded
 from streams.gateways.local_loop import limits_of
 from streams.gateways.open_face import open_face
+from streams.gateways.seen import GatewayCollector, GatewayHealth
 from streams.gateways.site_setpoints import SiteSetpoints
 from streams.kafka_access import kafka_access
 from streams.messages import Acknowledgement, BadMessageError, DeadLetter, SetpointMessage, decode
+from streams.scraped import scraped
 from streams.topics import ACKS, DEAD_LETTERS, SETPOINTS
 
 FETCH_WAIT_MS = 500
@@ -55,25 +54,35 @@ class StopEvent(Protocol):
 
 
 def run_gateway(
-    site: Site, broker: str, stop_event: StopEvent, *, host: str | None = None, port: int | None = None
+    site: Site,
+    broker: str,
+    stop_event: StopEvent,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    observe: str | None = None,
 ) -> None:
     """Serves one site until `stop_event` is set. A controller that is gone is waited for.
 
-    `host` and `port` of the controller, those of the site file where they are left out.
+    `host` and `port` of the controller, those of the site file where they are left out. Metrics and health are at
+    `observe` (host:port), nowhere if absent.
 
     Raises:
-        InputError: the controller's profile cannot be read.
-        MissingPartError: no Kafka broker at `broker`, or a protocol's part is missing.
+        InputError: the controller's profile cannot be read, or `observe` is no place.
+        MissingPartError: no Kafka broker at `broker`, a protocol's part is missing, or `observe` is taken.
     """
     opened, reached = open_face(site, host, port)
     devices = [device for device in site.devices if device.id in reached]
+    registry = CollectorRegistry()
     with closing(opened) as face, _kafka(site.id, broker) as post:
         setpoints = SiteSetpoints(site.id, devices, face, post.acknowledge, limits=limits_of(site))
-        post.take_partitions(stop_event)
-        while not stop_event.is_set():
-            setpoints.handle(post.receive(SETTLING_MS if setpoints.settling else IDLE_MS))
-            setpoints.turn()
-            post.settle()
+        registry.register(GatewayCollector(site.id, setpoints.figures))
+        with scraped(observe, registry, lambda: GatewayHealth.of(setpoints.figures())):
+            post.take_partitions(stop_event)
+            while not stop_event.is_set():
+                setpoints.handle(post.receive(SETTLING_MS if setpoints.settling else IDLE_MS))
+                setpoints.turn()
+                post.settle()
 
 
 class _Post:
@@ -155,25 +164,3 @@ def _kafka(site: str, broker: str) -> Iterator[_Post]:
     producer = KafkaProducer(**client, acks="all", delivery_timeout_ms=FOREVER_MS)
     with closing(_Post(site, consumer, producer)) as post:
         yield post
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """`python -m streams.gateways.gateway SITE --broker HOST:PORT [--host HOST] [--port PORT]`."""
-    parser = argparse.ArgumentParser(prog="quartet-gateway", description="Setpoints from Kafka to a site controller.")
-    parser.add_argument("site", help="shipped name or YAML file of the site")
-    parser.add_argument("--broker", required=True, help="host:port of Kafka")
-    parser.add_argument("--host", help="site controller; the site file's when left out")
-    parser.add_argument("--port", type=int, help="its port; the site file's when left out")
-    given = parser.parse_args(arguments)
-    site = load_site(given.site)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for noisy in ("kafka", "pymodbus", "ocpp", "websockets"):
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    run_gateway(site, given.broker, stop, host=given.host, port=given.port)
-
-
-if __name__ == "__main__":
-    main()

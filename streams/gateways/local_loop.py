@@ -263,6 +263,11 @@ class LocalLoop:
         self._seen: dict[str, int] = {}
         """By device: sequence number of the setpoint that was in force when last looked at."""
 
+    @property
+    def adjusted(self) -> int:
+        """Devices that are held off their setpoints now."""
+        return sum(self._seen.get(device) == seq for device, (seq, _) in tuple(self._asked.items()))
+
     def turn(
         self,
         status: SiteStatus,

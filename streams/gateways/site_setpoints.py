@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,7 +24,8 @@ from streams.gateways.decisions import (
 )
 from streams.gateways.face import Face, Fault, Mismatch, Readback, ReadFault, Refused, SiteStatus, Unreachable
 from streams.gateways.local_loop import LocalLoop, Move, SiteLimits
-from streams.messages import Acknowledgement, SetpointMessage
+from streams.gateways.seen import GatewayFigures
+from streams.messages import Acknowledgement, AckState, SetpointMessage
 
 BEAT_S = 1.0
 """Time between heartbeats (RULES 8: 1 to 5 s)."""
@@ -65,13 +67,31 @@ class SiteSetpoints:
         self._fault: Fault | None = Unreachable("not connected yet")
         self._unread: dict[str, str] = {}
         """By device: why it cannot be read."""
+        self._acknowledged: Counter[AckState] = Counter()
         self._beats = 0
-        self._next_beat = self._next_poll = self._settled_at = monotonic()
+        now = monotonic()
+        self._next_beat = self._next_poll = self._settled_at = self._heard_at = self._turned_at = now
 
     @property
     def settling(self) -> bool:
         """Whether a setpoint was just written and its read-back is still awaited."""
         return self._monotonic() < self._settled_at and bool(self._open())
+
+    def figures(self) -> GatewayFigures:
+        """As it is now; may be asked for by another thread."""
+        now = self._monotonic()
+        newest = {device: held.state for device, memory in self._memories.items() if (held := memory.newest)}
+        return GatewayFigures(
+            reached=self._fault is None,
+            remote=self._remote,
+            silent_s=now - self._heard_at,
+            idle_s=now - self._turned_at,
+            devices=len(self._devices),
+            newest=newest,
+            adjusted=0 if self._loop is None else self._loop.adjusted,
+            unread=sum(map(bool, tuple(self._unread.values()))),
+            acknowledged=dict(self._acknowledged),
+        )
 
     def handle(self, setpoints: Iterable[SetpointMessage]) -> None:
         """Decides on every setpoint, writes those accepted back to back, and reads them back."""
@@ -85,7 +105,7 @@ class SiteSetpoints:
 
     def turn(self) -> None:
         """What is due between messages: heartbeat, read-back, new attempts, ends of validity."""
-        now = self._monotonic()
+        now = self._turned_at = self._monotonic()
         if now >= self._next_beat:
             self._next_beat = now + BEAT_S
             self._beat()
@@ -148,7 +168,7 @@ class SiteSetpoints:
         if not isinstance(status, SiteStatus):
             self._note(status)
             return False
-        self._status = status
+        self._status, self._heard_at = status, self._monotonic()
         self._clock, self._remote = status.clock, status.remote
         self._face.follow(self._clock)
         for device, memory in self._memories.items():
@@ -238,6 +258,7 @@ class SiteSetpoints:
             self._say(device, event)
 
     def _say(self, device: str, event: Event) -> None:
+        self._acknowledged[event.state] += 1
         self._publish(
             Acknowledgement(
                 site=self._site,

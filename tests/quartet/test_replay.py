@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +36,38 @@ devices:
   - {id: pv1, kind: pv, capacity_kw: 80}
   - {id: battery1, kind: battery, capacity_kwh: 100, charge_limit_kw: 50, discharge_limit_kw: 50}
 """
+CONTRACT = """
+kind: shared
+number: EMC-EXAMPLE
+site: corner_shop
+owner: {name_zh: 店主（示例）, name_en: shop owner (example)}
+esco: {name_zh: 示例节能服务公司, name_en: Example energy services company}
+signed: 2025-12-20
+start: 2026-02-01
+years: 5
+owner_investment: 0
+counterfactual: no_assets
+streams:
+  - id: pv
+    kind: pv
+    name_zh: 光伏
+    name_en: PV
+    devices: [pv1]
+    commissioned: 2026-01-15
+    shares: [{from_year: 1, to_year: 5, esco: 0.8, owner: 0.2}]
+  - id: storage
+    kind: storage
+    name_zh: 储能
+    name_en: storage
+    devices: [battery1]
+    commissioned: 2026-01-15
+    shares: [{from_year: 1, to_year: 5, esco: 0.8, owner: 0.2}]
+attribution: {method: shapley}
+confidence: 0.90
+negative_months: floor
+"""
 TIMINGS = ("p50_ms", "p99_ms")
+COMMAND = Path(sys.executable).with_name("quartet")
 
 
 @pytest.fixture(scope="module")
@@ -82,21 +116,47 @@ def test_the_document_adds_up_and_comes_out_again(quartet: Callable[..., Any], s
     assert without_times(quartet(*arguments(shop, "--json")).json) == without_times(document)
 
 
+@pytest.fixture(scope="module")
+def february(shop: Path) -> tuple[Path, dict[str, float]]:
+    """The flows of a month under the engine, and what the replay says that they cost."""
+    folder = shop / "flows"
+    more = ("--no-baselines", "--json", "--out", str(folder))
+    words = [COMMAND, *arguments(shop, *more, end="2026-03-01")]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    document = json.loads(ran.stdout)
+    assert document["baselines"] == {"none": None, "rules": None, "perfect": None}
+    return folder, document["cost"]
+
+
 def test_the_flows_of_a_month_are_billed_as_the_replay_says(
-    quartet: Callable[..., Any], shop: Path, tmp_path: Path
+    quartet: Callable[..., Any], shop: Path, february: tuple[Path, dict[str, float]]
 ) -> None:
-    more = ("--no-baselines", "--json", "--out", str(tmp_path / "flows"))
-    ran = quartet(*arguments(shop, *more, end="2026-03-01"))
-    assert ran.code == 0, ran.err
-    cost = ran.json["cost"]
-    assert ran.json["baselines"] == {"none": None, "rules": None, "perfect": None}
-    data = ["--data", str(tmp_path / "flows"), "--month", "2026-02", "--json"]
-    bill = quartet("bill", str(shop / "shop.yaml"), *data).json
+    flows, cost = february
+    bill = quartet("bill", str(shop / "shop.yaml"), "--data", str(flows), "--month", "2026-02", "--json").json
     assert bill["quality"]["simulated"] is None
     demand = sum(line["fee"] for line in bill["lines"] if line["component"] == "actual_demand")
     assert cost["demand"] == pytest.approx(demand, abs=0.005)
     assert cost["energy"] == pytest.approx(bill["total"] - demand, abs=0.005)
     assert cost["export"] == pytest.approx(-bill["export_total"], abs=0.005)
+
+
+def test_a_statement_of_the_month_states_what_the_replay_cost(
+    quartet: Callable[..., Any], shop: Path, february: tuple[Path, dict[str, float]], tmp_path: Path
+) -> None:
+    flows, cost = february
+    (tmp_path / "contract.yaml").write_text(CONTRACT, encoding="utf-8")
+    words = ["--data", str(flows), "--contract", str(tmp_path / "contract.yaml"), "--month", "2026-02", "--json"]
+    ran = quartet("statement", str(shop / "shop.yaml"), *words)
+    assert ran.code == 0, ran.err
+    data = ran.json["data"]
+    demand = sum(line["fee"] for line in data["bill"] if line["component"] == "actual_demand")
+    energy = sum(line["fee"] for line in data["bill"] if line["component"] != "actual_demand")
+    exported = sum(line["fee"] for line in data["export_lines"])
+    assert (demand, energy, -exported) == pytest.approx((cost["demand"], cost["energy"], cost["export"]), abs=0.005)
+    paid = cost["total"] - cost["wear"] - cost["carbon"]
+    assert data["totals"]["cost_actual"] == pytest.approx(paid, abs=0.005)
+    assert sum(stream["saving_cny"] for stream in data["streams"]) == pytest.approx(data["totals"]["saving"], abs=0.005)
 
 
 def test_losses_are_split_for_people_too(quartet: Callable[..., Any], shop: Path) -> None:

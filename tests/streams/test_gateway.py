@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer
@@ -48,6 +49,7 @@ from tests.streams.gateways.device_model import ControllerModel
 from tests.streams.gateways.rigs import SimulatedStation
 
 SITE = load_site("jiashan_park")
+COMMAND = Path(sys.executable).with_name("quartet")
 START = datetime(2026, 8, 26, 2, 0, tzinfo=UTC)
 BATTERIES = (
     Battery(id="b1", capacity_kwh=1000, charge_limit_kw=500, discharge_limit_kw=500),
@@ -532,7 +534,7 @@ def station_connected(port: int, name: str) -> Iterator[SimulatedStation]:
 
 
 def test_the_process_ends_at_once_on_sigterm(broker: str, park: SiteController) -> None:
-    command = [sys.executable, "-m", "streams.gateways.gateway", SITE.id, "--broker", broker, "--port", str(park.port)]
+    command = [COMMAND, "gateway", SITE.id, "--broker", broker, "--port", str(park.port)]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONWARNINGS": "error"})
     try:
         end = time.monotonic() + 120
