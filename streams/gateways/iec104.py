@@ -5,9 +5,9 @@ sent when its time comes, the safe value when validity ends. The gateway sets th
 (C_CS_NA_1), so that the clock of the site is the clock given.
 
 Seen with c104 2.2: a connection opens muted and is not always started by itself, so it is started here; a read is
-confirmed before its value is in, so the value is waited for (`iec104_value`); a command answered negatively and one not
-answered look alike but for the time they take; a confirmation that comes at once is overlooked in about one of twelve
-commands, so that a command without one is sent again, which is harmless: it carries a value, not a step.
+confirmed before its value is in, so the value is waited for (`iec104_value`); what it says of a command is not always
+true, so the station's own answers are read (`iec104_confirmations`). A command that has no answer is sent again: that
+is harmless, it carries a value and not a step.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from streams.gateways.face import (
     WriteFault,
 )
 from streams.gateways.held_blocks import HeldBlocks
+from streams.gateways.iec104_confirmations import Confirmations
 from streams.gateways.iec104_value import MonitoredValue
 from streams.gateways.profile_file import read_profile
 from streams.gateways.registers import DeviceState, RejectReason
@@ -46,6 +47,8 @@ Offset = Annotated[int, Field(ge=0, le=0xFFFF)]
 TICK_MS = 50
 """Least that the library takes."""
 WAIT_S = 0.005
+LATE_S = 0.05
+"""For an answer that came at the end of the library's own wait."""
 ATTEMPTS = 3
 """To send a command, while no confirmation comes."""
 
@@ -125,6 +128,7 @@ class Iec104Face:
         connection = self._client.add_connection(ip=host, port=port, init=c104.Init.NONE)
         assert connection is not None
         self._connection = connection
+        self._confirmations = Confirmations(connection)
         station = connection.add_station(common_address=common_address)
         assert station is not None
         self._common_address = common_address
@@ -239,11 +243,14 @@ class Iec104Face:
             fault = self._reach()
             if fault is not None:
                 return fault
-            began = time.monotonic()
-            if point.transmit(cause=c104.Cot.ACTIVATION):
+            self._confirmations.forget(point.io_address)
+            until = time.monotonic() + self._timeout_s + LATE_S
+            point.transmit(cause=c104.Cot.ACTIVATION)
+            selected = point.command_mode == c104.CommandMode.SELECT_AND_EXECUTE
+            done = self._confirmations.answer(point.io_address, selected, until)
+            if done:
                 return None
-            in_time = time.monotonic() - began < 0.9 * self._timeout_s
-            if in_time and self._connection.state == c104.ConnectionState.OPEN:
+            if done is not None:
                 return Refused(f"object {point.io_address} was confirmed negatively")
         return Unreachable(f"no confirmation of object {point.io_address} in {ATTEMPTS} times {self._timeout_s:g} s")
 

@@ -19,8 +19,8 @@ def station() -> Iterator[Iec104Rig]:
     rig.close()
 
 
-def test_fifteen_hundred_rounds_of_reading_are_all_answered(station: Iec104Rig) -> None:
-    """A value read from the library's point while it is replaced ended the process within as many rounds."""
-    for _ in range(1500):
+def test_every_round_of_reading_is_answered(station: Iec104Rig) -> None:
+    """A value read from the library's point while it is replaced ended the process within some hundred rounds."""
+    for _ in range(500):
         assert isinstance(station.face.read_site(), SiteStatus)
         assert all(isinstance(read, Readback) for read in station.face.read(DEVICES).values())
