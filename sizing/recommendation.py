@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,8 +65,7 @@ def recommend(
     proposal = best_sizes(sized.year, sized.offers)
     proposed = sized.built(proposal.sizes, proposal.contract_kw)
     few = [] if proposed.nothing else [proposed, *list(_beside(sized, proposed))[:beside]]
-    judged = judged_all(judge, [BuiltSizes(), *few], on_size) if judge and few else [None] * (len(few) + 1)
-    assessed = tuple(_assessed(sized, built, judged[0], own) for built, own in zip(few, judged[1:], strict=True))
+    assessed = assess(sized, judge, few, on_size)
     worthy = [found for found in assessed if found.worth.npv > 0.0]
     best = max(worthy, key=lambda found: found.worth.npv) if worthy else None
     if best is None:
@@ -76,6 +75,14 @@ def recommend(
     valued = value_map(sized, best.built, best.years, best.captured) if best.built.battery_kwh > 0.0 else None
     parties = tuple(party_flows(contract, candidates, best.built, best.years)) if contract else ()
     return Recommendation(sized, proposal, assessed, best, swings, valued, parties)
+
+
+def assess(
+    sized: SizedSite, judge: Judge | None, sizes: Sequence[BuiltSizes], on_size: OnPart | None = None
+) -> tuple[Assessed, ...]:
+    """What sizes earn and are worth: by the judge, who also sees the site without them; without one with foresight."""
+    judged = judged_all(judge, [BuiltSizes(), *sizes], on_size) if judge and sizes else [None] * (len(sizes) + 1)
+    return tuple(_assessed(sized, built, judged[0], own) for built, own in zip(sizes, judged[1:], strict=True))
 
 
 def _beside(sized: SizedSite, proposed: BuiltSizes) -> Iterator[BuiltSizes]:
