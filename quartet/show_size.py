@@ -28,18 +28,20 @@ def show_size(document: SizeDocument) -> None:
 
 def _assessed_table(document: SizeDocument) -> Table:
     table = Table(title=f"what was looked at, {document.currency}", **PLAIN)
-    for name in ("kWh", "kW", "PV kW", "foreseen", "replayed", "NPV", "IRR", "payback"):
-        table.add_column(name, justify="right")
+    names = ("kWh", "kW", "PV kW", "foreseen", "replayed", "NPV", "IRR", "payback")
+    for name in (*names, *(["options"] if len(document.choices) > 1 else [])):
+        table.add_column(name, justify="left" if name == "options" else "right")
     for one in document.assessed:
         table.add_row(
             f"{one.sizes.battery_kwh:,.0f}",
             f"{one.sizes.battery_kw:,.0f}",
             f"{one.sizes.pv_kw:,.0f}",
-            f"{one.foreseen_saving:,.0f}",
+            f"{one.foreseen_saving + one.options_saving:,.0f}",
             _number(one.judged_saving, ",.0f"),
             f"{one.npv:,.0f}",
             _number(one.irr, ".1%"),
             _number(one.payback_years, ".1f"),
+            *([", ".join(one.sizes.options) or "none"] if len(document.choices) > 1 else []),
             style="bold" if one.sizes == document.recommended else None,
         )
     return table
@@ -60,7 +62,8 @@ def _lines(document: SizeDocument) -> list[str]:
     said = "nothing is worth building"
     if best is not None:
         contract = "" if best.contract_kw is None else f", contract demand {best.contract_kw:,.0f} kW"
-        said = f"{best.battery_kwh:,.0f} kWh, {best.battery_kw:,.0f} kW, PV {best.pv_kw:,.0f} kW{contract}"
+        options = "".join(f", {option}" for option in best.options)
+        said = f"{best.battery_kwh:,.0f} kWh, {best.battery_kw:,.0f} kW, PV {best.pv_kw:,.0f} kW{contract}{options}"
     return [
         f"recommended: [bold]{said}[/bold]",
         *(f"NPV with {s.assumption} {s.low} / {s.high}: {s.npv_low:,.0f} / {s.npv_high:,.0f}" for s in swings),

@@ -17,6 +17,7 @@ SWINGS_ZH = {
     "battery savings": "电池节省",
     "battery purchase": "电池投资",
     "PV purchase": "光伏投资",
+    "options purchase": "其他设备投资",
     "new cells": "更换电芯",
     "battery upkeep": "电池运维",
     "discount_rate": "折现率",

@@ -25,6 +25,7 @@ from site_configs.tariff import local_midnight
 from sizing.candidates import Candidates, read_candidates, usual_candidates
 from sizing.documents import SizeDocument, size_document
 from sizing.judging import Judge, ReplayJudge
+from sizing.options import choices
 from sizing.recommendation import Recommendation, recommend
 from sizing.site_year import SizedSite
 
@@ -65,11 +66,12 @@ def run_size(
     """
     sized = sized_site(order)
     contract = None if order.contract is None else read_contract(order.contract, order.site)
-    with farm(workers or os.cpu_count() or 1, scheduler) as place, _progress(order) as on_part:
+    with farm(workers or os.cpu_count() or 1, scheduler) as place, _progress(_replays(order, sized)) as on_part:
         judge: Judge | None = None
         if order.judge != "none":
             judge = ReplayJudge(sized, cast(Replayed, order.judge), Terms(), place, folder, on_part)
-        found: Recommendation = recommend(sized, judge, contract, order.beside)
+        foresee = ReplayJudge(sized, "perfect", Terms(), place, folder, on_part)
+        found: Recommendation = recommend(sized, judge, contract, order.beside, foresee=foresee)
     return size_document(found, order.judge, time.perf_counter() - began_s)
 
 
@@ -115,11 +117,17 @@ def _stretch(order: SizeOrder, history: History) -> tuple[datetime, datetime]:
     return begin.astimezone(UTC), end.astimezone(UTC)
 
 
+def _replays(order: SizeOrder, sized: SizedSite) -> int:
+    """The most that can be replayed: every choice of options with foresight, and then the site with and without."""
+    compared = len(choices(sized.candidates.options))
+    return order.beside + 2 + (compared + 3 if compared > 1 else 0)
+
+
 @contextmanager
-def _progress(order: SizeOrder) -> Iterator[OnPart]:
+def _progress(replays: int) -> Iterator[OnPart]:
     """Blocks of the replay that runs; a bar for each size, with what is left of it."""
     with parts_progress() as progress:
-        replays, done_replays = order.beside + 2, 0
+        done_replays = 0
         task = progress.add_task("replay 1", total=None)
 
         def on_part(done: int, total: int) -> None:

@@ -18,6 +18,7 @@ from site_configs.problems import problems_of, shown
 from site_configs.site import Site, TariffChoice
 from site_configs.tariff_table import STRICT
 from site_configs.yaml_text import parse_yaml
+from sizing.options import Option, option_problems
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Change = Annotated[float, Field(gt=-0.5, lt=0.5)]
@@ -138,12 +139,14 @@ class Candidates(BaseModel):
     pv: PvCandidate | None = None
     contract_demand: bool = False
     """Whether the contract demand is sought, too; for sites billed by contract."""
+    options: tuple[Option, ...] = ()
+    """What is bought whole or not at all: stores, chargers, CHP; sizes of one thing are options of their own."""
     economics: Economics = Economics()
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if self.battery is None and self.pv is None:
-            raise ValueError("offers nothing: give battery, pv, or both")
+        if self.battery is None and self.pv is None and not self.options:
+            raise ValueError("offers nothing: give battery, pv, or options")
         return self
 
 
@@ -166,6 +169,9 @@ def read_candidates(file: Path, site: Site) -> Candidates:
     except ValidationError as error:
         problems += problems_of(error, data, str(file))
     problems += _misfits(data, str(file), site)
+    if found is not None:
+        sized = frozenset(part.device for part in (found.battery, found.pv) if part is not None)
+        problems += option_problems(found.options, site, str(file), sized)
     if problems or found is None:
         raise InputError(problems)
     return found

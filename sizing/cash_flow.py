@@ -45,19 +45,20 @@ class ProjectCosts:
 
     battery: PartCosts
     pv: PartCosts
+    options: PartCosts
     rise_per_year: float
     """Of upkeep and cells [-]."""
 
     @property
     def purchase(self) -> float:
-        return self.battery.purchase + self.pv.purchase
+        return self.battery.purchase + self.pv.purchase + self.options.purchase
 
     @property
     def residual(self) -> float:
-        return self.battery.residual + self.pv.residual
+        return self.battery.residual + self.pv.residual + self.options.residual
 
     def upkeep(self, year: int) -> float:
-        return (self.battery.upkeep + self.pv.upkeep) * self._risen(year)
+        return (self.battery.upkeep + self.pv.upkeep + self.options.upkeep) * self._risen(year)
 
     def cells(self, year: int) -> float:
         return self.battery.cells * self._risen(year)
@@ -119,7 +120,13 @@ def costs_of(candidates: Candidates, built: BuiltSizes) -> ProjectCosts:
     if (sun := candidates.pv) is not None:
         bought = sun.cost_per_kw * built.pv_kw
         pv = PartCosts(bought, sun.upkeep_share * bought, residual=sun.residual_share * bought)
-    return ProjectCosts(battery, pv, candidates.economics.upkeep_change_per_year)
+    bought_whole = [option for option in candidates.options if option.id in built.options]
+    options = PartCosts(
+        sum(option.cost for option in bought_whole),
+        sum(option.upkeep_share * option.cost for option in bought_whole),
+        residual=sum(option.residual_share * option.cost for option in bought_whole),
+    )
+    return ProjectCosts(battery, pv, options, candidates.economics.upkeep_change_per_year)
 
 
 def cash_flow(candidates: Candidates, built: BuiltSizes, years: Sequence[OperatingYear]) -> CashFlow:

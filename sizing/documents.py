@@ -19,6 +19,8 @@ DOCUMENT = ConfigDict(
     frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, populate_by_name=True
 )
 
+USUAL = "usual value, see docs/sizing.md"
+
 
 class SizesDocument(BaseModel):
     """Sizes as they are bought."""
@@ -29,11 +31,17 @@ class SizesDocument(BaseModel):
     pv_kw: float
     contract_kw: float | None
     """The contract demand to declare; null where none is sought."""
+    options: list[str]
+    """Ids of the options that are bought."""
 
     @staticmethod
     def of(built: BuiltSizes) -> SizesDocument:
         return SizesDocument(
-            battery_kwh=built.battery_kwh, battery_kw=built.battery_kw, pv_kw=built.pv_kw, contract_kw=built.contract_kw
+            battery_kwh=built.battery_kwh,
+            battery_kw=built.battery_kw,
+            pv_kw=built.pv_kw,
+            contract_kw=built.contract_kw,
+            options=list(built.options),
         )
 
 
@@ -52,6 +60,16 @@ class ProposalDocument(BaseModel):
     proven: bool
     """Whether both are bounds of the stretch as recorded."""
     passes: int
+
+
+class ChoiceDocument(BaseModel):
+    """A choice of options, with the sizes that the year model finds beside it."""
+
+    model_config = DOCUMENT
+    sizes: SizesDocument
+    foreseen_cost: float | None
+    """Paid in the stretch with everything known, with the investment's share [money]; null where nothing else was to be
+    compared."""
 
 
 class FlowDocument(BaseModel):
@@ -78,7 +96,9 @@ class AssessedDocument(BaseModel):
     model_config = DOCUMENT
     sizes: SizesDocument
     foreseen_saving: float
-    """Of the stretch, with everything known [money]."""
+    """Of battery and PV in the stretch, with everything known [money]."""
+    options_saving: float
+    """Of the options in the stretch, by closed-loop replay; with everything known where nothing was judged [money]."""
     judged_saving: float | None
     """Of the stretch, by closed-loop replay; null where it was not judged."""
     captured: float
@@ -104,7 +124,8 @@ class AssessedDocument(BaseModel):
         return AssessedDocument(
             sizes=SizesDocument.of(found.built),
             foreseen_saving=found.foreseen_saving,
-            judged_saving=None if judged is None else found.foreseen_saving * found.captured,
+            options_saving=found.options_saving,
+            judged_saving=None if judged is None else found.foreseen_saving * found.captured + found.options_saving,
             captured=found.captured,
             fallbacks=None if judged is None else judged.fallbacks,
             violations=None if judged is None else judged.violations,
@@ -167,6 +188,8 @@ class SizeDocument(BaseModel):
     judge: str
     """The controller of the replays; `none` where nothing was judged."""
     proposal: ProposalDocument
+    choices: list[ChoiceDocument]
+    """Of options, the least cost first; one where no options are offered."""
     assessed: list[AssessedDocument]
     recommended: SizesDocument | None
     npv: float | None
@@ -182,7 +205,7 @@ class SizeDocument(BaseModel):
 
 def size_document(found: Recommendation, judge: str, wall_s: float) -> SizeDocument:
     """The whole document."""
-    sized, proposal, best = found.sized, found.proposal, found.best
+    sized, proposal, best = found.proposal.sized, found.proposal.answer, found.best
     return SizeDocument(
         site=sized.site.id,
         start=sized.start,
@@ -191,7 +214,7 @@ def size_document(found: Recommendation, judge: str, wall_s: float) -> SizeDocum
         currency=sized.site.currency,
         judge=judge,
         proposal=ProposalDocument(
-            sizes=SizesDocument.of(sized.built(proposal.sizes, proposal.contract_kw)),
+            sizes=SizesDocument.of(found.proposal.built),
             method=proposal.method,
             cost=proposal.cost,
             lower_bound=proposal.bound,
@@ -199,6 +222,10 @@ def size_document(found: Recommendation, judge: str, wall_s: float) -> SizeDocum
             proven=proposal.proven,
             passes=proposal.passes,
         ),
+        choices=[
+            ChoiceDocument(sizes=SizesDocument.of(one.built), foreseen_cost=one.foreseen_cost)
+            for one in found.proposals
+        ],
         assessed=[AssessedDocument.of(one) for one in found.assessed],
         recommended=None if best is None else SizesDocument.of(best.built),
         npv=None if best is None else best.worth.npv,
@@ -229,9 +256,22 @@ def assumptions(candidates: Candidates) -> Iterator[AssumptionDocument]:
             if name in ("device", "sources"):
                 continue
             given = name in own.model_fields_set
-            source = sources.get(name, "given with the candidates" if given else "usual value, see docs/sizing.md")
+            source = sources.get(name, "given with the candidates" if given else USUAL)
             yield AssumptionDocument(
                 name=f"{part}.{name}", value=str(getattr(own, name)), meaning=field.description or name, source=source
+            )
+    yield from _option_assumptions(candidates)
+
+
+def _option_assumptions(candidates: Candidates) -> Iterator[AssumptionDocument]:
+    for option in candidates.options:
+        for name in ("cost", "life_years", "upkeep_share", "residual_share"):
+            given = name in option.model_fields_set
+            yield AssumptionDocument(
+                name=f"options.{option.id}.{name}",
+                value=str(getattr(option, name)),
+                meaning=type(option).model_fields[name].description or name,
+                source="given with the candidates" if given else USUAL,
             )
 
 
@@ -245,17 +285,17 @@ def _map(found: Recommendation) -> MapDocument | None:
 def _reasons(found: Recommendation) -> Iterator[tuple[str, str]]:
     if found.best is None:
         yield "recommended", "no size that was looked at is worth its cost"
-    if found.sized.per_year > 1.01:
-        days = (found.sized.end - found.sized.start).days
+    if found.proposal.sized.per_year > 1.01:
+        days = (found.proposal.sized.end - found.proposal.sized.start).days
         yield (
             "years_per_year",
             f"the stretch is {days} days long and stands for the year: seasons outside it are not seen",
         )
     if not found.parties:
         yield "parties", "no contract was given, or nothing is recommended"
-    for reason in found.sized.year.why_not_convex():
+    for reason in found.proposal.sized.year.why_not_convex():
         yield "proposal.method", reason
-    if found.proposal.both_ways_steps:
-        yield "proposal.proven", f"a store or the grid runs both ways in {found.proposal.both_ways_steps} steps"
+    if found.proposal.answer.both_ways_steps:
+        yield "proposal.proven", f"a store or the grid runs both ways in {found.proposal.answer.both_ways_steps} steps"
     if found.best is not None and found.best.worth.irr is None:
         yield "irr", "the flows do not change their sign just once"

@@ -1,10 +1,10 @@
 """What sizes save in each year of their life: the year model run again with what age has left of them.
 
-    saving_y = captured · factor_y · (running cost without - running cost with the sizes of year y)
+    saving_y = factor_y · (saving of options + captured · (running cost without - with the sizes of year y))
     health   = 1 - L(damage), damage by the course's cycles and time (Xu et al. 2018, RULES 5), then new cells
 
-Savings are of PV first, then of the battery beside it. `captured` is the share of the foreseen saving that the engine
-earns in closed loop; wear is no payment and is left out of savings.
+Savings are of options first, which do not age, then of PV, then of the battery beside it. `captured` is the share of
+the foreseen saving that the engine earns in closed loop; wear is no payment and is left out of savings.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class OperatingYear:
     """1 for the first."""
     pv_saving: float
     battery_saving: float
+    options_saving: float
     discharged_kwh: float
     sun_kwh: float
     cost_without: float
@@ -57,7 +58,7 @@ class OperatingYear:
 
     @property
     def saving(self) -> float:
-        return self.pv_saving + self.battery_saving
+        return self.pv_saving + self.battery_saving + self.options_saving
 
 
 def running(year: ParkYear, sizes: Array) -> Running:
@@ -80,12 +81,14 @@ def usable_sizes(sized: SizedSite, built: BuiltSizes) -> Array:
     return sizes
 
 
-def operating_years(sized: SizedSite, built: BuiltSizes, captured: float) -> list[OperatingYear]:
-    """Every year of the horizon."""
-    return list(_years(sized, built, captured))
+def operating_years(
+    sized: SizedSite, built: BuiltSizes, captured: float, options_saving: float = 0.0
+) -> list[OperatingYear]:
+    """Every year of the horizon; options save `options_saving` in the stretch."""
+    return list(_years(sized, built, captured, options_saving))
 
 
-def _years(sized: SizedSite, built: BuiltSizes, captured: float) -> Iterator[OperatingYear]:
+def _years(sized: SizedSite, built: BuiltSizes, captured: float, options_saving: float) -> Iterator[OperatingYear]:
     economics, sizes = sized.candidates.economics, usable_sizes(sized, built)
     without = running(sized.year, np.zeros(5))
     damage = 0.0
@@ -101,9 +104,10 @@ def _years(sized: SizedSite, built: BuiltSizes, captured: float) -> Iterator[Ope
             year=year,
             pv_saving=(without.cost - with_pv.cost) * priced * captured,
             battery_saving=(with_pv.cost - with_all.cost) * priced * captured,
+            options_saving=options_saving * priced,
             discharged_kwh=with_all.discharged_kwh * sized.per_year,
             sun_kwh=with_all.sun_kwh * sized.per_year,
-            cost_without=without.cost * priced,
+            cost_without=(without.cost + options_saving) * priced,
             import_without_kwh=without.import_kwh * sized.per_year,
             import_kwh=with_all.import_kwh * sized.per_year,
             health=health,

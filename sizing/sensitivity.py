@@ -92,12 +92,25 @@ def _changes(candidates: Candidates) -> list[tuple[str, str, str, Change]]:
     costs("battery", ("replacement_cost_per_kwh",), "new cells")
     costs("battery", ("upkeep_share",), "battery upkeep")
     costs("pv", ("cost_per_kw",), "PV purchase")
+    if candidates.options:
+        rows.append(("options purchase", "-20%", "+20%", lambda at: _options_at(candidates, (0.8, 1.2)[at])))
     return rows
 
 
-def _scaled(year: OperatingYear, share: float, both: bool) -> OperatingYear:
-    pv = year.pv_saving * share if both else year.pv_saving
-    return replace(year, pv_saving=pv, battery_saving=year.battery_saving * share)
+def _options_at(candidates: Candidates, share: float) -> Candidates:
+    """The candidates with all options at a share of their price."""
+    options = tuple(option.model_copy(update={"cost": option.cost * share}) for option in candidates.options)
+    return candidates.model_copy(update={"options": options})
+
+
+def _scaled(year: OperatingYear, share: float, every: bool) -> OperatingYear:
+    others = share if every else 1.0
+    return replace(
+        year,
+        pv_saving=year.pv_saving * others,
+        battery_saving=year.battery_saving * share,
+        options_saving=year.options_saving * others,
+    )
 
 
 def value_map(sized: SizedSite, built: BuiltSizes, years: Sequence[OperatingYear], captured: float) -> ValueMap:
@@ -118,4 +131,4 @@ def _npv(sized: SizedSite, built: BuiltSizes, years: Sequence[OperatingYear], ca
     first = running(sized.year, sizes)
     saving = (alone - first.cost) * sized.per_year * captured
     share = saving / years[0].battery_saving if years[0].battery_saving else 0.0
-    return cash_flow(sized.candidates, built, [_scaled(year, share, both=False) for year in years]).npv
+    return cash_flow(sized.candidates, built, [_scaled(year, share, every=False) for year in years]).npv

@@ -27,6 +27,7 @@ from site_configs.prices import grid_for, prices_for
 from site_configs.site import Feeder, Site, TariffChoice
 from site_configs.tariff import Tariff, load_tariff
 from sizing.candidates import BatteryCandidate, Candidates, PvCandidate
+from sizing.options import Option, with_options
 from sizing.park_year import BatteryTraits, Offer, Offers, ParkYear, PeakBilling, annuity
 
 HOURS_OF_YEAR = 8760.0
@@ -40,10 +41,17 @@ class BuiltSizes:
     battery_kw: float = 0.0
     pv_kw: float = 0.0
     contract_kw: float | None = None
+    options: tuple[str, ...] = ()
+    """Ids of the options that are bought."""
 
     @property
     def nothing(self) -> bool:
-        return self.battery_kwh == 0.0 and self.pv_kw == 0.0
+        return self.battery_kwh == 0.0 and self.pv_kw == 0.0 and not self.options
+
+    @property
+    def options_alone(self) -> BuiltSizes:
+        """Without battery and PV."""
+        return BuiltSizes(options=self.options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +63,8 @@ class SizedSite:
     start: datetime
     end: datetime
     candidates: Candidates
+    chosen: tuple[str, ...] = ()
+    """Ids of the options that are taken as bought; battery, PV and contract are sized for the site with them."""
 
     @cached_property
     def battery(self) -> Battery | None:
@@ -84,7 +94,7 @@ class SizedSite:
         Raises:
             InputError: the history does not cover it, or the site has several demand lines.
         """
-        site, tariff = self.variant(BuiltSizes())[0], load_tariff(self.site)
+        site, tariff = self.variant(BuiltSizes(options=self.chosen))[0], load_tariff(self.site)
         meters = simulated_meters(site, self.history, (self.start, self.end), "rules")
         prices, month = self._prices(tariff)
         grid = next(device for device in self.site.devices if isinstance(device, GridConnection))
@@ -126,7 +136,18 @@ class SizedSite:
             0.0 if without else power,
             0.0 if sun < 0.5 else sun,
             contract_kw,
+            self.chosen,
         )
+
+    def options_of(self, built: BuiltSizes) -> tuple[Option, ...]:
+        """The options that are bought."""
+        return tuple(option for option in self.candidates.options if option.id in built.options)
+
+    def invested(self, built: BuiltSizes) -> float:
+        """Annuities and upkeep of what is bought, for the length of the stretch [money]."""
+        sizes = np.array([built.battery_kwh * self.usable_share, built.battery_kw, built.pv_kw, 0.0, 0.0])
+        options = sum(option.cost * self._yearly(option) for option in self.options_of(built))
+        return float(self.offers.cost @ sizes) + options
 
     def variant(self, sizes: BuiltSizes) -> tuple[Site, History]:
         """The site and its history with these sizes; a device of size 0 is not there."""
@@ -139,12 +160,13 @@ class SizedSite:
             changes[self.pv.id] = {"capacity_kw": sizes.pv_kw} if sizes.pv_kw > 0 else None
             name = f"{self.pv.id}.available_kw"
             frame = frame.assign(**{name: frame[name] * (sizes.pv_kw / self.pv.capacity_kw)})
-        return _changed(self.site, changes, sizes.contract_kw), replace(self.history, frame=frame)
+        site = with_options(self.site, self.options_of(sizes))
+        return _changed(site, changes, sizes.contract_kw), replace(self.history, frame=frame)
 
     def _device(self, candidate: BatteryCandidate | PvCandidate | None) -> AnyDevice | None:
         return None if candidate is None else next(d for d in self.site.devices if d.id == candidate.device)
 
-    def _yearly(self, candidate: BatteryCandidate | PvCandidate) -> float:
+    def _yearly(self, candidate: BatteryCandidate | PvCandidate | Option) -> float:
         """Annuity and upkeep per money invested, for the length of the stretch [-]."""
         rate = self.candidates.economics.discount_rate
         return (annuity(rate, candidate.life_years) + candidate.upkeep_share) / self.per_year

@@ -48,6 +48,24 @@ def test_a_replay_judges_and_goes_on_from_what_is_kept(tmp_path: Path) -> None:
     assert first["judge"] == "rules"
 
 
+def test_options_are_compared_with_foresight(tmp_path: Path) -> None:
+    file = tmp_path / "candidates.yaml"
+    store = "id: cold_store, kind: thermal_store, carrier: cold, charge_limit_kw: 300, discharge_limit_kw: 300"
+    file.write_text(
+        "options:\n"
+        f"  - {{id: tank, cost: 1000, devices: [{{{store}, capacity_kwh: 3000, loss_per_hour: 0.003}}]}}\n"
+        f"  - {{id: gold_tank, cost: 9000000, devices: [{{{store}, capacity_kwh: 3001, loss_per_hour: 0.003}}]}}\n"
+    )
+    options = ["--candidates", str(file), "--judge", "none", "--from", "2026-08-03", "--to", "2026-08-05"]
+    document = size(*options, "--workers", "1", "--out", str(tmp_path / "out"))
+    by_options = {tuple(one["sizes"]["options"]): one["foreseen_cost"] for one in document["choices"]}  # type: ignore
+    assert set(by_options) == {(), ("tank",), ("gold_tank",)}
+    assert by_options[("tank",)] < by_options[()] < by_options[("gold_tank",)]
+    assert document["recommended"]["options"] == ["tank"]  # type: ignore
+    assert document["assessed"][0]["options_saving"] > 0  # type: ignore
+    assert "其他设备" in (tmp_path / "out" / "size.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [([], "either a candidates file or --auto"), (["--auto", "--judge", "oracle"], "must be engine, rules or none")],

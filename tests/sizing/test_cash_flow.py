@@ -38,7 +38,7 @@ def candidates(economics: Economics = PLAIN, upkeep: float = 0.0) -> Candidates:
 def operating(years: int = 3, pv: float = 200_000.0, battery: float = 400_000.0) -> list[OperatingYear]:
     return [
         OperatingYear(
-            year=number, pv_saving=pv, battery_saving=battery, discharged_kwh=500_000.0, sun_kwh=200_000.0,
+            year=number, pv_saving=pv, battery_saving=battery, options_saving=0.0, discharged_kwh=5e5, sun_kwh=2e5,
             cost_without=3_000_000.0, import_without_kwh=4e6, import_kwh=3.8e6, health=1.0, replaced=False,
         )
         for number in range(1, years + 1)
