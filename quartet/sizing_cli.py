@@ -57,7 +57,7 @@ def size(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Size battery, PV, contract demand and what else is on offer: a year model proposes, closed-loop replay judges, cash flow decides.
+    """Size battery, PV, contract demand and more: a year model proposes, closed-loop replay judges, cash flow decides.
 
     The year model knows everything and proves how good its sizes are; the engine's replay says what it would have
     earned with the forecasts of the time. The same answer on any number of workers.
