@@ -23,6 +23,8 @@ from optimizer.devices.base import Cost
 from optimizer.program import INFINITY, Places, Program
 from optimizer.time_grid import Array
 
+NO_STEP = -1
+
 
 class AffineEntries:
     """Values that are affine in the parameters, collected one by one and evaluated together."""
@@ -194,9 +196,10 @@ class CompiledModel:
 
     def _read_columns(self, model: Any) -> None:
         lower, upper = AffineEntries(self.parameters), AffineEntries(self.parameters)
-        low_free, high_free = [], []
+        low_free, high_free, steps = [], [], []
         for variable in model.component_data_objects(pyo.Var):
             self.columns[id(variable)] = len(self.columns)
+            steps.append(variable.index() if isinstance(variable.index(), int) else NO_STEP)
             low, high = variable.lower, variable.upper
             low_free.append(low is None)
             high_free.append(high is None)
@@ -204,6 +207,8 @@ class CompiledModel:
             upper.add(high)
         self._lower, self._upper = lower.freeze(), upper.freeze()
         self._low_free, self._high_free = np.asarray(low_free), np.asarray(high_free)
+        self.steps: Places = np.asarray(steps, dtype=np.intp)
+        """(columns,) the step of each column, `NO_STEP` for those of no step."""
 
     def _read_rows(self, model: Any) -> None:
         value, lower, upper = (AffineEntries(self.parameters) for _ in range(3))

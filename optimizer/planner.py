@@ -167,8 +167,9 @@ def _unserved_kw(model: Model, x: Array) -> float:
 def _of_last_plan(model: Model, situation: Situation, last: Plan | None) -> Wish:
     """What the last plan had for the flows of the stores; empty where it does not reach."""
     offset = None if last is None else last.steps_until(situation.grid)
+    nothing = np.empty(0, dtype=np.intp)
     if last is None or offset is None:
-        return Wish(np.empty(0, dtype=np.intp), np.empty(0))
+        return Wish(nothing, np.empty(0), nothing)
     count = min(situation.grid.near, last.grid.near - offset)
     stored = [
         (
@@ -179,4 +180,5 @@ def _of_last_plan(model: Model, situation: Situation, last: Plan | None) -> Wish
         if model.ports[flow.device].stored_value is not None and flow.quantity in last.by_device.get(flow.device, {})
     ]
     columns, values = zip(*stored, strict=True) if stored else ((), ())
-    return Wish(np.concatenate([np.empty(0, dtype=np.intp), *columns]), np.concatenate([np.empty(0), *values]))
+    coarse = np.flatnonzero(model.compiled.steps >= situation.grid.near)
+    return Wish(np.concatenate([nothing, *columns]), np.concatenate([np.empty(0), *values]), coarse)

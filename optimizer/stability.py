@@ -1,10 +1,10 @@
 """Among answers of the same cost, the one nearest the last plan, so that setpoints do not chatter.
 
 Every optimum of a linear program keeps what the shadow prices of one optimum hold: columns with a reduced cost stay at
-their bound, rows with a price stay tight. What remains free is the face of all optima, and on it a second, small linear
-program minimises the distance of the stores' flows to those of the last plan: each is w + more - less, so that the last
-plan itself is where its solver begins. No tiny weights stand in the first objective: what is optimal is decided by
-money alone, and the shadow prices of the first answer are those of the second.
+their bound, rows with a price stay tight. What remains free is the face of all optima. On it, the coarse steps left as
+they are, a second, small linear program minimises the distance of the stores' flows to those of the last plan: each is
+w + more - less, so that the last plan itself is where its solver begins. No tiny weights stand in the first objective:
+what is optimal is decided by money alone, and the shadow prices of the first answer are those of the second.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Wish:
 
     columns: Places
     values: Array
+    kept: Places
+    """Other columns, that stay as they are: those of the coarse steps, which are not carried out."""
 
     def spread(self, columns: int) -> Array:
         """(columns,) the wanted values, 0 where nothing is wanted."""
@@ -43,7 +45,7 @@ def nearest(program: Program, choices: Choices, solution: Solution, wish: Wish, 
     """The optimal answer nearest the wish; the given one when there is none in time."""
     if not len(wish.columns) or not len(solution.col_dual):
         return solution
-    face = _face(choices.decided(program, solution.x, wish.spread(len(solution.x))), solution)
+    face = _face(choices.decided(program, solution.x, wish.spread(len(solution.x))), solution, wish.kept)
     at, value = _on_face(wish, face)
     steady = solve(_towards(face.program, at, value), time_limit_s=time_limit_s)
     if steady.status is not Status.OPTIMAL:
@@ -55,9 +57,10 @@ def nearest(program: Program, choices: Choices, solution: Solution, wish: Wish, 
     return replace(solution, x=x, objective=cost) if cost <= solution.objective + MAX_EXTRA_COST else solution
 
 
-def _face(program: Program, solution: Solution) -> Part:
-    """All optima: the program in which everything that has a price stays as it is."""
+def _face(program: Program, solution: Solution, kept: Places) -> Part:
+    """All optima with the same `kept` columns: the program in which everything that has a price stays as it is."""
     x, held, tight = solution.x, np.abs(solution.col_dual) > HELD, np.abs(solution.row_dual) > HELD
+    held[kept] = True
     activity = np.asarray(program.matrix @ x)
     return without_fixed(
         replace(
