@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from optimizer.time_grid import Array
 from sizing.park_year import Counts
@@ -300,3 +301,28 @@ def course(
         if t > 0 and was >= capacity - near:
             worth = min(worth, cut[t, 1])
         s = was
+
+
+@_compiled
+def paid(
+    net_kw: Array,
+    battery_kw: Array,
+    import_price: Array,
+    export_price: Array,
+    counted: NDArray[np.bool_],
+    month: Counts,
+    limits: Array,
+    wear: float,
+    breach_price: float,
+    peaks: Array,
+) -> float:
+    """Energy, wear and breaches of a course, per hour of a step [money/h]; fills `peaks` (months,), zeros before, with
+    the highest counted import [kW]."""
+    total = 0.0
+    for t in range(len(net_kw)):
+        net = max(net_kw[t], -limits[0])
+        price = import_price[t] if net > 0.0 else max(export_price[t], 0.0)
+        total += price * net + wear * max(-battery_kw[t], 0.0) + breach_price * max(net - limits[1], 0.0)
+        if counted[t]:
+            peaks[month[t]] = max(peaks[month[t]], net)
+    return total

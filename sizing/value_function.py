@@ -190,15 +190,14 @@ def _pieces(price: Array, kw: float) -> Array:
 
 def running_cost(year: ParkYear, course: Course, limits: Array) -> tuple[float, Array]:
     """What a course costs within the limits of export and import, and its month peaks; investment not included."""
-    net = np.maximum(course.net_kw, -limits[0])
-    price = np.where(net > 0.0, year.import_price, np.maximum(year.export_price, 0.0))
-    energy = price @ net + year.battery.wear_per_kwh * -np.minimum(course.battery_kw, 0.0).sum()
-    energy += BREACH_PRICE_PER_KWH * np.maximum(net - limits[1], 0.0).sum()
+    peaks = np.zeros(year.months)
+    hourly = passes.paid(
+        course.net_kw, course.battery_kw, year.import_price, year.export_price, year.peaks.counted, year.month, limits,
+        year.battery.wear_per_kwh, BREACH_PRICE_PER_KWH, peaks,
+    )  # fmt: skip
     if year.thermal is not None:
-        energy += year.thermal.backup_price_per_kwh * course.backup_kw.sum()
-    counted = np.where(year.peaks.counted, np.maximum(net, 0.0), 0.0)
-    peaks = np.maximum.reduceat(counted, year.first_steps)
-    return float(energy * year.hours + year.peaks.cost(peaks)), peaks
+        hourly += year.thermal.backup_price_per_kwh * float(course.backup_kw.sum())
+    return hourly * year.hours + year.peaks.cost(peaks), peaks
 
 
 def improvements(year: ParkYear, offers: Offers) -> Iterator[YearAnswer]:
