@@ -23,7 +23,7 @@ from forecasting.measured import Measured
 from forecasting.members import Members, fit_members
 from forecasting.near_model import NEAR_HOURS, NearView, near_leads, near_view
 from forecasting.profile import TypeProfiles, day_matrix
-from forecasting.spread import Swing, around, error_quantiles
+from forecasting.spread import Swing, around, error_quantiles, memory_hours
 
 TRIAL_DAYS = 28
 SHORTEST_DAYS = 21
@@ -92,6 +92,7 @@ class NearJudged:
     errors: Array
     """(levels, near leads) quantiles of the errors of (1), each over the swing at its origin."""
     swing: Swing
+    memory_hours: float | None
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ class FittedDemand:
         view = near_view(past, np.array([origin], dtype=np.int64), self.clock, self.days)
         if view.usable[0]:
             self._join(*self._near(past, view), median, errors)
-        return Outcome(around(median, errors, *self.limits), self._method(near=bool(view.usable[0])))
+        method = self._method(near=bool(view.usable[0]))
+        return Outcome(around(median, errors, *self.limits), method, self.near.memory_hours)
 
     def _near(self, past: Measured, view: NearView) -> tuple[Array, Array]:
         """(near leads,) of (1), and (levels, near leads) error quantiles as the series swings now."""
@@ -166,6 +168,7 @@ def _judge_near(past: Measured, trial: Members, cut: int, clock: LocalClock, day
         weights=weights_by_lead(errors, NEAR_WEIGHTS, clock.step_minutes / 60),
         errors=error_quantiles(missed, INDEPENDENT_A_DAY * trial_days),
         swing=swing,
+        memory_hours=memory_hours(missed, clock.step_minutes / 60),
     )
 
 

@@ -61,6 +61,8 @@ class Forecast:
     """What was wrong in the measurements since the fit, and what was done about it."""
     rival: Rival | None = None
     """The path that is not in use; None where there is only one."""
+    memory_hours: float | None = None
+    """How long it stays wrong in the same direction [h]: τ of `scenarios`; None where that was not learned."""
 
     def __post_init__(self) -> None:
         if self.issued_at.tzinfo is None:
@@ -93,6 +95,7 @@ class Forecast:
             "quantiles": {str(level): values.tolist() for level, values in self.quantiles.items()},
             "findings": [finding.as_document() for finding in self.findings],
             "rival": None if self.rival is None else self.rival.to_document(),
+            "memory_hours": self.memory_hours,
         }
 
     @classmethod
@@ -119,6 +122,7 @@ class Forecast:
             quantiles=quantiles,
             findings=tuple(map(Finding.from_document, document.get("findings", ()))),
             rival=None if rival is None else Rival(**{**rival, "median": np.asarray(rival["median"], dtype=float)}),
+            memory_hours=document.get("memory_hours"),
         )
 
     def __eq__(self, other: object) -> bool:

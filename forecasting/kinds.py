@@ -44,6 +44,8 @@ class Outcome(NamedTuple):
 
     quantiles: dict[float, Array]
     method: str
+    memory_hours: float | None = None
+    """How long the forecast stays wrong in the same direction [h]: τ of `scenarios`; None where it was not learned."""
 
 
 class FittedSeries(Protocol):

@@ -133,7 +133,15 @@ class FittedSite:
             outcome, rival = self._outcome(name, past, announced, origin, end, old)
             paths = {level: np.round(values, DECIMALS) for level, values in outcome.quantiles.items()}
             forecasts[name] = Forecast(
-                name, issued_at, outcome.method, self.clock.step_minutes, index, paths, found, rival
+                name,
+                issued_at,
+                outcome.method,
+                self.clock.step_minutes,
+                index,
+                paths,
+                found,
+                rival,
+                outcome.memory_hours,
             )
         return forecasts
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 
 from forecasting.day_types import Ints
 from forecasting.forecast import LEVELS, MIDDLE, Array
@@ -13,6 +14,12 @@ from forecasting.measured import Measured
 
 FEWEST_ERRORS = 20
 """With fewer errors than this a quantile says nothing."""
+
+MEMORY_HOURS = (1.0, 2.0, 4.0)
+"""Distances at which errors are compared."""
+LEAST_ALIKE = 0.05
+"""Correlations below this say no more than that there is none."""
+SHORTEST_MEMORY_HOURS, LONGEST_MEMORY_HOURS = 0.25, 48.0
 
 SWING_DAYS = 7
 SWING_POWER = 0.8
@@ -73,6 +80,27 @@ def error_quantiles(errors: Array, independent: float = np.inf) -> Array:
     quantiles[MIDDLE] = 0.0
     quantiles[MIDDLE + 1 :] = np.maximum(quantiles[MIDDLE + 1 :], 0.0)
     return np.asarray(quantiles, dtype=float)
+
+
+def memory_hours(errors: Array, step_hours: float) -> float | None:
+    """How long errors (origins, leads) stay alike [h]: τ of exp(-h/τ) through the correlations of the errors' normal
+    scores, h apart; None where there are too few errors, or leads, to say.
+
+    The scores are those of each lead by itself, so that errors which grow with the lead are no memory (Pinson et al.
+    2009, section 3.2).
+    """
+    known = errors[np.isfinite(errors).all(axis=1)]
+    if len(known) < FEWEST_ERRORS:
+        return None
+    ranks = np.argsort(np.argsort(known, axis=0, kind="stable"), axis=0, kind="stable")
+    scores = norm.ppf((ranks + 0.5) / len(known))
+    steps = [k for hours in MEMORY_HOURS if 0 < (k := round(hours / step_hours)) < scores.shape[1]]
+    alike = np.array([np.mean(scores[:, :-k] * scores[:, k:]) / np.mean(scores**2) for k in steps])
+    apart = step_hours * np.array(steps)[alike > LEAST_ALIKE]
+    if not len(apart):
+        return SHORTEST_MEMORY_HOURS if steps else None
+    fall = -np.log(np.minimum(alike[alike > LEAST_ALIKE], 1.0 - 1e-9))
+    return float(np.clip(np.sum(apart**2) / np.sum(apart * fall), SHORTEST_MEMORY_HOURS, LONGEST_MEMORY_HOURS))
 
 
 def yardstick_errors(past: Measured, steps_per_day: int) -> Array:

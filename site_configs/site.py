@@ -266,7 +266,7 @@ class UncertaintyChoice(BaseModel):
     risk_level: Annotated[float, Field(ge=0, lt=1)] = 0.8
     """Share of the scenarios that do not count as dear [-]: 0.8 weighs the mean of the dearest fifth."""
     correlation_hours: Positive = 4.0
-    """Time after which a forecast's error has forgotten all but 1/e of itself [h]."""
+    """Time after which a forecast's error has forgotten all but 1/e of itself [h], for series that do not learn it."""
 
 
 class Site(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -37,16 +37,23 @@ def uncertainty_of(
 
 
 def groups_of(site: Site, forecasts: Mapping[str, Forecast], correlation_hours: float) -> tuple[Group, ...]:
-    """A device's series move together; those of expected cars for all time, so that no need leaves before it came."""
+    """A device's series move together, for as long as their forecasts were found to stay wrong in the same direction
+    (`correlation_hours` where that was not learned); those of expected cars for all time, so that no need leaves
+    before it came."""
     by_owner: dict[str, list[str]] = {}
     for name in forecasts:
         by_owner.setdefault(name.split(".")[0], []).append(name)
     cars = {device.id for device in site.devices if device.kind == "expected_cars"}
     return tuple(
-        Group(tuple(names), math.inf if owner in cars else correlation_hours)
+        Group(tuple(names), math.inf if owner in cars else _memory_hours(forecasts, names, correlation_hours))
         for owner, names in sorted(by_owner.items())
         if owner not in CERTAIN
     )
+
+
+def _memory_hours(forecasts: Mapping[str, Forecast], names: Sequence[str], usual: float) -> float:
+    """The longest that one of the series has learned."""
+    return max((hours for name in names if (hours := forecasts[name].memory_hours) is not None), default=usual)
 
 
 def scenario_rng(site: Site, at: datetime) -> np.random.Generator:

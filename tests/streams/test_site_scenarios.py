@@ -8,9 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+from forecasting.forecast import LEVELS, Forecast
 from optimizer.devices import ExpectedCars
 from optimizer.plan import PlanDocument
 from site_configs.site import Site, UncertaintyChoice
@@ -87,12 +89,23 @@ def test_prices_are_certain_and_cars_of_a_group_come_as_one() -> None:
     site = light_park()
     cars = ExpectedCars(id="ev", chargers=("ev01",), charge_limit_kw=20)
     site = site.model_copy(update={"devices": (*site.devices, cars)})
-    names = ("load.demand_kw", "ev.arriving_kw", "ev.leaving_kw", "market.import_price_per_kwh")
-    groups = groups_of(site, dict.fromkeys(names), 4.0)  # type: ignore[arg-type]
+    learned = {
+        "load.demand_kw": 2.5, "ev.arriving_kw": None, "ev.leaving_kw": None, "pv1.available_kw": None,
+        "market.import_price_per_kwh": None,
+    }  # fmt: skip
+    forecasts = {name: hourly(name, hours) for name, hours in learned.items()}
+    groups = groups_of(site, forecasts, 4.0)
     assert [(group.series, group.correlation_hours) for group in groups] == [
         (("ev.arriving_kw", "ev.leaving_kw"), math.inf),
-        (("load.demand_kw",), 4.0),
+        (("load.demand_kw",), 2.5),
+        (("pv1.available_kw",), 4.0),
     ]
+
+
+def hourly(name: str, memory_hours: float | None) -> Forecast:
+    index = pd.date_range(START, periods=4, freq="h")
+    paths = {level: np.zeros(4) for level in LEVELS}
+    return Forecast(name, START, "test", 60, index, paths, memory_hours=memory_hours)
 
 
 @pytest.mark.parametrize(
