@@ -6,11 +6,16 @@ divided by (efficiencies, limits, COPs) is above 0 by the devices' own checks.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar
 
 import numba
+
+from hil.code_digest import code_digest
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -35,6 +40,29 @@ def borrowing(function: Function) -> Function:
 def callable_from_python(function: Function) -> Function:
     """As `compiled`, and callable from Python too, without holding other threads up."""
     return _jit(function, nogil=True)
+
+
+def kept(function: Function) -> Function:
+    """As `callable_from_python`, and kept on disk for later processes: a function that takes long to compile.
+
+    Numba looks at the file of the function alone, and not at those of the functions it calls. So what is kept belongs
+    to one state of all the code (`code_digest`), and other code finds nothing.
+    """
+    return _jit(function, nogil=True, cache=_has_a_place())
+
+
+@cache
+def _has_a_place() -> bool:
+    """Whether compiled code can be kept: below `NUMBA_CACHE_DIR`, or in the user's cache folder."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "quartet" / "numba"
+    place = Path(os.environ.get("NUMBA_CACHE_DIR", usual)) / code_digest()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    config: Any = numba.config
+    config.CACHE_DIR = str(place)
+    return os.access(place, os.W_OK)
 
 
 def _jit(function: Function, compiled_helper: Callable[[Any], Any] | None = None, **options: bool) -> Function:

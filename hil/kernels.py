@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.compiling import borrowing, callable_from_python, compiled
+from hil.compiling import borrowing, callable_from_python, compiled, kept
 from hil.physics import cells, layers, part_load
 from hil.physics.giving_way import give_way
 from optimizer.devices import (
@@ -831,7 +831,7 @@ def bought(layout: Layout, needed: Array, slots: Array) -> float:
     return float(demand)
 
 
-@callable_from_python
+@kept
 def run(layout: Layout, now: PlantArrays, around: Surroundings, first: int, slots: Array, site: Array) -> None:
     """Minutes from row `first` of the surroundings on, as many as `slots` (n, slots, 6) and `site` (n, 8) hold; both
     take the record. The whole minute stands here: Numba optimises once more for every level of calls."""

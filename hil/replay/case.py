@@ -12,15 +12,14 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache, cached_property
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from functools import cached_property
 from itertools import pairwise
 from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
+from hil.code_digest import code_digest
 from optimizer.errors import InputError, Problem
 from settlement.bill import market_columns
 from site_configs.history import History
@@ -39,7 +38,6 @@ PlantKind = Literal["real", "as_planned"]
 LEAD_IN = timedelta(days=1)
 LOOKED_BACK = timedelta(days=1)
 """History that the simplest forecast needs; with three weeks and more models can be fitted."""
-ROOMS = ("optimizer", "forecasting", "site_configs", "settlement", "streams", "hil")
 
 
 @dataclass(frozen=True)
@@ -256,22 +254,3 @@ def digest_of(history: History) -> str:
     if history.weather_forecast is not None:
         digest.update(history.weather_forecast.to_csv(index=False).encode())
     return digest.hexdigest()
-
-
-@cache
-def code_digest() -> str:
-    """Digest over the source of every room that a replay runs through: other code may give other results."""
-    digest = hashlib.sha256()
-    for room in ROOMS:
-        for source in sorted(_sources(files(room)), key=lambda pair: pair[0]):
-            digest.update(source[0].encode() + b"\0" + source[1] + b"\0")
-    return digest.hexdigest()[:16]
-
-
-def _sources(folder: Traversable, path: str = "") -> Iterator[tuple[str, bytes]]:
-    for entry in folder.iterdir():
-        name = f"{path}/{entry.name}"
-        if entry.is_dir():
-            yield from _sources(entry, name)
-        elif name.endswith((".py", ".yaml")):
-            yield name, entry.read_bytes()
