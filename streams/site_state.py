@@ -11,6 +11,7 @@ import numpy as np
 from forecasting.forecast import Forecast
 from optimizer.events import Event
 from optimizer.reported import steps_reported
+from optimizer.services.peak_reserve import MARGIN
 from optimizer.situation import FixedPower, ImportCap, Prices, Session, Situation, Uncertainty
 from optimizer.time_grid import Array, TimeGrid
 from site_configs.prices import grid_for, prices_for
@@ -18,6 +19,10 @@ from site_configs.site import Site
 from site_configs.tariff import Tariff
 from streams.messages import Quality
 from streams.site_scenarios import scenario_rng, uncertainty_of
+
+LOW, HIGH = 0.1, 0.9
+"""Levels of forecasts that the peak reserve looks at."""
+MARGIN_DECIMALS = 3
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ def outlook_of(site: Site, tariff: Tariff, forecasts: Mapping[str, Forecast], gr
         ValueError: a forecast does not cover the grid or holds a value that is not finite.
     """
     series = {name: grid.average(forecast.median) for name, forecast in forecasts.items()}
+    series |= import_margin(site, forecasts, grid)
     return Outlook(
         grid=grid,
         series=series,
@@ -95,6 +101,20 @@ def outlook_of(site: Site, tariff: Tariff, forecasts: Mapping[str, Forecast], gr
         local_day=local_days(site, grid),
         uncertainty=uncertainty_of(site, grid, forecasts, scenario_rng(site, grid.start)),
     )
+
+
+def import_margin(site: Site, forecasts: Mapping[str, Forecast], grid: TimeGrid) -> dict[str, Array]:
+    """(n,) what the site may draw beyond the central forecasts, for the peak reserve: the distances of power loads and
+    PV to their outer levels, as independent ones add up."""
+    squares = np.zeros(grid.shape.steps)
+    for device in site.devices:
+        quantity, sign, level = ("available_kw", -1.0, LOW) if device.kind == "pv" else ("demand_kw", 1.0, HIGH)
+        forecast = forecasts.get(f"{device.id}.{quantity}")
+        if forecast is not None and getattr(device, "carrier", "power") == "power":
+            beyond = grid.average(sign * (forecast.quantile(level) - forecast.median))
+            squares += np.maximum(beyond, 0.0) ** 2
+    connection = next(device.id for device in site.devices if device.kind == "grid_connection")
+    return {f"{connection}.{MARGIN}": np.asarray(np.round(np.sqrt(squares), MARGIN_DECIMALS), dtype=float)}
 
 
 def build_situation(

@@ -9,6 +9,9 @@ from pydantic import Field
 from optimizer.services.carbon_limit import CarbonLimit
 from optimizer.services.demand_response import DemandResponse
 from optimizer.services.island_reserve import IslandReserve
+from optimizer.services.peak_reserve import PeakReserve
 from optimizer.services.reserve_capacity import ReserveCapacity
 
-AnyService = Annotated[CarbonLimit | DemandResponse | IslandReserve | ReserveCapacity, Field(discriminator="kind")]
+AnyService = Annotated[
+    CarbonLimit | DemandResponse | IslandReserve | PeakReserve | ReserveCapacity, Field(discriminator="kind")
+]

@@ -1,0 +1,124 @@
+"""Peak reserve: batteries stay able to keep the planned peak when the site draws more than is forecast.
+
+    carried[i,t] ≤ P_i - discharge_i[t] + charge_i[t]                       (1)
+    carried[i,t] ≤ (e_i[t+1] - e_min,i)·η_i/H                               (2)
+    over ≥ import[t] + margin[t] - D - Σ_i carried[i,t],  over ≥ 0          (3)
+    cost = p·over                                                           (4)
+
+margin is what the site may draw beyond the central forecast of a near step; D the planned peak of the demand line that
+applies and p its price; H the hours for which a battery must be able to go on. A month has some three thousand quarter
+hours, so that what is exceeded in one of ten comes to pass, and the highest of all is what is billed: a plan for the
+central forecast alone empties its batteries into the evening's prices and meets the next spike with nothing left. (4)
+is what such a spike would cost. It is in the plan's cost table and in no bill.
+
+It holds where one demand line applies and demand is measured over one step; elsewhere the plan is as without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pyomo.environ as pyo
+from pydantic import Field
+
+from optimizer.devices.base import Cost, Device, DeviceId
+from optimizer.plan import Plan
+from optimizer.services.base import Account, BuiltSite, Devices, Service, ServicePorts, connection_of, not_able
+from optimizer.situation import DemandLine, Situation
+from optimizer.time_grid import Array, GridShape
+
+TERM = "peak_reserve"
+MARGIN = "import_margin_kw"
+"""Quantity of the grid connection's series with the margin; a situation without it has none."""
+
+
+class PeakReserve(Service):
+    """Keeps something in the batteries against the month's peak."""
+
+    kind: Literal["peak_reserve"] = "peak_reserve"
+    devices: tuple[DeviceId, ...] = Field(min_length=1)
+    """Batteries that keep it."""
+    hours: Annotated[float, Field(gt=0, le=12)] = 0.5
+    """How long they are to go on above the planned peak [h]."""
+
+    def add_to(self, block: Any, site: BuiltSite, shape: GridShape) -> ServicePorts:
+        if not shape.demand:
+            return ServicePorts()
+        near, connection = range(shape.near), site.ports[site.connection]
+        rooms = {name: room for name in self.devices if (room := site.ports[name].headroom) is not None}
+        block.margin_kw = pyo.Param(near, mutable=True, initialize=0.0)
+        block.carried_kw = pyo.Var(list(rooms), near, bounds=(0, None))
+
+        @block.Constraint(list(rooms), near)
+        def carried_by_power_left(b: Any, i: str, t: int) -> Any:  # (1)
+            return b.carried_kw[i, t] <= rooms[i].up_kw(t)
+
+        @block.Constraint(list(rooms), near)
+        def carried_by_what_is_stored(b: Any, i: str, t: int) -> Any:  # (2)
+            (above,) = rooms[i].above_least_kwh(t)
+            return b.carried_kw[i, t] <= above * rooms[i].discharge_efficiency / self.hours
+
+        costs = []
+        for line in shape.demand:
+            peak, imports = connection.scalars[f"peak_kw.{line.id}"], connection.flows["import_kw"]
+            over, price = pyo.Var(bounds=(0, None)), pyo.Param(mutable=True, initialize=0.0)
+
+            def kept(b: Any, t: int, peak: Any = peak, over: Any = over, imports: Any = imports) -> Any:  # (3)
+                return over >= imports[t] + b.margin_kw[t] - peak - sum(b.carried_kw[i, t] for i in rooms)
+
+            block.add_component(f"over_kw_{line.id}", over)
+            block.add_component(f"price_per_kw_{line.id}", price)
+            block.add_component(f"peak_is_kept_{line.id}", pyo.Constraint(near, rule=kept))
+            costs.append(Cost(TERM, price * over))  # (4)
+        return ServicePorts(tuple(costs))
+
+    def inputs(self, situation: Situation, devices: Devices) -> dict[str, Array | float]:
+        lines = situation.prices.demand
+        if not lines:
+            return {}
+        applying = _applying(lines)
+        prices = {f"price_per_kw_{line.id}": line.price_per_kw if line is applying else 0.0 for line in lines}
+        return {"margin_kw": _margin_kw(situation, devices), **prices}
+
+    def account(self, situation: Situation, plan: Plan, devices: Devices) -> Account:
+        line = _applying(situation.prices.demand)
+        if line is None or plan.grid_limit_kw is None:
+            return Account({TERM: 0.0} if situation.prices.demand else {})
+        near = situation.grid.near
+        above = plan.flow(connection_of(devices).id, "import_kw") + _margin_kw(situation, devices) - plan.grid_limit_kw
+        for name in self.devices:
+            power = plan.flow(name, "discharge_kw") - plan.flow(name, "charge_kw")
+            left = devices[name].bounds_kw()[1] - power
+            states = plan.states.get(name, {})
+            after = [{quantity: float(values[t + 1]) for quantity, values in states.items()} for t in range(near)]
+            lasting = np.array([devices[name].carries_kw(state, self.hours) for state in after])
+            above = above - np.maximum(np.minimum(left, lasting), 0.0)
+        return Account({TERM: line.price_per_kw * float(np.max(above, initial=0.0))})
+
+    def problems(self, devices: Devices) -> list[tuple[str, Any, str]]:
+        return not_able(self.devices, ("battery",), devices)
+
+
+def usual_reserve(devices: Iterable[Device]) -> tuple[PeakReserve, ...]:
+    """The reserve of all batteries that can promise power; none where there are none."""
+    by_id = {device.id: device for device in devices}
+    able = tuple(name for name in by_id if not not_able((name,), ("battery",), by_id))
+    return (PeakReserve(id=TERM, devices=able),) if able else ()
+
+
+def _applying(lines: tuple[DemandLine, ...]) -> DemandLine | None:
+    """The one line whose peak the reserve is for."""
+    found = [line for line in lines if line.price_per_kw > 0.0 and line.inside[0] > 0.0]
+    return found[0] if len(found) == 1 and found[0].averaged_steps == 1 else None
+
+
+def _margin_kw(situation: Situation, devices: Devices) -> Array:
+    """(near,) of the steps in which the line counts; 0 in others, and where no margin is known."""
+    near, line = situation.grid.near, _applying(situation.prices.demand)
+    margin = situation.series.get(f"{connection_of(devices).id}.{MARGIN}")
+    if margin is None or line is None:
+        return np.zeros(near)
+    counted = (line.inside[:near] > 0.0) & (np.asarray(situation.prices.billing_period[:near]) == 0)
+    return np.where(counted, margin[:near], 0.0)
