@@ -14,7 +14,7 @@ from optimizer.events import DemandResponseEvent, Event
 from optimizer.plan import Plan
 from optimizer.planner import Planner
 from optimizer.services.base import Service
-from optimizer.situation import Prices, Situation
+from optimizer.situation import DemandLine, Prices, Situation
 from optimizer.time_grid import Array, TimeGrid
 from optimizer.verify import verify
 
@@ -60,6 +60,18 @@ def situation(
             carbon_kg_per_kwh=np.full(steps, 0.5),
         ),
         events=tuple(events),
+    )
+
+
+def with_peak(moment: Situation, margin_kw: float, *, so_far_kw: float = 300.0, price: float = 40.0) -> Situation:
+    """The moment with one demand line, the peak it has had, and what the site may draw beyond the forecast."""
+    steps = moment.shape.steps
+    line = DemandLine("demand", price, price, inside=np.ones(steps))
+    return replace(
+        moment,
+        prices=replace(moment.prices, demand=(line,)),
+        state={**moment.state, "grid": {"peak_kw": so_far_kw}},
+        series={**moment.series, "grid.import_margin_kw": np.full(steps, margin_kw)},
     )
 
 

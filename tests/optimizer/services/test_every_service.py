@@ -15,14 +15,14 @@ from optimizer.events import ReserveOffer
 from optimizer.model import build
 from optimizer.planner import Planner
 from optimizer.rules import rule_plan
-from optimizer.services import AnyService, CarbonLimit, DemandResponse, IslandReserve, ReserveCapacity
+from optimizer.services import AnyService, CarbonLimit, DemandResponse, IslandReserve, PeakReserve, ReserveCapacity
 from optimizer.services.accounts import with_accounts
 from optimizer.services.base import Service
 from optimizer.services.carbon_price import CarbonPrice
 from optimizer.services.demand_response import PayRule
 from optimizer.situation import Situation
 from optimizer.verify import verify
-from tests.optimizer.services.small_site import HOUR, START, call, devices, planned, situation
+from tests.optimizer.services.small_site import HOUR, START, call, devices, planned, situation, with_peak
 
 EXPECTED = Path(__file__).parent / "expected"
 BOTH = PayRule(floor=0.8, cap=1.1, beyond=0.5, penalty_below=0.9, penalty_price=1.1)
@@ -32,6 +32,7 @@ SERVICES: dict[str, Service] = {
     "demand_response": DemandResponse(id="response", rule=BOTH, max_events=1, shortfall_price_per_kwh=2.0),
     "demand_response_power": DemandResponse(id="response", rule="guangdong", commitment="power"),
     "island_reserve": IslandReserve(id="one", hours=2.0, critical_kw=30.0, devices=("battery1",)),
+    "peak_reserve": PeakReserve(id="one", devices=("battery1",)),
     "reserve_capacity": ReserveCapacity(id="one", devices=("battery1",), call_steps=2, shortfall_price_per_kw_h=2.0),
 }
 NAMES = sorted(SERVICES)
@@ -41,7 +42,8 @@ def moment_of(service: Service, step_minutes: int = 15) -> Situation:
     """Two hours with an event of the last one."""
     offer = ReserveOffer("offer1", service.id, START + HOUR, START + 2 * HOUR, 0.5, 40.0, 20.0)
     events = [call(50.0)] if isinstance(service, DemandResponse) else [offer]
-    return situation(steps=120 // step_minutes, step_minutes=step_minutes, battery_kwh=150.0, events=events)
+    moment = situation(steps=120 // step_minutes, step_minutes=step_minutes, battery_kwh=150.0, events=events)
+    return with_peak(moment, margin_kw=160.0) if isinstance(service, PeakReserve) else moment
 
 
 def test_every_kind_is_here() -> None:

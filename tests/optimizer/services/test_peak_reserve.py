@@ -1,0 +1,80 @@
+"""Peak reserve: worked by hand, and where it does not apply."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from optimizer.plan import Plan
+from optimizer.services.peak_reserve import PeakReserve, usual_reserve
+from optimizer.situation import Situation
+from tests.optimizer.services.small_site import battery, devices, planned, situation, with_peak
+
+DEAR_BETWEEN = np.array([0.3] * 2 + [2.0] * 4 + [0.3] * 2)
+RESERVE = PeakReserve(id="peak", devices=("battery1",))
+
+
+def evening(margin_kw: float, **given: float) -> Situation:
+    """150 kWh in the battery before a dear hour and half a cheap one; the month has had 300 kW, as the load draws."""
+    return with_peak(situation(battery_kwh=150.0, price=DEAR_BETWEEN), margin_kw, **given)
+
+
+def lowest_kwh(plan: Plan) -> float:
+    return float(plan.states["battery1"]["energy_kwh"].min())
+
+
+def short_kw(plan: Plan, margin_kw: float, hours: float = 0.5) -> float:
+    """What a spike of the margin would take above 300 kW, were the battery to carry it for so long; by hand."""
+    energy, flow = plan.states["battery1"]["energy_kwh"][1:], plan.flow
+    power = flow("battery1", "discharge_kw") - flow("battery1", "charge_kw")
+    carried = np.minimum(100.0 - power, (energy - 20.0) * 0.8 / hours)
+    return float((flow("grid", "import_kw") + margin_kw - 300.0 - carried).max())
+
+
+@pytest.mark.parametrize("hours", [0.25, 0.5, 1.0])
+def test_a_spike_could_be_carried_at_every_step(hours: float) -> None:
+    parts = devices(discharge_efficiency=0.8, min_soc=0.1)
+    kept = planned(parts, [RESERVE.model_copy(update={"hours": hours})], evening(60.0))
+    assert kept.cost["peak_reserve"] == pytest.approx(0.0, abs=1e-6)
+    assert short_kw(kept, 60.0, hours) <= 1e-6
+    free = planned(parts, [], evening(60.0))
+    assert short_kw(free, 60.0, hours) > 10.0
+    assert kept.total_cost < free.total_cost + 40.0 * short_kw(free, 60.0, hours)
+
+
+def test_what_cannot_be_held_costs_what_it_would_be_billed() -> None:
+    """The battery has 100 kW against a margin of 150: 50 kW x 40 would be billed if it came so."""
+    plan = planned(devices(), [RESERVE], evening(150.0))
+    assert plan.cost["peak_reserve"] == pytest.approx(50.0 * 40.0)
+    assert plan.cost["demand"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_peak_that_was_higher_needs_no_reserve() -> None:
+    free = planned(devices(), [], evening(60.0, so_far_kw=360.0))
+    kept = planned(devices(), [RESERVE], evening(60.0, so_far_kw=360.0))
+    assert kept.total_cost == pytest.approx(free.total_cost)
+    assert lowest_kwh(kept) == pytest.approx(lowest_kwh(free))
+
+
+@pytest.mark.parametrize("without", ["demand", "margin", "one line"])
+def test_where_nothing_is_known_or_two_lines_apply_the_plan_is_as_without_it(without: str) -> None:
+    moment = evening(60.0)
+    if without == "demand":
+        moment = replace(moment, prices=replace(moment.prices, demand=()))
+    elif without == "margin":
+        moment = replace(moment, series={"load.demand_kw": moment.series["load.demand_kw"]})
+    else:
+        (line,) = moment.prices.demand
+        moment = replace(moment, prices=replace(moment.prices, demand=(line, replace(line, id="other"))))
+    kept, free = planned(devices(), [RESERVE], moment), planned(devices(), [], moment)
+    assert kept.total_cost == pytest.approx(free.total_cost)
+    assert kept.states["battery1"]["energy_kwh"] == pytest.approx(free.states["battery1"]["energy_kwh"])
+
+
+def test_the_usual_reserve_is_of_all_batteries_that_can_promise_power() -> None:
+    tapered = battery().model_copy(update={"id": "tapered", "discharge_limit_by_soc": ((0.2, 0.5), (1.0, 1.0))})
+    (found,) = usual_reserve((*devices(), tapered))
+    assert found.devices == ("battery1",)
+    assert usual_reserve(devices()[:2]) == ()
