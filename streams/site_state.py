@@ -20,7 +20,7 @@ from site_configs.tariff import Tariff
 from streams.messages import Quality
 from streams.site_scenarios import scenario_rng, uncertainty_of
 
-LOW, HIGH = 0.1, 0.9
+LOW, HIGH = 0.025, 0.975
 """Levels of forecasts that the peak reserve looks at."""
 MARGIN_DECIMALS = 3
 

@@ -3,13 +3,14 @@
     carried[i,t] ≤ P_i - discharge_i[t] + charge_i[t]                       (1)
     carried[i,t] ≤ (e_i[t+1] - e_min,i)·η_i/H                               (2)
     over ≥ import[t] + margin[t] - D - Σ_i carried[i,t],  over ≥ 0          (3)
-    cost = p·over                                                           (4)
+    cost = w·p·over                                                         (4)
 
 margin is what the site may draw beyond the central forecast of a near step; D the planned peak of the demand line that
 applies and p its price; H the hours for which a battery must be able to go on. A month has some three thousand quarter
 hours, so that what is exceeded in one of ten comes to pass, and the highest of all is what is billed: a plan for the
 central forecast alone empties its batteries into the evening's prices and meets the next spike with nothing left. (4)
-is what such a spike would cost. It is in the plan's cost table and in no bill.
+is in the plan's cost table and in no bill. w is small: with p in full a margin that cannot be held anyhow would make
+every rise of D free, as D lowers `over` by as much; a tenth of p is still worth more than what a kWh kept back earns.
 
 It holds where one demand line applies and demand is measured over one step; elsewhere the plan is as without it.
 """
@@ -24,12 +25,15 @@ import pyomo.environ as pyo
 from pydantic import Field
 
 from optimizer.devices.base import Cost, Device, DeviceId
+from optimizer.devices.battery import Battery
 from optimizer.plan import Plan
 from optimizer.services.base import Account, BuiltSite, Devices, Service, ServicePorts, connection_of, not_able
 from optimizer.situation import DemandLine, Situation
 from optimizer.time_grid import Array, GridShape
 
 TERM = "peak_reserve"
+WEIGHT = 0.1
+"""w of (4) [-]."""
 MARGIN = "import_margin_kw"
 """Quantity of the grid connection's series with the margin; a situation without it has none."""
 
@@ -79,23 +83,20 @@ class PeakReserve(Service):
         if not lines:
             return {}
         applying = _applying(lines)
-        prices = {f"price_per_kw_{line.id}": line.price_per_kw if line is applying else 0.0 for line in lines}
+        prices = {f"price_per_kw_{line.id}": WEIGHT * line.price_per_kw if line is applying else 0.0 for line in lines}
         return {"margin_kw": _margin_kw(situation, devices), **prices}
 
     def account(self, situation: Situation, plan: Plan, devices: Devices) -> Account:
         line = _applying(situation.prices.demand)
         if line is None or plan.grid_limit_kw is None:
             return Account({TERM: 0.0} if situation.prices.demand else {})
-        near = situation.grid.near
         above = plan.flow(connection_of(devices).id, "import_kw") + _margin_kw(situation, devices) - plan.grid_limit_kw
         for name in self.devices:
             power = plan.flow(name, "discharge_kw") - plan.flow(name, "charge_kw")
             left = devices[name].bounds_kw()[1] - power
-            states = plan.states.get(name, {})
-            after = [{quantity: float(values[t + 1]) for quantity, values in states.items()} for t in range(near)]
-            lasting = np.array([devices[name].carries_kw(state, self.hours) for state in after])
-            above = above - np.maximum(np.minimum(left, lasting), 0.0)
-        return Account({TERM: line.price_per_kw * float(np.max(above, initial=0.0))})
+            lasting = _above_least_kwh(devices[name], plan.states[name]["energy_kwh"][1:]) / self.hours
+            above = above - np.minimum(left, lasting)
+        return Account({TERM: WEIGHT * line.price_per_kw * float(np.max(above, initial=0.0))})
 
     def problems(self, devices: Devices) -> list[tuple[str, Any, str]]:
         return not_able(self.devices, ("battery",), devices)
@@ -106,6 +107,12 @@ def usual_reserve(devices: Iterable[Device]) -> tuple[PeakReserve, ...]:
     by_id = {device.id: device for device in devices}
     able = tuple(name for name in by_id if not not_able((name,), ("battery",), by_id))
     return (PeakReserve(id=TERM, devices=able),) if able else ()
+
+
+def _above_least_kwh(battery: Device, energy_kwh: Array) -> Array:
+    """(near,) what can be given before the lowest state of charge, at the terminals."""
+    assert isinstance(battery, Battery)
+    return np.maximum(energy_kwh - battery.min_soc * battery.capacity_kwh, 0.0) * battery.discharge_efficiency
 
 
 def _applying(lines: tuple[DemandLine, ...]) -> DemandLine | None:

@@ -44,11 +44,21 @@ def test_a_spike_could_be_carried_at_every_step(hours: float) -> None:
     assert kept.total_cost < free.total_cost + 40.0 * short_kw(free, 60.0, hours)
 
 
-def test_what_cannot_be_held_costs_what_it_would_be_billed() -> None:
+def test_what_cannot_be_held_costs_a_tenth_of_what_it_would_be_billed_and_does_not_raise_the_peak() -> None:
     """The battery has 100 kW against a margin of 150: 50 kW x 40 would be billed if it came so."""
     plan = planned(devices(), [RESERVE], evening(150.0))
-    assert plan.cost["peak_reserve"] == pytest.approx(50.0 * 40.0)
+    assert plan.cost["peak_reserve"] == pytest.approx(0.1 * 50.0 * 40.0)
+    assert plan.grid_limit_kw == pytest.approx(300.0)
     assert plan.cost["demand"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_charging_that_can_be_put_off_counts() -> None:
+    """Charging is worth it at 0.1 before 2.0; put off and turned round it gives 200 kW, and the verifier agrees."""
+    price = np.array([0.1] * 4 + [2.0] * 4)
+    moment = with_peak(situation(battery_kwh=80.0, price=price), 260.0, so_far_kw=420.0)
+    plan = planned(devices(), [RESERVE], moment)
+    assert plan.flow("battery1", "charge_kw").max() > 50.0
+    assert plan.cost["peak_reserve"] < 0.1 * 40.0 * (300.0 + 260.0 - 420.0 - 100.0) + 1e-6
 
 
 def test_a_peak_that_was_higher_needs_no_reserve() -> None:
