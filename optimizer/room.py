@@ -16,7 +16,7 @@ def with_room(plan: Plan, devices: Sequence[Device], services: Sequence[Service]
 
     A device that holds energy or power for a service is not to be moved: what it has may be called at any moment.
     """
-    held = {name for service in services for name in getattr(service, "devices", ())}
+    held = {name for service in services if service.may_be_called for name in getattr(service, "devices", ())}
     free = {device.id: device for device in devices if device.id not in held}
     return replace(plan, setpoints=tuple(_with_room(setpoint, free, situation) for setpoint in plan.setpoints))
 

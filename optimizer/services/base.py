@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -68,6 +68,9 @@ class Service(BaseModel):
     """Base of all services: the class is the schema, the default, the documentation and the validation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    may_be_called: ClassVar[bool] = True
+    """Whether what its devices hold may be called at any moment, so that nothing else is to use it."""
 
     id: DeviceId
     """Name of the service in files, events and plans; unique in the site."""

@@ -18,7 +18,7 @@ It holds where one demand line applies and demand is measured over one step; els
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyomo.environ as pyo
@@ -40,6 +40,8 @@ MARGIN = "import_margin_kw"
 
 class PeakReserve(Service):
     """Keeps something in the batteries against the month's peak."""
+
+    may_be_called: ClassVar[bool] = False  # it is there for the local loop
 
     kind: Literal["peak_reserve"] = "peak_reserve"
     devices: tuple[DeviceId, ...] = Field(min_length=1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from optimizer.plan import Plan
+from optimizer.room import with_room
 from optimizer.services.peak_reserve import PeakReserve, usual_reserve
 from optimizer.situation import Situation
 from tests.optimizer.services.small_site import battery, devices, planned, situation, with_peak
@@ -81,6 +82,13 @@ def test_where_nothing_is_known_or_two_lines_apply_the_plan_is_as_without_it(wit
     kept, free = planned(devices(), [RESERVE], moment), planned(devices(), [], moment)
     assert kept.total_cost == pytest.approx(free.total_cost)
     assert kept.states["battery1"]["energy_kwh"] == pytest.approx(free.states["battery1"]["energy_kwh"])
+
+
+def test_the_local_loop_may_use_what_is_kept() -> None:
+    moment = evening(60.0)
+    plan = with_room(planned(devices(), [RESERVE], moment), devices(), [RESERVE], moment)
+    rooms = {setpoint.device: setpoint.room_kw for setpoint in plan.setpoints}
+    assert rooms["battery1"] == pytest.approx((-100.0, 100.0))
 
 
 def test_the_usual_reserve_is_of_all_batteries_that_can_promise_power() -> None:
