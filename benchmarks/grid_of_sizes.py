@@ -21,7 +21,7 @@ from site_configs.history import read_history, sample_folder
 from site_configs.loader import load_site
 from site_configs.tariff import local_midnight
 from sizing.candidates import BatteryCandidate, Candidates
-from sizing.judging import ReplayJudge
+from sizing.judging import Remembering, ReplayJudge
 from sizing.recommendation import Assessed, assess, recommend
 from sizing.site_year import BuiltSizes, SizedSite
 
@@ -56,7 +56,7 @@ def grid() -> Iterator[BuiltSizes]:
 def measure(options: argparse.Namespace) -> Sequence[Figure]:
     sized = sized_park()
     with farm(options.workers) as place:
-        judge = ReplayJudge(sized, "engine", Terms(), place, options.runs)
+        judge = Remembering(ReplayJudge(sized, "engine", Terms(), place, options.runs))
         found = recommend(sized, judge)
         others = assess(sized, judge, list(grid()))
     if found.best is None:

@@ -96,10 +96,11 @@ def memory_hours(errors: Array, step_hours: float) -> float | None:
     scores = norm.ppf((ranks + 0.5) / len(known))
     steps = [k for hours in MEMORY_HOURS if 0 < (k := round(hours / step_hours)) < scores.shape[1]]
     alike = np.array([np.mean(scores[:, :-k] * scores[:, k:]) / np.mean(scores**2) for k in steps])
-    apart = step_hours * np.array(steps)[alike > LEAST_ALIKE]
-    if not len(apart):
+    telling = alike > LEAST_ALIKE
+    if not telling.any():
         return SHORTEST_MEMORY_HOURS if steps else None
-    fall = -np.log(np.minimum(alike[alike > LEAST_ALIKE], 1.0 - 1e-9))
+    apart = step_hours * np.array(steps)[telling]
+    fall = -np.log(np.minimum(alike[telling], 1.0 - 1e-9))
     return float(np.clip(np.sum(apart**2) / np.sum(apart * fall), SHORTEST_MEMORY_HOURS, LONGEST_MEMORY_HOURS))
 
 

@@ -48,12 +48,12 @@ def kept(function: Function) -> Function:
     Numba looks at the file of the function alone, and not at those of the functions it calls. So what is kept belongs
     to one state of all the code (`code_digest`), and other code finds nothing.
     """
-    return _jit(function, nogil=True, cache=_has_a_place())
+    return _jit(function, nogil=True, cache=_made_a_place())
 
 
 @cache
-def _has_a_place() -> bool:
-    """Whether compiled code can be kept: below `NUMBA_CACHE_DIR`, or in the user's cache folder."""
+def _made_a_place() -> bool:
+    """Makes the place of compiled code, below `NUMBA_CACHE_DIR` or in the user's cache folder; False if it cannot."""
     usual = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "quartet" / "numba"
     place = Path(os.environ.get("NUMBA_CACHE_DIR", usual)) / code_digest()
     try:

@@ -24,7 +24,7 @@ from site_configs.site import Site
 from site_configs.tariff import local_midnight
 from sizing.candidates import Candidates, read_candidates, usual_candidates
 from sizing.documents import SizeDocument, size_document
-from sizing.judging import Judge, ReplayJudge
+from sizing.judging import Judge, Remembering, ReplayJudge
 from sizing.options import choices
 from sizing.recommendation import Recommendation, recommend
 from sizing.site_year import SizedSite
@@ -70,7 +70,7 @@ def run_size(
         judge: Judge | None = None
         if order.judge != "none":
             judge = ReplayJudge(sized, cast(Replayed, order.judge), Terms(), place, folder, on_part)
-        foresee = ReplayJudge(sized, "perfect", Terms(), place, folder, on_part)
+        foresee = Remembering(ReplayJudge(sized, "perfect", Terms(), place, folder, on_part))
         found: Recommendation = recommend(sized, judge, contract, order.beside, foresee=foresee)
     return size_document(found, order.judge, time.perf_counter() - began_s)
 

@@ -5,6 +5,7 @@ Costs without another source are turnkey prices in China in 2024 and 2025 (RULES
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -148,6 +149,10 @@ class Candidates(BaseModel):
         if self.battery is None and self.pv is None and not self.options:
             raise ValueError("offers nothing: give battery, pv, or options")
         return self
+
+    def bought(self, ids: Collection[str]) -> tuple[Option, ...]:
+        """The options of these ids."""
+        return tuple(option for option in self.options if option.id in ids)
 
 
 def read_candidates(file: Path, site: Site) -> Candidates:

@@ -120,7 +120,7 @@ def costs_of(candidates: Candidates, built: BuiltSizes) -> ProjectCosts:
     if (sun := candidates.pv) is not None:
         bought = sun.cost_per_kw * built.pv_kw
         pv = PartCosts(bought, sun.upkeep_share * bought, residual=sun.residual_share * bought)
-    bought_whole = [option for option in candidates.options if option.id in built.options]
+    bought_whole = candidates.bought(built.options)
     options = PartCosts(
         sum(option.cost for option in bought_whole),
         sum(option.upkeep_share * option.cost for option in bought_whole),

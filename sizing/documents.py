@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,8 @@ DOCUMENT = ConfigDict(
     frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, populate_by_name=True
 )
 
-USUAL = "usual value, see docs/sizing.md"
+NO_FIGURES = ("device", "sources", "id", "name_zh", "name_en", "devices")
+"""Fields of a candidates file that say what a thing is, and not what is assumed of it."""
 
 
 class SizesDocument(BaseModel):
@@ -250,29 +251,23 @@ def assumptions(candidates: Candidates) -> Iterator[AssumptionDocument]:
     sources = candidates.economics.sources
     parts = {"battery": candidates.battery, "pv": candidates.pv, "economics": candidates.economics}
     for part, own in parts.items():
-        if own is None:
-            continue
-        for name, field in type(own).model_fields.items():
-            if name in ("device", "sources"):
-                continue
-            given = name in own.model_fields_set
-            source = sources.get(name, "given with the candidates" if given else USUAL)
-            yield AssumptionDocument(
-                name=f"{part}.{name}", value=str(getattr(own, name)), meaning=field.description or name, source=source
-            )
-    yield from _option_assumptions(candidates)
-
-
-def _option_assumptions(candidates: Candidates) -> Iterator[AssumptionDocument]:
+        if own is not None:
+            yield from _assumed(part, own, sources)
     for option in candidates.options:
-        for name in ("cost", "life_years", "upkeep_share", "residual_share"):
-            given = name in option.model_fields_set
-            yield AssumptionDocument(
-                name=f"options.{option.id}.{name}",
-                value=str(getattr(option, name)),
-                meaning=type(option).model_fields[name].description or name,
-                source="given with the candidates" if given else USUAL,
-            )
+        yield from _assumed(f"options.{option.id}", option, {})
+
+
+def _assumed(part: str, own: BaseModel, sources: Mapping[str, str]) -> Iterator[AssumptionDocument]:
+    for name, field in type(own).model_fields.items():
+        if name in NO_FIGURES:
+            continue
+        said = "given with the candidates" if name in own.model_fields_set else "usual value, see docs/sizing.md"
+        yield AssumptionDocument(
+            name=f"{part}.{name}",
+            value=str(getattr(own, name)),
+            meaning=field.description or name,
+            source=sources.get(name, said),
+        )
 
 
 def _map(found: Recommendation) -> MapDocument | None:

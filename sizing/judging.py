@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -55,6 +55,19 @@ class ReplayJudge:
         )  # fmt: skip
         paid = sum(amount for term, amount in result.account.cost.items() if term not in NOT_PAID)
         return Judged(paid, len(result.fallbacks), len(result.account.violations))
+
+
+@dataclass(frozen=True, eq=False)
+class Remembering:
+    """Asks a judge once for each size."""
+
+    judge: Judge
+    known: dict[BuiltSizes, Judged] = field(default_factory=dict)
+
+    def judged(self, sizes: BuiltSizes) -> Judged:
+        if sizes not in self.known:
+            self.known[sizes] = self.judge.judged(sizes)
+        return self.known[sizes]
 
 
 def judged_all(judge: Judge, sizes: Sequence[BuiltSizes], on_size: OnPart | None = None) -> list[Judged]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from hil.physics.ageing import xu_capacity_lost, xu_damage
 from optimizer.time_grid import Array
-from sizing.park_year import ENERGY, POWER, SUN, ParkYear
+from sizing.park_year import ENERGY, SUN, ParkYear
 from sizing.site_year import BuiltSizes, SizedSite
 from sizing.year_model import best_course
 
@@ -74,22 +74,13 @@ def running(year: ParkYear, sizes: Array) -> Running:
     )
 
 
-def usable_sizes(sized: SizedSite, built: BuiltSizes) -> Array:
-    """(5,) sizes of the year model, from those that are bought."""
-    sizes = np.zeros(5)
-    sizes[ENERGY], sizes[POWER], sizes[SUN] = built.battery_kwh * sized.usable_share, built.battery_kw, built.pv_kw
-    return sizes
-
-
-def operating_years(
-    sized: SizedSite, built: BuiltSizes, captured: float, options_saving: float = 0.0
-) -> list[OperatingYear]:
+def operating_years(sized: SizedSite, built: BuiltSizes, captured: float, options_saving: float) -> list[OperatingYear]:
     """Every year of the horizon; options save `options_saving` in the stretch."""
     return list(_years(sized, built, captured, options_saving))
 
 
 def _years(sized: SizedSite, built: BuiltSizes, captured: float, options_saving: float) -> Iterator[OperatingYear]:
-    economics, sizes = sized.candidates.economics, usable_sizes(sized, built)
+    economics, sizes = sized.candidates.economics, sized.usable(built)
     without = running(sized.year, np.zeros(5))
     damage = 0.0
     for year in range(1, economics.horizon_years + 1):

@@ -11,7 +11,7 @@ from settlement.contract import Contract
 from sizing.answer import YearAnswer
 from sizing.cash_flow import CashFlow, cash_flow
 from sizing.judging import Judge, Judged, OnPart, judged_all
-from sizing.operation import OperatingYear, operating_years, running, usable_sizes
+from sizing.operation import OperatingYear, operating_years, running
 from sizing.options import choices
 from sizing.parties import PartyFlow, party_flows
 from sizing.sensitivity import Swing, ValueMap, tornado, value_map
@@ -157,7 +157,7 @@ def _beside(sized: SizedSite, proposed: BuiltSizes) -> Iterator[BuiltSizes]:
 
 def _assessed(sized: SizedSite, built: BuiltSizes, paid: Mapping[BuiltSizes, Judged], in_replay: bool) -> Assessed:
     of = replace(sized, chosen=built.options)
-    foreseen = running(of.year, np.zeros(5)).cost - running(of.year, usable_sizes(of, built)).cost
+    foreseen = running(of.year, np.zeros(5)).cost - running(of.year, of.usable(built)).cost
     nothing, alone, own = (paid.get(sizes) for sizes in (BuiltSizes(), built.options_alone, built))
     options_saving = nothing.paid - alone.paid if nothing and alone else 0.0
     captured = (alone.paid - own.paid) / foreseen if in_replay and alone and own and foreseen > 0.0 else 1.0

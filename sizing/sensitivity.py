@@ -10,7 +10,7 @@ import numpy as np
 from optimizer.time_grid import Array
 from sizing.candidates import Candidates
 from sizing.cash_flow import cash_flow
-from sizing.operation import OperatingYear, running, usable_sizes
+from sizing.operation import OperatingYear, running
 from sizing.site_year import BuiltSizes, SizedSite
 
 MAP_SHARES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
@@ -126,7 +126,7 @@ def _npv(sized: SizedSite, built: BuiltSizes, years: Sequence[OperatingYear], ca
     battery = sized.candidates.battery
     if battery is None or built.battery_kw > battery.greatest_rate_per_hour * built.battery_kwh * (1 + 1e-9):
         return float("nan")
-    sizes = usable_sizes(sized, built)
+    sizes = sized.usable(built)
     alone = running(sized.year, sizes * [0.0, 0.0, 1.0, 0.0, 0.0]).cost
     first = running(sized.year, sizes)
     saving = (alone - first.cost) * sized.per_year * captured

@@ -28,7 +28,7 @@ from site_configs.site import Feeder, Site, TariffChoice
 from site_configs.tariff import Tariff, load_tariff
 from sizing.candidates import BatteryCandidate, Candidates, PvCandidate
 from sizing.options import Option, with_options
-from sizing.park_year import BatteryTraits, Offer, Offers, ParkYear, PeakBilling, annuity
+from sizing.park_year import ENERGY, POWER, SUN, BatteryTraits, Offer, Offers, ParkYear, PeakBilling, annuity
 
 HOURS_OF_YEAR = 8760.0
 
@@ -139,15 +139,16 @@ class SizedSite:
             self.chosen,
         )
 
-    def options_of(self, built: BuiltSizes) -> tuple[Option, ...]:
-        """The options that are bought."""
-        return tuple(option for option in self.candidates.options if option.id in built.options)
+    def usable(self, built: BuiltSizes) -> Array:
+        """(5,) sizes of the year model, from those that are bought."""
+        sizes = np.zeros(5)
+        sizes[ENERGY], sizes[POWER], sizes[SUN] = built.battery_kwh * self.usable_share, built.battery_kw, built.pv_kw
+        return sizes
 
     def invested(self, built: BuiltSizes) -> float:
         """Annuities and upkeep of what is bought, for the length of the stretch [money]."""
-        sizes = np.array([built.battery_kwh * self.usable_share, built.battery_kw, built.pv_kw, 0.0, 0.0])
-        options = sum(option.cost * self._yearly(option) for option in self.options_of(built))
-        return float(self.offers.cost @ sizes) + options
+        options = sum(option.cost * self._yearly(option) for option in self.candidates.bought(built.options))
+        return float(self.offers.cost @ self.usable(built)) + options
 
     def variant(self, sizes: BuiltSizes) -> tuple[Site, History]:
         """The site and its history with these sizes; a device of size 0 is not there."""
@@ -160,7 +161,7 @@ class SizedSite:
             changes[self.pv.id] = {"capacity_kw": sizes.pv_kw} if sizes.pv_kw > 0 else None
             name = f"{self.pv.id}.available_kw"
             frame = frame.assign(**{name: frame[name] * (sizes.pv_kw / self.pv.capacity_kw)})
-        site = with_options(self.site, self.options_of(sizes))
+        site = with_options(self.site, self.candidates.bought(sizes.options))
         return _changed(site, changes, sizes.contract_kw), replace(self.history, frame=frame)
 
     def _device(self, candidate: BatteryCandidate | PvCandidate | None) -> AnyDevice | None:

@@ -53,7 +53,7 @@ class SiteState:
 
     def with_peaks(self, site: Site) -> dict[str, Mapping[str, float]]:
         """The devices' states as a situation holds them, with the running peaks at the grid connection."""
-        connection = next(device.id for device in site.devices if device.kind == "grid_connection")
+        connection = _connection(site)
         peaks = {f"peak_kw.{line}": peak for line, peak in self.peaks_kw.items()}
         return {**self.devices, connection: {**self.devices.get(connection, {}), **peaks}}
 
@@ -113,7 +113,7 @@ def import_margin(site: Site, forecasts: Mapping[str, Forecast], grid: TimeGrid)
         if forecast is not None and getattr(device, "carrier", "power") == "power":
             beyond = grid.average(sign * (forecast.quantile(level) - forecast.median))
             squares += np.maximum(beyond, 0.0) ** 2
-    connection = next(device.id for device in site.devices if device.kind == "grid_connection")
+    connection = _connection(site)
     return {f"{connection}.{MARGIN}": np.asarray(np.round(np.sqrt(squares), MARGIN_DECIMALS), dtype=float)}
 
 
@@ -135,9 +135,13 @@ def build_situation(
     return outlook_of(site, tariff, forecasts, grid).seen_from(state, site)
 
 
+def _connection(site: Site) -> str:
+    return next(device.id for device in site.devices if device.kind == "grid_connection")
+
+
 def _allowed_in_outage(site: Site, grid: TimeGrid, state: SiteState) -> dict[str, Array]:
     """(n,) 1 for backup generators in the steps for which the grid is reported away; nothing while it is there."""
-    connection = next(device.id for device in site.devices if device.kind == "grid_connection")
+    connection = _connection(site)
     if state.devices.get(connection, {}).get("import_limit_kw", 1.0) > 0.0:
         return {}
     allowed = (np.arange(grid.shape.steps) < steps_reported(grid)).astype(float)

@@ -7,7 +7,7 @@
 
 margin is what the site may draw beyond the central forecast of a near step; D the planned peak of the demand line that
 applies and p its price; H the hours for which a battery must be able to go on. A month has some three thousand quarter
-hours, so that what is exceeded in one of ten comes to pass, and the highest of all is what is billed: a plan for the
+hours, so that what is exceeded in one of forty comes to pass, and the highest of all is what is billed: a plan for the
 central forecast alone empties its batteries into the evening's prices and meets the next spike with nothing left. (4)
 is in the plan's cost table and in no bill. w is small: with p in full a margin that cannot be held anyhow would make
 every rise of D free, as D lowers `over` by as much; a tenth of p is still worth more than what a kWh kept back earns.
@@ -53,6 +53,7 @@ class PeakReserve(Service):
         if not shape.demand:
             return ServicePorts()
         near, connection = range(shape.near), site.ports[site.connection]
+        imports = connection.flows["import_kw"]
         rooms = {name: room for name in self.devices if (room := site.ports[name].headroom) is not None}
         block.margin_kw = pyo.Param(near, mutable=True, initialize=0.0)
         block.carried_kw = pyo.Var(list(rooms), near, bounds=(0, None))
@@ -68,10 +69,10 @@ class PeakReserve(Service):
 
         costs = []
         for line in shape.demand:
-            peak, imports = connection.scalars[f"peak_kw.{line.id}"], connection.flows["import_kw"]
+            peak = connection.scalars[f"peak_kw.{line.id}"]
             over, price = pyo.Var(bounds=(0, None)), pyo.Param(mutable=True, initialize=0.0)
 
-            def kept(b: Any, t: int, peak: Any = peak, over: Any = over, imports: Any = imports) -> Any:  # (3)
+            def kept(b: Any, t: int, peak: Any = peak, over: Any = over) -> Any:  # (3)
                 return over >= imports[t] + b.margin_kw[t] - peak - sum(b.carried_kw[i, t] for i in rooms)
 
             block.add_component(f"over_kw_{line.id}", over)

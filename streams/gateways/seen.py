@@ -30,6 +30,7 @@ class GatewayFigures:
     idle_s: float
     """Since the gateway last came round."""
     devices: int
+    """Devices that it serves."""
     newest: Mapping[str, AckState]
     """State of the newest setpoint, by device that has had one."""
     adjusted: int

@@ -12,7 +12,7 @@ from optimizer.errors import InputError
 from site_configs.loader import load_site
 from sizing.candidates import Candidates, read_candidates
 from sizing.documents import size_document
-from sizing.judging import Judged
+from sizing.judging import Judged, Remembering
 from sizing.options import Option, choices, with_options
 from sizing.recommendation import recommend
 from sizing.site_year import BuiltSizes, SizedSite
@@ -120,3 +120,11 @@ def test_without_a_judge_options_count_as_foreseen() -> None:
     assert found.best is not None
     assert found.best.options_saving == pytest.approx(1500.0)
     assert found.best.judged is None
+
+
+def test_a_judge_is_asked_once_for_each_size() -> None:
+    told = Told({"tank_3000": 1500.0})
+    judge = Remembering(told)
+    found = recommend(offered(tank(3000)), None, foresee=judge)
+    assert found.best is not None
+    assert len(told.asked) == len(set(told.asked)) == 2

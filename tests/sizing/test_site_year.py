@@ -17,7 +17,7 @@ from site_configs.site import TariffChoice
 from sizing.candidates import BatteryCandidate, Candidates, PvCandidate
 from sizing.documents import size_document
 from sizing.judging import Judged
-from sizing.operation import running, usable_sizes
+from sizing.operation import running
 from sizing.recommendation import recommend
 from sizing.site_year import BuiltSizes, SizedSite
 
@@ -48,8 +48,8 @@ def test_the_year_is_the_site_without_what_is_sized() -> None:
 def test_bought_sizes_and_usable_energy_fit_together() -> None:
     own, sizes = sized(), BuiltSizes(1000.0, 400.0, 300.0)
     assert own.usable_share == pytest.approx(0.85)
-    assert usable_sizes(own, sizes)[:3] == pytest.approx([850.0, 400.0, 300.0])
-    assert own.built(usable_sizes(own, sizes)) == sizes
+    assert own.usable(sizes)[:3] == pytest.approx([850.0, 400.0, 300.0])
+    assert own.built(own.usable(sizes)) == sizes
     assert own.built(np.array([0.2, 0.1, 0.0, 0.0, 0.0])).nothing
     assert own.offers.battery_kwh.greatest == pytest.approx(0.85 * 4000)
 
@@ -88,7 +88,7 @@ class Halved:
 
     def judged(self, sizes: BuiltSizes) -> Judged:
         self.asked.append(sizes)
-        nothing, own = (running(self.sized.year, usable_sizes(self.sized, s)).cost for s in (BuiltSizes(), sizes))
+        nothing, own = (running(self.sized.year, self.sized.usable(s)).cost for s in (BuiltSizes(), sizes))
         return Judged(nothing - 0.5 * (nothing - own), 0, 0)
 
 
