@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -38,7 +37,7 @@ AHEAD = 3
 
 
 def feed_and_kill(
-    broker: str, ledger: Path, engine: EngineProcess, kills: dict[int, Callable[[], None]], seed: int = 7
+    broker: str, ledger: str, engine: EngineProcess, kills: dict[int, Callable[[], None]], seed: int = 7
 ) -> None:
     """Sends the day quarter by quarter, poison in between; does what `kills` says when so many are answered."""
     rng = random.Random(seed)
@@ -59,7 +58,7 @@ def feed_and_kill(
     wait_until(lambda: not _unsent(ledger), engine)
 
 
-def acknowledge_all(broker: str, path: Path, engine: EngineProcess) -> None:
+def acknowledge_all(broker: str, path: str, engine: EngineProcess) -> None:
     """Tells the engine that every setpoint was taken and read back, as a gateway does."""
     with Ledger(path) as ledger:
         traces = ledger.setpoint_trace(SITE)
@@ -90,16 +89,16 @@ def stop_and_start(engine: EngineProcess) -> None:
     engine.start()
 
 
-def _answered_at_least(ledger: Path, count: int) -> bool:
+def _answered_at_least(ledger: str, count: int) -> bool:
     return answered(ledger) >= count
 
 
-def _unsent(path: Path) -> bool:
+def _unsent(path: str) -> bool:
     with Ledger(path) as ledger:
         return bool(ledger.unsent(SITE))
 
 
-def check(broker: str, path: Path) -> dict[str, int]:
+def check(broker: str, path: str) -> dict[str, int]:
     """Compares what came out with what went in; gives the counts."""
     with Ledger(path) as ledger:
         assert ledger.answered_intervals(SITE) == [START + n * STEP for n in range(1, QUARTERS + 1)]
@@ -137,8 +136,8 @@ def check_counts(counts: dict[str, int]) -> None:
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
 def test_killed_and_stopped_in_mid_run_it_answers_every_interval_once(tmp_path):
-    path = tmp_path / "ledger.db"
-    with EmbeddedBroker() as broker, running_engine(broker, path) as engine:
+    path = str(tmp_path / "ledger.db")
+    with EmbeddedBroker() as broker, running_engine(broker, path, tmp_path / "engine.log") as engine:
         feed_and_kill(broker, path, engine, {2: partial(kill_and_start, engine), 10: partial(stop_and_start, engine)})
         acknowledge_all(broker, path, engine)
         assert engine.terminate() == 0
@@ -147,9 +146,9 @@ def test_killed_and_stopped_in_mid_run_it_answers_every_interval_once(tmp_path):
 
 @pytest.mark.kafka
 @pytest.mark.timeout(900)
-def test_on_a_real_kafka_with_engine_and_broker_killed(tmp_path, own_kafka):
-    path = tmp_path / "ledger.db"
-    with running_engine(own_kafka.address, path) as engine:
+def test_on_a_real_kafka_and_postgresql_with_engine_and_broker_killed(tmp_path, own_kafka, postgres):
+    path = postgres.fresh_database()
+    with running_engine(own_kafka.address, path, tmp_path / "engine.log") as engine:
         kill = partial(kill_and_start, engine)
         feed_and_kill(own_kafka.address, path, engine, {2: kill, 6: own_kafka.restart, 12: kill})
         acknowledge_all(own_kafka.address, path, engine)
