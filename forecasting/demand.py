@@ -23,6 +23,7 @@ from forecasting.measured import Measured
 from forecasting.members import Members, fit_members
 from forecasting.near_model import NEAR_HOURS, NearView, near_leads, near_view
 from forecasting.profile import TypeProfiles, day_matrix
+from forecasting.special_days import SpecialDays
 from forecasting.spread import Swing, around, error_quantiles, memory_hours
 
 TRIAL_DAYS = 28
@@ -73,14 +74,16 @@ class Demand:
         known_days = past.known / clock.steps_per_day
         if known_days < SHORTEST_DAYS:
             raise ValueError(f"{known_days:.1f} days of history, {SHORTEST_DAYS} needed")
+        special = SpecialDays.of(past, clock, days)
+        kept = past.between(max(past.first, past.end - KEPT_DAYS * clock.steps_per_day), past.end)
+        past = special.removed_from(past)
         cut = past.end - int(min(TRIAL_DAYS, known_days - 14)) * clock.steps_per_day
         trial = fit_members(past.between(past.first, cut), past.end, clock, days)
         whole = fit_members(past, context.end, clock, days)
         near = _judge_near(past, trial, cut, clock, days)
         tail_weights, tail_errors = _judge_tail(past, trial, cut, clock, days)
-        kept = past.between(max(past.first, past.end - KEPT_DAYS * clock.steps_per_day), past.end)
         limits = (self.lowest, self.highest)
-        return FittedDemand(clock, days, kept, whole, near, tail_weights, tail_errors, limits)
+        return FittedDemand(clock, days, kept, special, whole, near, tail_weights, tail_errors, limits)
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class FittedDemand:
     clock: LocalClock
     days: DayTable
     kept: Measured
+    special: SpecialDays
     members: Members
     near: NearJudged
     tail_weights: Array
@@ -111,13 +115,16 @@ class FittedDemand:
     limits: tuple[float, float]
 
     def issue(self, recent: Measured, origin: int, end: int) -> Outcome:
-        past = self.kept.overlaid(recent, origin).bridged(self.clock.steps_in(BRIDGE_HOURS))
+        past = self.special.removed_from(
+            self.kept.overlaid(recent, origin).bridged(self.clock.steps_in(BRIDGE_HOURS))
+        )
         steps = np.arange(origin, end, dtype=np.int64)
         median = self.tail_weights @ self.members.tail_paths(past, origin, steps)
         errors = self.tail_errors[:, self.clock.days_and_slots(steps)[1]]
         view = near_view(past, np.array([origin], dtype=np.int64), self.clock, self.days)
         if view.usable[0]:
             self._join(*self._near(past, view), median, errors)
+        median += self.special.at(steps)
         method = self._method(near=bool(view.usable[0]))
         return Outcome(around(median, errors, *self.limits), method, self.near.memory_hours)
 
