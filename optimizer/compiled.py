@@ -8,7 +8,7 @@ compile time: a device must then offer the product as a parameter of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,10 @@ from optimizer.program import INFINITY, Places, Program
 from optimizer.time_grid import Array
 
 NO_STEP = -1
+
+
+Name = tuple[int, Any]
+"""Component and index of a column or row."""
 
 
 class AffineEntries:
@@ -159,6 +163,9 @@ class CompiledModel:
         self.columns: dict[int, int] = {}
         self.rows: dict[int, int] = {}
         self._places: dict[int, Places] = {}
+        self._column_names: list[Name] = []
+        self._row_names: list[Name] = []
+        self._moved_on: tuple[int, Places, Places] | None = None
         self._read_columns(model)
         self._read_rows(model)
         self._read_costs(list(costs))
@@ -189,6 +196,13 @@ class CompiledModel:
         """The rows of an indexed constraint, in the order of its index."""
         return self._places_of(self.rows, indexed)
 
+    def moved_on(self, near: int) -> tuple[Places, Places]:
+        """For each column and each row the place of the same thing one step later; its own where there is none, and in
+        the coarse steps from `near` on."""
+        if self._moved_on is None or self._moved_on[0] != near:
+            self._moved_on = near, _one_step_later(self._column_names, near), _one_step_later(self._row_names, near)
+        return self._moved_on[1:]
+
     def _places_of(self, among: Mapping[int, int], indexed: Any) -> Places:
         if id(indexed) not in self._places:
             self._places[id(indexed)] = np.asarray([among[id(data)] for data in indexed.values()], dtype=np.intp)
@@ -199,6 +213,7 @@ class CompiledModel:
         low_free, high_free, steps = [], [], []
         for variable in model.component_data_objects(pyo.Var):
             self.columns[id(variable)] = len(self.columns)
+            self._column_names.append((id(variable.parent_component()), variable.index()))
             steps.append(variable.index() if isinstance(variable.index(), int) else NO_STEP)
             low, high = variable.lower, variable.upper
             low_free.append(low is None)
@@ -215,6 +230,7 @@ class CompiledModel:
         start, index, low_free, high_free = [0], [], [], []
         for constraint in model.component_data_objects(pyo.Constraint, active=True):
             self.rows[id(constraint)] = len(self.rows)
+            self._row_names.append((id(constraint.parent_component()), constraint.index()))
             repn = generate_standard_repn(constraint.body, compute_values=False)
             if not repn.is_linear():
                 raise ValueError(f"row {constraint.name} is not linear")
@@ -266,3 +282,18 @@ class CompiledModel:
         paid = self._cost_factor.at(parameters) * x[self._cost_column]
         constant = self._cost_constant.at(parameters)
         return np.bincount(self._cost_entry, weights=paid, minlength=len(constant)) + constant
+
+
+def _one_step_later(names: Sequence[Name], near: int) -> Places:
+    """For each name the place of that with the next step; its own where there is none, and from step `near - 1` on."""
+    places = {name: place for place, name in enumerate(names)}
+    return np.asarray([places.get(_next_step(name, near), place) for name, place in places.items()], dtype=np.intp)
+
+
+def _next_step(name: Name, near: int) -> Name:
+    """The same thing one near step later: a step is an index by itself, or the last of several."""
+    component, index = name
+    *others, step = index if isinstance(index, tuple) else (index,)
+    if not isinstance(step, int) or step >= near - 1:
+        return name
+    return component, (*others, step + 1) if others else step + 1

@@ -37,26 +37,30 @@ class Answer:
     """True when machines have to run below their least part load, because nothing else is feasible."""
 
 
-def solve_exactly(program: Program, choices: Choices, deadline_s: float, gap: float = MIP_GAP) -> Answer:
+def solve_exactly(
+    program: Program, choices: Choices, deadline_s: float, gap: float = MIP_GAP, *, held: Linear | None = None
+) -> Answer:
     """Linear first; either-or conditions that the answer breaks are enforced, until none is broken.
 
     Where minimum part loads leave no answer at all, they are given up (machines then cycle) before anything else.
+
+    Args:
+        held: the same program in the solver, for a caller that gives it a start or looks where it ends.
     """
     until = time.perf_counter() + deadline_s
-    answer = _enforce(program, choices, until, gap)
+    answer = _enforce(held or Linear(program), program, choices, until, gap)
     if answer.solution.status is not Status.INFEASIBLE:
         return answer
     strict = choices.never_given_up()
     if len(strict) == len(choices):
         return answer
-    loose = _enforce(program, strict, until, gap)
+    loose = _enforce(Linear(program), program, strict, until, gap)
     return replace(loose, solves=answer.solves + loose.solves, cycling=True)
 
 
-def _enforce(program: Program, choices: Choices, until: float, gap: float) -> Answer:
+def _enforce(held: Linear, program: Program, choices: Choices, until: float, gap: float) -> Answer:
     """Linear; where that breaks conditions, by deciding few of them; where that proves nothing, by binaries."""
     began = time.perf_counter()
-    held = Linear(program)
     linear = held.solve(max(0.05, until - began))
     if not (linear.usable and choices.broken(linear.x)):
         return Answer(linear, 1)

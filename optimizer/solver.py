@@ -103,18 +103,45 @@ def _run(program: Program, whole: NDArray[np.bool_], time_limit_s: float, gap: f
     return _of_whole(program, part, _timed_run(highs, time_limit_s, is_mip=bool(whole.any())))
 
 
-class Linear:
-    """A linear program that stays in the solver: the same with narrower bounds starts from its optimal basis."""
+@dataclass(frozen=True)
+class Basis:
+    """What of a program is at which of its bounds, and what between them."""
 
-    def __init__(self, program: Program) -> None:
+    columns: NDArray[np.object_]
+    """(n,) of `highspy.HighsBasisStatus`, and so are the rows: each conversion to a number costs more than a pivot."""
+    rows: NDArray[np.object_]
+
+
+class Linear:
+    """A linear program that stays in the solver: the same with narrower bounds starts from its optimal basis.
+
+    Args:
+        start: a basis near the optimal one; it need not fit exactly.
+    """
+
+    def __init__(self, program: Program, start: Basis | None = None) -> None:
         self._part = without_fixed(program)
         self._highs = _configured(MIP_GAP)
         self._program = program
         pass_program(self._highs, self._part.program, np.zeros(len(self._part.columns), dtype=bool))
+        if start is not None:
+            self._highs.setOptionValue("dual_simplex_cost_perturbation_multiplier", 0.0)
+            self._highs.setBasis(_of_part(start, self._part))
 
     def solve(self, time_limit_s: float) -> Solution:
         """The program as it was given."""
         return _of_whole(self._program, self._part, _timed_run(self._highs, time_limit_s, is_mip=False))
+
+    def basis(self) -> Basis | None:
+        """Where the last solve ended; None where it left no basis."""
+        left = self._highs.getBasis()
+        if not left.valid:
+            return None
+        columns = np.full(len(self._program.cost), highspy.HighsBasisStatus.kLower, dtype=object)
+        rows = np.full(len(self._program.row_lower), highspy.HighsBasisStatus.kBasic, dtype=object)
+        columns[self._part.columns] = left.col_status
+        rows[self._part.rows] = left.row_status
+        return Basis(columns, rows)
 
     def within(self, narrower: Program, time_limit_s: float) -> Solution:
         """The same program within narrower bounds of its free columns."""
@@ -122,6 +149,14 @@ class Linear:
         lower, upper = narrower.lower[columns], narrower.upper[columns]
         self._highs.changeColsBounds(len(columns), np.arange(len(columns), dtype=np.int32), lower, upper)
         return _of_whole(narrower, self._part, _timed_run(self._highs, time_limit_s, is_mip=False))
+
+
+def _of_part(start: Basis, part: Part) -> highspy.HighsBasis:
+    basis = highspy.HighsBasis()
+    basis.col_status = start.columns[part.columns].tolist()
+    basis.row_status = start.rows[part.rows].tolist()
+    basis.valid = basis.alien = True  # the solver is to repair what does not fit
+    return basis
 
 
 def _of_whole(program: Program, part: Part, found: Solution) -> Solution:

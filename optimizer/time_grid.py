@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -67,12 +68,14 @@ class TimeGrid:
     def step_hours(self) -> float:
         return self.step_minutes / 60.0
 
-    @property
+    @cached_property
     def hours(self) -> Array:
-        """(n,) length of each step [h]."""
-        return np.concatenate([np.full(self.near, self.step_hours), np.asarray(self.tail_hours, dtype=float)])
+        """(n,) length of each step [h]; not to be written to."""
+        hours = np.concatenate([np.full(self.near, self.step_hours), np.asarray(self.tail_hours, dtype=float)])
+        hours.setflags(write=False)
+        return hours
 
-    @property
+    @cached_property
     def times(self) -> tuple[datetime, ...]:
         """(n,) start of each step, UTC."""
         offsets = np.concatenate([[0.0], np.cumsum(self.hours)[:-1]])

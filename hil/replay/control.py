@@ -113,7 +113,7 @@ def _answers(case: Case, block: Block, ahead: Foreseen | None) -> Iterator[tuple
         rules = _rules(case)
         yield from ((at, rules) for at in times)
         return
-    planner = planner_of(case)
+    planner = planner_of(case).in_a_row()
     for at, outlook in zip(times, ahead.over(block.start, block.end), strict=True):
         yield at, _engine(case, planner, outlook)
 

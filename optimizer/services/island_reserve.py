@@ -26,6 +26,7 @@ from optimizer.situation import Situation
 from optimizer.time_grid import Array, GridShape, TimeGrid
 
 TERM = "island_reserve"
+ROUNDING_H = 1e-9
 
 
 class IslandReserve(Service):
@@ -107,10 +108,9 @@ def _series_of(devices: Devices) -> set[str]:
 
 def _highest_ahead(values: Array, grid: TimeGrid, hours: float) -> Array:
     """(n,) highest value of the steps that begin within `hours` of each step's end; of its own where none follows."""
-    edges = np.concatenate([[0.0], np.cumsum(grid.hours)])
-    found = values.copy()
-    for t in range(len(values)):
-        ahead = (edges[:-1] >= edges[t + 1] - 1e-9) & (edges[:-1] < edges[t + 1] + hours - 1e-9) & (grid.hours > 0)
-        if ahead.any():
-            found[t] = values[ahead].max()
-    return found
+    hours_of_steps = grid.hours
+    ends = np.cumsum(hours_of_steps)
+    starts = ends - hours_of_steps
+    within = (starts >= ends[:, None] - ROUNDING_H) & (starts < ends[:, None] + hours - ROUNDING_H)
+    ahead = np.where(within & (hours_of_steps > 0), values, -np.inf).max(axis=1)
+    return np.where(np.isfinite(ahead), ahead, values)
