@@ -21,6 +21,8 @@ from forecasting.day_types import DayType, LocalClock
 
 SATURDAY = 5
 WATER_KJ_PER_KG_K = 4.186
+REPEATED_SHARE = 0.95
+"""Of a day's values."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,20 @@ def _ucsd(folder: Path) -> list[Load]:
     for name, (file, column) in files.items():
         frame = pd.read_csv(folder / "ucsd_microgrid" / f"{file}_15min.csv.gz", parse_dates=["timestamp_local"])
         series = _on_wall_clock(frame["timestamp_local"], frame[column], "America/Los_Angeles")
+        series = _without_repeated_days(series, clock)
         loads.append(_load(name, "electric", clock, series, _university_day))
     return loads
+
+
+def _without_repeated_days(series: pd.Series, clock: LocalClock) -> pd.Series:
+    """Days that repeat the day before to the last digit were filled in by the recorder: nothing was measured. (The
+    campus has its 15 January 2020 seventeen times more.)"""
+    once = series[~series.index.duplicated()]
+    repeated = series == once.shift(freq=pd.Timedelta(days=1)).reindex(series.index)
+    local = pd.Series(repeated.to_numpy(), index=series.index.tz_convert(clock.zone).date)
+    share = local.groupby(level=0).mean()
+    filled = np.isin(local.index, share.index[share >= REPEATED_SHARE])
+    return series.mask(filled & (series != 0).to_numpy())
 
 
 def _steel(folder: Path) -> Load:

@@ -27,6 +27,9 @@ from forecasting.special_days import SpecialDays
 from forecasting.spread import Swing, around, error_quantiles, memory_hours
 
 TRIAL_DAYS = 28
+"""Measured days of a trial."""
+LONGEST_TRIAL_DAYS = 56
+"""A trial with holes reaches back so far at most: it has to speak for the time of the year."""
 SHORTEST_DAYS = 21
 """Two weeks to fit the trial and one to score it."""
 HAND_OVER_FROM_HOURS = 24.0
@@ -77,7 +80,7 @@ class Demand:
         special = SpecialDays.of(past, clock, days)
         kept = past.between(max(past.first, past.end - KEPT_DAYS * clock.steps_per_day), past.end)
         past = special.removed_from(past)
-        cut = past.end - int(min(TRIAL_DAYS, known_days - 14)) * clock.steps_per_day
+        cut = _trial_start(past, int(min(TRIAL_DAYS, known_days - 14)), clock)
         trial = fit_members(past.between(past.first, cut), past.end, clock, days)
         whole = fit_members(past, context.end, clock, days)
         near = _judge_near(past, trial, cut, clock, days)
@@ -154,6 +157,13 @@ def hand_over(clock: LocalClock) -> Array:
     return cover
 
 
+def _trial_start(past: Measured, measured_days: int, clock: LocalClock) -> int:
+    """The step from which so many days' values were measured up to the end, at most `LONGEST_TRIAL_DAYS` before it."""
+    known = np.cumsum(np.isfinite(past.values)[::-1])
+    length = int(np.searchsorted(known, measured_days * clock.steps_per_day)) + 1
+    return past.end - min(length, LONGEST_TRIAL_DAYS * clock.steps_per_day)
+
+
 def _judge_near(past: Measured, trial: Members, cut: int, clock: LocalClock, days: DayTable) -> NearJudged:
     """The weights that did best over the trial; the errors with the weights that did best over the other weeks of it.
 
@@ -170,10 +180,10 @@ def _judge_near(past: Measured, trial: Members, cut: int, clock: LocalClock, day
         others = weights_by_lead(errors[:, ~here], NEAR_WEIGHTS, clock.step_minutes / 60)
         missed[here] = np.einsum("mh,mnh->nh", others, errors[:, here])
     missed /= swing.at(past, view.origins, clock.steps_per_day)[:, None]
-    trial_days = (past.end - cut) / clock.steps_per_day
+    scored_days = max(1.0, np.isfinite(missed).any(axis=1).sum() * TRIAL_EVERY_HOURS / 24)
     return NearJudged(
         weights=weights_by_lead(errors, NEAR_WEIGHTS, clock.step_minutes / 60),
-        errors=error_quantiles(missed, INDEPENDENT_A_DAY * trial_days),
+        errors=error_quantiles(missed, INDEPENDENT_A_DAY * scored_days),
         swing=swing,
         memory_hours=memory_hours(missed, clock.step_minutes / 60),
     )
