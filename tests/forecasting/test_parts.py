@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from forecasting.day_types import DayTable, LocalClock
-from forecasting.demand import hand_over
+from forecasting.demand import _trial_start, hand_over
 from forecasting.ev_expected import ExpectedCars, Quantity
 from forecasting.kinds import FitContext, PastSession
 from forecasting.measured import Measured, measured
@@ -253,3 +253,11 @@ def test_single_days_of_a_type_come_latest_first_with_their_age() -> None:
     assert age[:3].tolist() == [[0, 1], [3, 2], [4, 8]]
     assert np.isnan(values[4, 1])
     assert age[4, 1] == 99
+
+
+@pytest.mark.parametrize(("hole_days", "wanted_days"), [(0, 28), (20, 48), (40, 56)])
+def test_a_trial_reaches_back_over_holes(hole_days: int, wanted_days: int) -> None:
+    values = np.ones(120 * 24)
+    values[len(values) - (5 + hole_days) * 24 : len(values) - 5 * 24] = np.nan
+    past = Measured(1000, values)
+    assert (past.end - _trial_start(past, 28, HOURLY)) / 24 == pytest.approx(wanted_days, abs=0.05)
