@@ -35,6 +35,9 @@ NO_SUB_PROGRAMS = (
 """Heuristics that solve programs of their own. Few decisions are ever whole here and rounding finds them: without these
 the same optimum takes a third of the time (`benchmarks/dispatch.py`)."""
 
+FROM_A_START = {"dual_simplex_cost_perturbation_multiplier": 0.0, "simplex_dual_edge_weight_strategy": 1}
+"""Near the optimum perturbed costs lead away from it, and exact steepest edges (not Devex, 1) cost more than they win."""
+
 
 class Status(Enum):
     """What came of a solve."""
@@ -125,7 +128,8 @@ class Linear:
         self._program = program
         pass_program(self._highs, self._part.program, np.zeros(len(self._part.columns), dtype=bool))
         if start is not None:
-            self._highs.setOptionValue("dual_simplex_cost_perturbation_multiplier", 0.0)
+            for option, value in FROM_A_START.items():
+                self._highs.setOptionValue(option, value)
             self._highs.setBasis(_of_part(start, self._part))
 
     def solve(self, time_limit_s: float) -> Solution:
