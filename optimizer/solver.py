@@ -36,7 +36,7 @@ NO_SUB_PROGRAMS = (
 the same optimum takes a third of the time (`benchmarks/dispatch.py`)."""
 
 FROM_A_START = {"dual_simplex_cost_perturbation_multiplier": 0.0, "simplex_dual_edge_weight_strategy": 1}
-"""Near the optimum perturbed costs lead away from it, and exact steepest edges (not Devex, 1) cost more than they win."""
+"""Near the optimum perturbed costs lead away, and exact steepest edges (not Devex: 1) cost more than they win."""
 
 
 class Status(Enum):
