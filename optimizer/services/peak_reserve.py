@@ -1,7 +1,7 @@
 """Peak reserve: batteries stay able to keep the planned peak when the site draws more than is forecast.
 
     carried[i,t] ≤ P_i - discharge_i[t] + charge_i[t]                       (1)
-    carried[i,t] ≤ (e_i[t+1] - e_min,i)·η_i/H                               (2)
+    carried[i,t] ≤ charge_i[t] + (min(e_i[t], e_i[t+1]) - e_min,i)·η_i/H    (2)
     over ≥ import[t] + margin[t] - D - Σ_i carried[i,t],  over ≥ 0          (3)
     cost = w·p·over                                                         (4)
 
@@ -18,7 +18,7 @@ It holds where one demand line applies and demand is measured over one step; els
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pyomo.environ as pyo
@@ -32,8 +32,20 @@ from optimizer.situation import DemandLine, Situation
 from optimizer.time_grid import Array, GridShape
 
 TERM = "peak_reserve"
-WEIGHT = 0.1
-"""w of (4) [-]."""
+
+
+class Level(NamedTuple):
+    """One of the levels that are looked at."""
+
+    margins: float
+    """m of (3): how many margins above the central forecast."""
+    weight: float
+    """w of (4)."""
+
+
+LEVELS = (Level(1.0, 0.1), Level(2.0, 0.02))
+WINDOWS = (1 / 12, 1 / 4, 1.0)
+"""Where the windows of (3) end, as shares of the near steps: of a day, after 2 h, 6 h and 24 h."""
 MARGIN = "import_margin_kw"
 """Quantity of the grid connection's series with the margin; a situation without it has none."""
 
@@ -62,23 +74,32 @@ class PeakReserve(Service):
         def carried_by_power_left(b: Any, i: str, t: int) -> Any:  # (1)
             return b.carried_kw[i, t] <= rooms[i].up_kw(t)
 
+        def lasting_kw(i: str, t: int, stored_after: int) -> Any:
+            (above,) = rooms[i].above_least_kwh(stored_after)
+            return site.ports[i].flows["charge_kw"][t] + above * rooms[i].discharge_efficiency / self.hours
+
         @block.Constraint(list(rooms), near)
         def carried_by_what_is_stored(b: Any, i: str, t: int) -> Any:  # (2)
-            (above,) = rooms[i].above_least_kwh(t)
-            return b.carried_kw[i, t] <= above * rooms[i].discharge_efficiency / self.hours
+            return b.carried_kw[i, t] <= lasting_kw(i, t, t)
+
+        @block.Constraint(list(rooms), near[1:])
+        def carried_by_what_was_stored(b: Any, i: str, t: int) -> Any:  # (2)
+            return b.carried_kw[i, t] <= lasting_kw(i, t, t - 1)
 
         costs = []
         for line in shape.demand:
             peak = connection.scalars[f"peak_kw.{line.id}"]
-            over, price = pyo.Var(bounds=(0, None)), pyo.Param(mutable=True, initialize=0.0)
+            over = pyo.Var(range(len(LEVELS)), range(len(WINDOWS)), bounds=(0, None))
+            price = pyo.Param(mutable=True, initialize=0.0)
 
-            def kept(b: Any, t: int, peak: Any = peak, over: Any = over) -> Any:  # (3)
-                return over >= imports[t] + b.margin_kw[t] - peak - sum(b.carried_kw[i, t] for i in rooms)
+            def kept(b: Any, level: int, t: int, peak: Any = peak, over: Any = over) -> Any:  # (3)
+                drawn = imports[t] + LEVELS[level].margins * b.margin_kw[t]
+                return over[level, _window(t, shape.near)] >= drawn - peak - sum(b.carried_kw[i, t] for i in rooms)
 
             block.add_component(f"over_kw_{line.id}", over)
             block.add_component(f"price_per_kw_{line.id}", price)
-            block.add_component(f"peak_is_kept_{line.id}", pyo.Constraint(near, rule=kept))
-            costs.append(Cost(TERM, price * over))  # (4)
+            block.add_component(f"peak_is_kept_{line.id}", pyo.Constraint(range(len(LEVELS)), near, rule=kept))
+            costs += [Cost(TERM, LEVELS[level].weight * price * one) for (level, _), one in over.items()]  # (4)
         return ServicePorts(tuple(costs))
 
     def inputs(self, situation: Situation, devices: Devices) -> dict[str, Array | float]:
@@ -86,20 +107,28 @@ class PeakReserve(Service):
         if not lines:
             return {}
         applying = _applying(lines)
-        prices = {f"price_per_kw_{line.id}": WEIGHT * line.price_per_kw if line is applying else 0.0 for line in lines}
+        prices = {f"price_per_kw_{line.id}": line.price_per_kw if line is applying else 0.0 for line in lines}
         return {"margin_kw": _margin_kw(situation, devices), **prices}
 
     def account(self, situation: Situation, plan: Plan, devices: Devices) -> Account:
         line = _applying(situation.prices.demand)
         if line is None or plan.grid_limit_kw is None:
             return Account({TERM: 0.0} if situation.prices.demand else {})
-        above = plan.flow(connection_of(devices).id, "import_kw") + _margin_kw(situation, devices) - plan.grid_limit_kw
+        above = plan.flow(connection_of(devices).id, "import_kw") - plan.grid_limit_kw
         for name in self.devices:
             power = plan.flow(name, "discharge_kw") - plan.flow(name, "charge_kw")
             left = devices[name].bounds_kw()[1] - power
-            lasting = _above_least_kwh(devices[name], plan.states[name]["energy_kwh"][1:]) / self.hours
+            above_kwh = _above_least_kwh(devices[name], plan.states[name]["energy_kwh"])
+            above_kwh[0] = np.inf  # what is stored now cannot be planned
+            lasting = plan.flow(name, "charge_kw") + np.minimum(above_kwh[:-1], above_kwh[1:]) / self.hours
             above = above - np.minimum(left, lasting)
-        return Account({TERM: WEIGHT * line.price_per_kw * float(np.max(above, initial=0.0))})
+        margin, windows = _margin_kw(situation, devices), [_window(t, len(above)) for t in range(len(above))]
+        found = 0.0
+        for level in LEVELS:
+            over = above + level.margins * margin
+            highest = (over.max(initial=0.0, where=np.equal(windows, number)) for number in range(len(WINDOWS)))
+            found += level.weight * float(sum(highest))
+        return Account({TERM: line.price_per_kw * found})
 
     def problems(self, devices: Devices) -> list[tuple[str, Any, str]]:
         return not_able(self.devices, ("battery",), devices)
@@ -116,6 +145,10 @@ def _above_least_kwh(battery: Device, energy_kwh: Array) -> Array:
     """(near,) what can be given before the lowest state of charge, at the terminals."""
     assert isinstance(battery, Battery)
     return np.maximum(energy_kwh - battery.min_soc * battery.capacity_kwh, 0.0) * battery.discharge_efficiency
+
+
+def _window(step: int, near: int) -> int:
+    return next(number for number, share in enumerate(WINDOWS) if step < max(1.0, share * near))
 
 
 def _applying(lines: tuple[DemandLine, ...]) -> DemandLine | None:
