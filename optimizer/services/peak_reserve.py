@@ -2,15 +2,18 @@
 
     carried[i,t] ≤ P_i - discharge_i[t] + charge_i[t]                       (1)
     carried[i,t] ≤ charge_i[t] + (min(e_i[t], e_i[t+1]) - e_min,i)·η_i/H    (2)
-    over ≥ import[t] + margin[t] - D - Σ_i carried[i,t],  over ≥ 0          (3)
-    cost = w·p·over                                                         (4)
+    over[m,k] ≥ import[t] + m·margin[t] - D - Σ_i carried[i,t],  over ≥ 0   (3)
+    cost = p·Σ_m w[m]·Σ_k over[m,k]                                         (4)
 
 margin is what the site may draw beyond the central forecast of a near step; D the planned peak of the demand line that
-applies and p its price; H the hours for which a battery must be able to go on. A month has some three thousand quarter
-hours, so that what is exceeded in one of forty comes to pass, and the highest of all is what is billed: a plan for the
-central forecast alone empties its batteries into the evening's prices and meets the next spike with nothing left. (4)
-is in the plan's cost table and in no bill. w is small: with p in full a margin that cannot be held anyhow would make
-every rise of D free, as D lowers `over` by as much; a tenth of p is still worth more than what a kWh kept back earns.
+applies and p its price; H the hours for which a battery must be able to go on; k the window of t: what cannot be held
+tomorrow must not make it free to fail in the next hour. A month has some three thousand quarter hours, so that what is
+exceeded in one of forty comes to pass, and the highest of all is what is billed: a plan for the central forecast alone
+empties its batteries into the evening's prices and meets the next spike with nothing left. What charges is put off when
+the load comes, and needs nothing stored for that (2). (4) is in the plan's cost table and in no bill. The weights are
+small: with p in full a margin that cannot be held anyhow would make every rise of D free, as D lowers `over` by as
+much; a tenth of p is still worth more than what a kWh kept back earns. The second level decides between hours of equal
+price: what need not be sold before the last of them is kept for them.
 
 It holds where one demand line applies and demand is measured over one step; elsewhere the plan is as without it.
 """
@@ -26,6 +29,8 @@ from pydantic import Field
 
 from optimizer.devices.base import Cost, Device, DeviceId
 from optimizer.devices.battery import Battery
+from optimizer.devices.thermal_store import ThermalStore
+from optimizer.devices.v2g_charger import V2gCharger
 from optimizer.plan import Plan
 from optimizer.services.base import Account, BuiltSite, Devices, Service, ServicePorts, connection_of, not_able
 from optimizer.situation import DemandLine, Situation
@@ -56,8 +61,8 @@ class PeakReserve(Service):
     may_be_called: ClassVar[bool] = False  # it is there for the local loop
 
     kind: Literal["peak_reserve"] = "peak_reserve"
-    devices: tuple[DeviceId, ...] = Field(min_length=1)
-    """Batteries that keep it."""
+    devices: tuple[DeviceId, ...] = ()
+    """Batteries that keep it; without any the plan itself stays below the peak where that costs less."""
     hours: Annotated[float, Field(gt=0, le=12)] = 0.5
     """How long they are to go on above the planned peak [h]."""
 
@@ -135,10 +140,16 @@ class PeakReserve(Service):
 
 
 def usual_reserve(devices: Iterable[Device]) -> tuple[PeakReserve, ...]:
-    """The reserve of all batteries that can promise power; none where there are none."""
+    """The reserve of all batteries that can promise power; of a site that nothing but its thermal stores can shift, the
+    distance to the peak. None elsewhere: cars under charge are put off when the load comes."""
     by_id = {device.id: device for device in devices}
     able = tuple(name for name in by_id if not not_able((name,), ("battery",), by_id))
-    return (PeakReserve(id=TERM, devices=able),) if able else ()
+    thermal, moved_by_the_loop = (
+        any(isinstance(device, kind) for device in by_id.values()) for kind in (ThermalStore, (Battery, V2gCharger))
+    )
+    if able or (thermal and not moved_by_the_loop):
+        return (PeakReserve(id=TERM, devices=able),)
+    return ()
 
 
 def _above_least_kwh(battery: Device, energy_kwh: Array) -> Array:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from optimizer.devices import ThermalStore, V2gCharger
 from optimizer.plan import Plan
 from optimizer.room import with_room
 from optimizer.services.peak_reserve import PeakReserve, usual_reserve
@@ -38,17 +39,18 @@ def short_kw(plan: Plan, margin_kw: float, hours: float = 0.5) -> float:
 def test_a_spike_could_be_carried_at_every_step(hours: float) -> None:
     parts = devices(discharge_efficiency=0.8, min_soc=0.1)
     kept = planned(parts, [RESERVE.model_copy(update={"hours": hours})], evening(60.0))
-    assert kept.cost["peak_reserve"] == pytest.approx(0.0, abs=1e-6)
+    beyond_power = 0.02 * 40.0 * (2 * 60.0 - 100.0)  # of twice the margin, in each of the three windows
+    assert kept.cost["peak_reserve"] == pytest.approx(3 * beyond_power, abs=1e-6)
     assert short_kw(kept, 60.0, hours) <= 1e-6
     free = planned(parts, [], evening(60.0))
     assert short_kw(free, 60.0, hours) > 10.0
     assert kept.total_cost < free.total_cost + 40.0 * short_kw(free, 60.0, hours)
 
 
-def test_what_cannot_be_held_costs_a_tenth_of_what_it_would_be_billed_and_does_not_raise_the_peak() -> None:
-    """The battery has 100 kW against a margin of 150: 50 kW x 40 would be billed if it came so."""
+def test_what_cannot_be_held_costs_a_share_of_what_it_would_be_billed_and_does_not_raise_the_peak() -> None:
+    """The battery has 100 kW against margins of 150 and 300, in three windows: 50 and 200 kW x 40 would be billed."""
     plan = planned(devices(), [RESERVE], evening(150.0))
-    assert plan.cost["peak_reserve"] == pytest.approx(0.1 * 50.0 * 40.0)
+    assert plan.cost["peak_reserve"] == pytest.approx(3 * 40.0 * (0.1 * 50.0 + 0.02 * 200.0))
     assert plan.grid_limit_kw == pytest.approx(300.0)
     assert plan.cost["demand"] == pytest.approx(0.0, abs=1e-6)
 
@@ -59,7 +61,19 @@ def test_charging_that_can_be_put_off_counts() -> None:
     moment = with_peak(situation(battery_kwh=80.0, price=price), 260.0, so_far_kw=420.0)
     plan = planned(devices(), [RESERVE], moment)
     assert plan.flow("battery1", "charge_kw").max() > 50.0
-    assert plan.cost["peak_reserve"] < 0.1 * 40.0 * (300.0 + 260.0 - 420.0 - 100.0) + 1e-6
+    assert plan.cost["peak_reserve"] == pytest.approx(3 * 40.0 * (0.1 * (560.0 - 520.0) + 0.02 * (820.0 - 520.0)))
+
+
+def test_an_empty_battery_may_charge_below_the_peak() -> None:
+    """What charges is put off when the load comes, and needs nothing stored for that."""
+    price = np.array([0.1] * 4 + [2.0] * 4)
+    moment = with_peak(situation(battery_kwh=0.0, price=price), 60.0, so_far_kw=400.0)
+    kept, free = planned(devices(), [RESERVE], moment), planned(devices(), [], moment)
+    first = slice(0, 4)
+    assert free.flow("battery1", "charge_kw")[first].sum() > 100.0
+    assert kept.flow("battery1", "charge_kw")[first].sum() == pytest.approx(
+        free.flow("battery1", "charge_kw")[first].sum()
+    )
 
 
 def test_a_peak_that_was_higher_needs_no_reserve() -> None:
@@ -96,3 +110,11 @@ def test_the_usual_reserve_is_of_all_batteries_that_can_promise_power() -> None:
     (found,) = usual_reserve((*devices(), tapered))
     assert found.devices == ("battery1",)
     assert usual_reserve(devices()[:2]) == ()
+
+
+def test_where_only_thermal_stores_can_shift_the_plan_keeps_away_from_the_peak() -> None:
+    ice = ThermalStore(id="ice", carrier="cold", capacity_kwh=1000, charge_limit_kw=200, discharge_limit_kw=200)
+    charger = V2gCharger(id="ev01", charge_limit_kw=60, discharge_limit_kw=0)
+    (found,) = usual_reserve((*devices()[:2], ice))
+    assert found.devices == ()
+    assert usual_reserve((*devices()[:2], ice, charger)) == ()
