@@ -29,8 +29,6 @@ from pydantic import Field
 
 from optimizer.devices.base import Cost, Device, DeviceId
 from optimizer.devices.battery import Battery
-from optimizer.devices.thermal_store import ThermalStore
-from optimizer.devices.v2g_charger import V2gCharger
 from optimizer.plan import Plan
 from optimizer.services.base import Account, BuiltSite, Devices, Service, ServicePorts, connection_of, not_able
 from optimizer.situation import DemandLine, Situation
@@ -61,8 +59,8 @@ class PeakReserve(Service):
     may_be_called: ClassVar[bool] = False  # it is there for the local loop
 
     kind: Literal["peak_reserve"] = "peak_reserve"
-    devices: tuple[DeviceId, ...] = ()
-    """Batteries that keep it; without any the plan itself stays below the peak where that costs less."""
+    devices: tuple[DeviceId, ...] = Field(min_length=1)
+    """Batteries that keep it."""
     hours: Annotated[float, Field(gt=0, le=12)] = 0.5
     """How long they are to go on above the planned peak [h]."""
 
@@ -140,16 +138,10 @@ class PeakReserve(Service):
 
 
 def usual_reserve(devices: Iterable[Device]) -> tuple[PeakReserve, ...]:
-    """The reserve of all batteries that can promise power; of a site that nothing but its thermal stores can shift, the
-    distance to the peak. None elsewhere: cars under charge are put off when the load comes."""
+    """The reserve of all batteries that can promise power; none where there are none."""
     by_id = {device.id: device for device in devices}
     able = tuple(name for name in by_id if not not_able((name,), ("battery",), by_id))
-    thermal, moved_by_the_loop = (
-        any(isinstance(device, kind) for device in by_id.values()) for kind in (ThermalStore, (Battery, V2gCharger))
-    )
-    if able or (thermal and not moved_by_the_loop):
-        return (PeakReserve(id=TERM, devices=able),)
-    return ()
+    return (PeakReserve(id=TERM, devices=able),) if able else ()
 
 
 def _above_least_kwh(battery: Device, energy_kwh: Array) -> Array:

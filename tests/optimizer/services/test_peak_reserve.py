@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.devices import ThermalStore, V2gCharger
 from optimizer.plan import Plan
 from optimizer.room import with_room
 from optimizer.services.peak_reserve import PeakReserve, usual_reserve
@@ -110,11 +109,3 @@ def test_the_usual_reserve_is_of_all_batteries_that_can_promise_power() -> None:
     (found,) = usual_reserve((*devices(), tapered))
     assert found.devices == ("battery1",)
     assert usual_reserve(devices()[:2]) == ()
-
-
-def test_where_only_thermal_stores_can_shift_the_plan_keeps_away_from_the_peak() -> None:
-    ice = ThermalStore(id="ice", carrier="cold", capacity_kwh=1000, charge_limit_kw=200, discharge_limit_kw=200)
-    charger = V2gCharger(id="ev01", charge_limit_kw=60, discharge_limit_kw=0)
-    (found,) = usual_reserve((*devices()[:2], ice))
-    assert found.devices == ()
-    assert usual_reserve((*devices()[:2], ice, charger)) == ()
