@@ -118,9 +118,7 @@ class FittedDemand:
     limits: tuple[float, float]
 
     def issue(self, recent: Measured, origin: int, end: int) -> Outcome:
-        past = self.special.removed_from(
-            self.kept.overlaid(recent, origin).bridged(self.clock.steps_in(BRIDGE_HOURS))
-        )
+        past = self.special.removed_from(self.kept.overlaid(recent, origin).bridged(self.clock.steps_in(BRIDGE_HOURS)))
         steps = np.arange(origin, end, dtype=np.int64)
         median = self.tail_weights @ self.members.tail_paths(past, origin, steps)
         errors = self.tail_errors[:, self.clock.days_and_slots(steps)[1]]
