@@ -47,6 +47,7 @@ class Level(NamedTuple):
 
 
 LEVELS = (Level(1.0, 0.1), Level(2.0, 0.02))
+"""What is likely once a day, and what comes on a bad one."""
 WINDOWS = (1 / 12, 1 / 4, 1.0)
 """Where the windows of (3) end, as shares of the near steps: of a day, after 2 h, 6 h and 24 h."""
 MARGIN = "import_margin_kw"
