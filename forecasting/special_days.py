@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecasting.boosted import YEAR_DAYS
 from forecasting.day_types import DayTable, Ints, LocalClock
 from forecasting.forecast import Array
 from forecasting.known import mean_of_known
 from forecasting.measured import Measured
 from forecasting.profile import TypeProfiles, day_matrix
 
-YEAR_DAYS = 365.25
 NEAR_DAYS = 14
 """Holidays that follow the moon move by so much from year to year."""
 OTHERS = 0.1

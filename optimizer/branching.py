@@ -23,6 +23,9 @@ from optimizer.time_grid import Array
 
 NODES = 60
 """About as many linear programs as the solver's own search takes time for."""
+FAR_GAPS = 100.0
+"""A known answer further away than this, with more conditions than a whole tree of `NODES` could decide, is taken as it
+is: such a bound prunes nothing, and the solver's own search with cuts takes a third of the nodes' time."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,19 @@ class _Node:
 def branched(
     held: Linear, root: Program, choices: Choices, linear: Solution, known: Found | None, until: float, gap: float
 ) -> Found | None:
-    """The best answer found; its own gap is above the one asked for where `NODES` or time ended before the proof.
+    """The best answer found; its own gap is above the one asked for where `NODES` or time ended before the proof, or would
+    have.
 
     Args:
         root: the program without any condition, as `held` was given it, and `linear` its answer.
         known: an answer that keeps all conditions, where one is at hand.
         until: on the clock of `time.perf_counter` [s].
     """
+    broken = choices.broken(linear.x)
+    if known is not None and known.solution.gap > FAR_GAPS * gap and 2 ** len(broken) > NODES:
+        return known
     best, lowest, solves = known, np.inf, 0
-    open_nodes = _children(_Node(root), choices.broken(linear.x), linear.x)
+    open_nodes = _children(_Node(root), broken, linear.x)
     while open_nodes:
         node, solves = open_nodes.pop(), solves + 1
         left_s = until - time.perf_counter()

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from itertools import count
 
-from optimizer.branching import NODES, Found, branched, scale_of
+from optimizer.branching import Found, branched, scale_of
 from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
 from optimizer.incumbent import feasible_from
 from optimizer.program import Program
@@ -21,9 +21,6 @@ LEANING_SOLVES = 4
 LEANING_GAPS = 3.0
 """A leaning answer this many gaps from the linear one is taken as it is: where such were searched further, only the
 bound rose, to the leaning answer itself, for twice the time of the plan."""
-FAR_GAPS = 100.0
-"""A leaning answer further away than this, with more conditions than a whole tree of nodes could decide, is not
-searched: such a bound prunes nothing, and the solver's own search with cuts takes a third of the nodes' time."""
 RESERVED_SOLVES = 2.0
 """Time kept for deciding what is broken at the deadline, in times of the linear solve."""
 
@@ -115,8 +112,6 @@ def _decided(
     to be within the gap, or there is no more to be gained that way."""
     leaning = _as_it_leans(held, program, choices, linear, until)
     if leaning is not None and leaning.solution.gap <= LEANING_GAPS * gap:
-        return leaning
-    if leaning is not None and leaning.solution.gap > FAR_GAPS * gap and 2 ** len(choices.broken(linear.x)) > NODES:
         return leaning
     return branched(held, program, choices, linear, leaning, until, gap)
 

@@ -111,7 +111,7 @@ class Basis:
     """What of a program is at which of its bounds, and what between them."""
 
     columns: NDArray[np.object_]
-    """(n,) of `highspy.HighsBasisStatus`, and so are the rows: each conversion to a number costs more than a pivot."""
+    """(n,) of `highspy.HighsBasisStatus`, and so are the rows: as numbers they would be converted there and back."""
     rows: NDArray[np.object_]
 
 
