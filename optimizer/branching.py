@@ -48,8 +48,7 @@ class _Node:
 def branched(
     held: Linear, root: Program, choices: Choices, linear: Solution, known: Found | None, until: float, gap: float
 ) -> Found | None:
-    """The best answer found; its own gap is above the one asked for where `NODES` or time ended before the proof, or would
-    have.
+    """The best answer found; its own gap is above the one asked for where `NODES` or time end before the proof.
 
     Args:
         root: the program without any condition, as `held` was given it, and `linear` its answer.
