@@ -59,9 +59,11 @@ class Measured:
 
     def line(self) -> str:
         """For standard error, while the cases are solved."""
+        by_blocks = f"{self.blocks_s:.2f} s, regret {self.regret(self.blocks):.1e}" if self.blocks else "none"
         return (
             f"{self.case.name}: year LP {self.truth.cpu_s:.1f} s by {self.truth.way}, ours {self.ours_s:.3f} s, ratio "
-            f"{self.ratio:.0f}, {self.answer.passes} passes, gap {self.answer.gap:.1e}, blocks {self.blocks_s:.2f} s"
+            f"{self.ratio:.0f}, {self.answer.passes} passes, gap {self.answer.gap:.1e}, regret "
+            f"{self.regret(self.answer):.1e}, bounds {'hold' if self.holds else 'DO NOT HOLD'}, blocks {by_blocks}"
         )
 
 

@@ -225,6 +225,9 @@ def _own_parameters(device: AnyDevice) -> tuple[float, ...]:
             return (device.least_kw, device.power_limit_kw)
         case FlexibleLoad():
             return (cut_share(device),)
+        case Chiller() | HeatPump():
+            most = device.bounds_kw()[1]
+            return (most, 0.0, 0.0, device.min_part_load * most)
         case GasBoiler():
             return (device.heat_limit_kw, device.efficiency)
         case AbsorptionChiller():

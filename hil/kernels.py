@@ -68,9 +68,9 @@ SITE_RECORD_SIZE = 8
 CAPACITY, CHARGE_LIMIT, DISCHARGE_LIMIT, CHARGE_EFFICIENCY, DISCHARGE_EFFICIENCY, LOSS, STANDING, PER_CHARGE = range(8)
 """Places in the parameters of stores and chargers; PV has its rating in CAPACITY. STANDING [kW] and PER_CHARGE [kW/kW]
 are the power that a store takes beside what it stores."""
-FACTOR, PUMPS = 1, 2
-"""Places in the parameters of machines, after CAPACITY: efficiency of a boiler or COP of an absorption chiller, and the
-power of its pumps per cooling power."""
+FACTOR, PUMPS, LEAST_OUTPUT = 1, 2, 3
+"""Places in the parameters of machines, after CAPACITY: efficiency of a boiler or COP of an absorption chiller, the
+power of its pumps per cooling power, and the least steady output of chillers and heat pumps [kW]."""
 LEAST, FULL, GAS_WHILE_ON, GAS_PER_POWER, HEAT_PER_GAS, HAS_COOLER, MIN_DOWN_HOURS, RAMP = range(8)
 """Places in the parameters of engines: powers, fuel, heat, hours and change of power within a minute."""
 CUT_SHARE = 0
@@ -202,6 +202,8 @@ class Scratch(NamedTuple):
 
     feeds_kw: Array
     """(slots,) what each slot is to feed."""
+    wish_kw: Array
+    """(slots,) what PV, batteries and cars would feed."""
     could_kw: Array
     """(slots,)."""
     asked_kw: Array
@@ -343,6 +345,13 @@ def car_step(
         least_charge_kw(reached_kw, acting_kw, car[LEAST_KW]), car[TAPER_FROM_KWH], car[TAPER_PER_KWH],
         p[CHARGE_EFFICIENCY], p[DISCHARGE_EFFICIENCY],
     )  # fmt: skip
+
+
+@borrowing
+def has_slack(layout: Layout, now: PlantArrays, around: Surroundings, row: int, i: int) -> bool:
+    """Whether the car in slot `i` is ready in time without charging in this minute."""
+    car = around.car[row, i - layout.batteries - layout.stores]
+    return bool(now.energy_kwh[i] * car[STAY] + car[BROUGHT_KWH] >= car[NEEDED_KWH])
 
 
 @borrowing
@@ -502,9 +511,53 @@ def serve_thermal(
         if missing[HEAT] >= 0.0 - BALANCED_KW or given == 0.0:
             break
     missing[HEAT], missing[COLD] = max(missing[HEAT], 0.0), max(missing[COLD], 0.0)
-    commit_thermal(layout, now, around, row, feeds, missing, out)
     if layout.engines > 0:
         commit_engines(layout, now, around, row, asked, cooled / from_cooled if from_cooled > 0.0 else 0.0, out)
+    if layout.guards and layout.stores > 0:
+        relieve_machines(layout, now, around, row, scratch, out)
+    commit_thermal(layout, now, around, row, feeds, missing, out)
+
+
+@borrowing
+def relieve_machines(
+    layout: Layout, now: PlantArrays, around: Surroundings, row: int, scratch: Scratch, out: Array
+) -> None:
+    """Lets stores take over from chillers and heat pumps as much as the import would exceed its limit with every
+    battery that charges, and every car that can wait, already put off."""
+    first_store, first_machine = layout.batteries, layout.batteries + layout.stores + layout.chargers
+    feeds, wish = scratch.feeds_kw, scratch.wish_kw
+    excess = scratch.demand_kw[POWER] - wished(layout, now, around, row, wish, out)
+    excess -= allowed_import_kw(grid_limit_kw(layout, now), now.window_kw)
+    for i in range(first_machine):
+        if i < first_store:
+            excess += layout.parameters[i, STANDING] + min(wish[i], 0.0)
+        elif i < first_store + layout.stores:
+            excess += layout.parameters[i, STANDING] + layout.parameters[i, PER_CHARGE] * max(0.0 - feeds[i], 0.0)
+        elif has_slack(layout, now, around, row, i):
+            excess += min(wish[i], 0.0)
+    for i in range(first_machine, first_machine + layout.machines):
+        excess += machine_step(layout, around, row, i, feeds[i])[1]
+    for i in range(first_machine, first_machine + layout.machines):
+        above_least = feeds[i] - layout.parameters[i, LEAST_OUTPUT]
+        electric = layout.kind[i] == CHILLER or layout.kind[i] == HEAT_PUMP
+        if excess > 0.0 and electric and above_least > 0.0:
+            per_output = machine_step(layout, around, row, i, feeds[i])[1] / feeds[i]
+            excess -= per_output * taken_over(layout, now, around, row, i, min(excess / per_output, above_least), feeds)
+
+
+@borrowing
+def taken_over(
+    layout: Layout, now: PlantArrays, around: Surroundings, row: int, i: int, wanted_kw: float, feeds: Array
+) -> float:
+    """Moves the output `wanted_kw` of the machine in slot `i` to the stores of its carrier; what they could take."""
+    moved = 0.0
+    for k in range(layout.batteries, layout.batteries + layout.stores):
+        if layout.carrier[k] == layout.carrier[i]:
+            given = delivered(layout, now, around, row, k, feeds[k] + wanted_kw - moved) - feeds[k]
+            feeds[k] += max(given, 0.0)
+            moved += max(given, 0.0)
+    feeds[i] -= moved
+    return moved
 
 
 @borrowing
@@ -735,11 +788,10 @@ def guarded(
         most_kw = spare_kwh * layout.parameters[i, DISCHARGE_EFFICIENCY] / MINUTE_HOURS
         greatest[i] = min(most_kw, delivered(layout, now, around, row, i, layout.parameters[i, DISCHARGE_LIMIT]))
     for i in range(first_car, first_machine):
-        car = around.car[row, i - first_car]
-        has_slack = now.energy_kwh[i] * car[STAY] + car[BROUGHT_KWH] >= car[NEEDED_KWH]
-        roles[i] = guard.CAR_WITH_SLACK if has_slack else guard.CAR_DUE
+        slack = has_slack(layout, now, around, row, i)
+        roles[i] = guard.CAR_WITH_SLACK if slack else guard.CAR_DUE
         least[i] = min(feeds[i], 0.0)
-        greatest[i] = max(feeds[i], 0.0) if has_slack else feeds[i]
+        greatest[i] = max(feeds[i], 0.0) if slack else feeds[i]
     for i in range(first_pv, len(feeds)):
         roles[i] = guard.PV
         least[i] = 0.0
@@ -836,7 +888,7 @@ def run(layout: Layout, now: PlantArrays, around: Surroundings, first: int, slot
     """Minutes from row `first` of the surroundings on, as many as `slots` (n, slots, 6) and `site` (n, 8) hold; both
     take the record. The whole minute stands here: Numba optimises once more for every level of calls."""
     n = len(layout.kind)
-    scratch = Scratch(np.zeros(n), np.zeros(n), np.zeros(layout.engines), np.zeros(4), np.zeros(4))
+    scratch = Scratch(np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(layout.engines), np.zeros(4), np.zeros(4))
     feeds, needed = scratch.feeds_kw, scratch.demand_kw
     for m in range(len(slots)):
         row, out, record = first + m, slots[m], site[m]

@@ -2,9 +2,9 @@
 
 Between two plans the plan's grid limit counts, not its battery powers: a battery that follows them blindly lets every
 forecast error raise the month's peak. Above the limit curtailed PV is let in, batteries charge less, cars with slack
-are put off, batteries discharge, at last cars do; below it all this is taken back in the opposite order, as far as the
-plan. A band between limit and return keeps the loop from swinging. Plain arithmetic on arrays: the gateway's local loop
-calls it, and the simulated site's own cabinet compiles it.
+are put off, heat and cold stores take over from machines, batteries discharge, at last cars do; below it all this is
+taken back in the opposite order, as far as the plan. A band between limit and return keeps the loop from swinging.
+Plain arithmetic on arrays: the gateway's local loop calls it, and the simulated site's own cabinet compiles it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from optimizer.time_grid import Array
 Roles = NDArray[np.int64]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-BATTERY, CAR_WITH_SLACK, CAR_DUE, PV = range(4)
-"""What a device may be asked for: a car that is due is never put off."""
+BATTERY, CAR_WITH_SLACK, CAR_DUE, PV, MACHINE = range(5)
+"""What a device may be asked for: a car that is due is never put off; of a machine that makes heat or cold as much of
+its power as a store can take over."""
 
 
 def _usable_compiled(function: Function) -> Function:
@@ -73,6 +74,7 @@ def cut_import(feed_kw: Array, roles: Roles, greatest_kw: Array, excess_kw: floa
     excess_kw = raise_feeds(feed_kw, roles, BATTERY, rest, excess_kw)
     excess_kw = raise_feeds(feed_kw, roles, CAR_WITH_SLACK, rest, excess_kw)
     excess_kw = raise_feeds(feed_kw, roles, CAR_DUE, greatest_kw, excess_kw)
+    excess_kw = raise_feeds(feed_kw, roles, MACHINE, greatest_kw, excess_kw)
     excess_kw = raise_feeds(feed_kw, roles, BATTERY, greatest_kw, excess_kw)
     return raise_feeds(feed_kw, roles, CAR_WITH_SLACK, greatest_kw, excess_kw)
 
@@ -83,6 +85,7 @@ def give_import_back(feed_kw: Array, roles: Roles, planned_kw: Array, room_kw: f
     room_kw = lower_feeds(feed_kw, roles, CAR_DUE, planned_kw, room_kw)
     room_kw = lower_feeds(feed_kw, roles, CAR_WITH_SLACK, np.maximum(planned_kw, 0.0), room_kw)
     room_kw = lower_feeds(feed_kw, roles, BATTERY, np.maximum(planned_kw, 0.0), room_kw)
+    room_kw = lower_feeds(feed_kw, roles, MACHINE, planned_kw, room_kw)
     room_kw = lower_feeds(feed_kw, roles, CAR_WITH_SLACK, planned_kw, room_kw)
     room_kw = lower_feeds(feed_kw, roles, BATTERY, planned_kw, room_kw)
     return lower_feeds(feed_kw, roles, PV, planned_kw, room_kw)

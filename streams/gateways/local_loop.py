@@ -19,8 +19,10 @@ import numpy as np
 
 from optimizer.devices.base import Device
 from optimizer.devices.battery import Battery
+from optimizer.devices.chiller import Chiller
 from optimizer.devices.expected_cars import ExpectedCars
 from optimizer.devices.grid_connection import GridConnection
+from optimizer.devices.heat_pump import HeatPump, air_source_cop
 from optimizer.devices.pv import Pv
 from optimizer.devices.v2g_charger import V2gCharger
 from site_configs.site import Site
@@ -28,7 +30,7 @@ from streams.gateways.decisions import Held, near_enough
 from streams.gateways.face import Block, Face, Readback, ReadFault, SiteStatus
 from streams.gateways.meter_watch import MeterWatch
 from streams.gateways.registers import DeviceState
-from streams.guard import BATTERY, CAR_DUE, CAR_WITH_SLACK, PV, allowed_import_kw, guard
+from streams.guard import BATTERY, CAR_DUE, CAR_WITH_SLACK, MACHINE, PV, allowed_import_kw, guard
 
 WINDOW_MINUTES = 15
 BAND_SHARE = 0.02
@@ -36,6 +38,8 @@ BAND_SHARE = 0.02
 LEAST_MOVE_KW = 0.2
 """Smaller moves are not worth a write: power registers count tenths of a kilowatt."""
 MINUTE = timedelta(minutes=1)
+USUAL_OUTDOOR_C = 10.0
+"""At which the COP of heat pumps is estimated."""
 
 Range = tuple[float, float]
 
@@ -110,7 +114,7 @@ class SiteLimits:
 
 @dataclass(frozen=True)
 class Movable:
-    """One device that follows a setpoint and has room around it. All in kW, > 0 feeds the bus."""
+    """One device that follows a setpoint and has room around it. All in kW of power, > 0 feeds its bus."""
 
     device: str
     role: int
@@ -121,6 +125,12 @@ class Movable:
     greatest_kw: float
     adjusted_kw: float | None = None
     """What the loop asked for last; None while it follows its setpoint."""
+    fed_per_kw: float = 1.0
+    """Power that it feeds for each kW of its setpoint."""
+
+    def setpoint_kw(self, fed_kw: float) -> float:
+        """The setpoint by which it feeds so much power."""
+        return fed_kw / self.fed_per_kw
 
     def at(self, kw: float) -> Movable:
         """The device where it cannot be moved from."""
@@ -132,7 +142,7 @@ def limits_of(site: Site) -> SiteLimits:
     grid = next(device for device in site.devices if isinstance(device, GridConnection))
     least, greatest = grid.bounds_kw()
     below = {feeder.id: feeder.members for feeder in site.feeders}
-    known = {device.id for device in site.devices if role_of(device, 0.0) is not None}
+    known = {device.id for device in site.devices if role_of(device, 0.0) not in (None, MACHINE)}
     unseen = {device.id for device in site.devices if isinstance(device, ExpectedCars)}
     cables = []
     for feeder in site.feeders:
@@ -149,7 +159,19 @@ def role_of(device: Device, greatest_kw: float) -> int | None:
         return PV
     if isinstance(device, V2gCharger):
         return CAR_WITH_SLACK if greatest_kw >= 0.0 else CAR_DUE
+    if isinstance(device, Chiller | HeatPump):
+        return MACHINE
     return None
+
+
+def fed_per_kw(device: Device) -> float:
+    """Power that a device feeds its bus for each kW of its setpoint: machines, whose setpoint is heat or cold, take
+    power by their usual COP. The loop looks again every second, so it need not be exact."""
+    if isinstance(device, Chiller):
+        return -(1.0 + device.auxiliary_share) * len(device.cop_points) / sum(cop for _, cop in device.cop_points)
+    if isinstance(device, HeatPump):
+        return -1.0 / float(air_source_cop(device.supply_temperature_c - USUAL_OUTDOOR_C))
+    return 1.0
 
 
 def grid_limit_of(blocks: Iterable[Block]) -> float | None:
@@ -289,7 +311,7 @@ class LocalLoop:
         planned = [held.block for held in running.values() if held.guards_after is None]
         limit_kw = grid_limit_of(planned or [held.block for held in running.values()])
         movable = tuple(self._movable(running, reads))
-        ahead_kw = sum(device.present_kw - _measured_kw(reads[device.device]) for device in movable)
+        ahead_kw = sum(d.present_kw - d.fed_per_kw * _measured_kw(reads[d.device]) for d in movable)
         self._watch = self._watch.with_look(status.net_import_kw, sum(map(_measured_kw, reads.values())))
         asked: dict[str, float | None] = dict.fromkeys(device.device for device in movable)
         if not self._watch.stands_still:
@@ -319,7 +341,9 @@ class LocalLoop:
                 target, present = held.block.target_kw, read.measured_kw
                 if self._seen.get(name) != held.block.seq:
                     present = _expected_kw(role, _between(least, greatest, target), present)
-                yield Movable(name, role, target, present, least, greatest, adjusted)
+                per_kw = fed_per_kw(self._devices[name])
+                low, high = sorted((per_kw * least, per_kw * greatest))
+                yield Movable(name, role, per_kw * target, per_kw * present, low, high, adjusted, per_kw)
 
     def _guarded(self, ended: Mapping[str, Held], now: datetime) -> dict[str, Held]:
         """The blocks by which devices would be guarded on, while there are sequence numbers below the next plan's."""
@@ -337,30 +361,34 @@ class LocalLoop:
         """Takes a device from its safe value, by a block of its own."""
         if kw is None or self._face.write(device.device, held.block) is not None:
             return None
-        self._face.adjust(device.device, kw)
+        self._face.adjust(device.device, device.setpoint_kw(kw))
         self._asked[device.device] = (held.block.seq, kw)
-        return Move(device.planned_kw, kw, replace(held, state="applied"))
+        return _moved(device, kw, replace(held, state="applied"))
 
     def _move(self, device: Movable, seq: int, kw: float | None) -> Move | None:
         if kw == device.adjusted_kw:
             return None
-        if self._face.adjust(device.device, kw) is not None:
+        if self._face.adjust(device.device, None if kw is None else device.setpoint_kw(kw)) is not None:
             return None
         if kw is None:
             self._asked.pop(device.device, None)
         else:
             self._asked[device.device] = (seq, kw)
-        return Move(device.planned_kw, kw) if kw is None or device.adjusted_kw is None else None
+        return _moved(device, kw) if kw is None or device.adjusted_kw is None else None
 
 
 @dataclass(frozen=True)
 class Move:
-    """A device left its setpoint, or came back to it (`asked_kw` None)."""
+    """A device left its setpoint, or came back to it (`asked_kw` None); both as setpoints."""
 
     planned_kw: float
     asked_kw: float | None
     guard: Held | None = None
     """The block by which a device is guarded on after the end of its setpoint."""
+
+
+def _moved(device: Movable, kw: float | None, guard: Held | None = None) -> Move:
+    return Move(device.setpoint_kw(device.planned_kw), None if kw is None else device.setpoint_kw(kw), guard)
 
 
 _STATES: Mapping[str, tuple[DeviceState, ...]] = {

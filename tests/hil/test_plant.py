@@ -326,6 +326,41 @@ def test_grid_limit_is_kept_by_discharging_down_to_the_reserve_and_after_the_set
     assert records.get("meter.import_kw")[-1] > 400  # nothing left to give
 
 
+def test_a_store_takes_over_from_a_machine_before_the_battery_feeds(park):
+    """160 kW of cold, all of the chiller's, and 5 kW too much: the store gives what the chiller gives less."""
+    truth = Truth.exact(park.PARK)
+    surroundings = park.drivers(truth, 8)
+    for name, kw in (("load", 400.0), ("cold_load", 160.0)):
+        surroundings.series[f"{name}.demand_kw"][:] = kw
+    plant = Plant(truth, surroundings)
+    wishes = {"battery1": -50.0, "chiller1": 160.0, "cold_store": 0.0, "pump": 30.0}
+    free = run_minutes(plant, told(plant, plant.start(), park, wishes), 15)[1]
+    import_kw = free.get("meter.import_kw")[-1]
+    kept = run_minutes(plant, told(plant, plant.start(), park, wishes, grid_limit_kw=import_kw - 55.0), 15)[1]
+    assert kept.get("meter.import_kw") == pytest.approx(import_kw - 55.0)
+    assert kept.get("battery1.charge_kw") == pytest.approx(0.0)
+    assert kept.get("battery1.discharge_kw") == pytest.approx(0.0)
+    less_kw = free.get("chiller1.cold_kw") - kept.get("chiller1.cold_kw")
+    per_cold = free.get("chiller1.power_kw") / free.get("chiller1.cold_kw")
+    assert less_kw * per_cold == pytest.approx(5.0)
+    assert kept.get("cold_store.discharge_kw") == pytest.approx(less_kw)
+    assert kept.get("cold_load.served_kw") == pytest.approx(160.0)
+
+
+def test_a_machine_is_not_taken_below_its_least_part_load_nor_beyond_what_the_store_has(park):
+    truth = Truth.exact(park.PARK)
+    surroundings = park.drivers(truth, 8)
+    surroundings.series["cold_load.demand_kw"][:] = 120.0
+    plant = Plant(truth, surroundings)
+    wishes = {"battery1": 0.0, "chiller1": 120.0, "cold_store": 0.0, "pump": 30.0}
+    _, kept = run_minutes(plant, told(plant, plant.start(), park, wishes, grid_limit_kw=1.0), 15)
+    assert kept.get("chiller1.cold_kw") == pytest.approx(40.0)  # a fifth of 200 kW
+    empty = plant.start({"cold_store": {"energy_kwh": 0.0}})
+    _, kept = run_minutes(plant, told(plant, empty, park, wishes, grid_limit_kw=1.0), 15)
+    assert kept.get("chiller1.cold_kw") == pytest.approx(120.0)
+    assert kept.get("cold_load.unserved_kw").max() == pytest.approx(0.0, abs=1e-9)
+
+
 def test_stored_energy_does_not_reach_the_grid(park):
     truth = Truth.exact(park.PARK)
     surroundings = park.drivers(truth, 48)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 
 from optimizer.devices.base import Device
 from optimizer.devices.battery import Battery
+from optimizer.devices.chiller import Chiller
 from optimizer.devices.pv import Pv
+from optimizer.devices.thermal_store import ThermalStore
 from optimizer.devices.v2g_charger import V2gCharger
 from optimizer.plan import Plan, Setpoint, Text
 from optimizer.room import with_room
@@ -72,6 +75,36 @@ def test_what_is_stored_for_the_driver_is_not_discharged() -> None:
     span = room(CHARGER, situation(61.0, c=car(0.25, 20.0)))
     assert span is not None
     assert span[1] == pytest.approx(1.0 * CHARGER.discharge_efficiency / 0.25)
+
+
+def told_room(
+    here: Situation, devices: tuple[Device, ...], **target_kw: float
+) -> dict[str, tuple[float, float] | None]:
+    text = Text(zh="", en="")
+    setpoints = tuple(Setpoint(name, kw, 0.0, START, START, text) for name, kw in target_kw.items())
+    plan = Plan("park", START, here.grid, "optimal", (), {}, np.zeros(N), np.zeros(N), {}, setpoints)
+    return {s.device: s.room_kw for s in with_room(plan, devices, (), here).setpoints}
+
+
+@pytest.mark.parametrize(
+    ("stored_kwh", "rooms"),
+    [
+        (1000.0, {"c1": (20.0, 90.0), "c2": (70.0, 80.0), "c3": (10.0, 10.0), "i": None}),
+        (0.0, {"c1": (90.0, 90.0), "c2": (80.0, 80.0), "c3": (10.0, 10.0), "i": None}),
+    ],
+    ids=["80 kW more from the store", "an empty one"],
+)
+def test_a_chiller_may_give_less_where_the_store_has_the_rest(
+    stored_kwh: float, rooms: dict[str, tuple[float, float] | None]
+) -> None:
+    """Down to the least part load of 20 kW, and together by no more than what the store can add for the whole step."""
+    limits = {"charge_limit_kw": 100, "discharge_limit_kw": 100}
+    ice = ThermalStore(id="i", carrier="cold", capacity_kwh=1000, **limits)
+    chillers = tuple(Chiller(id=name, cooling_limit_kw=100) for name in ("c1", "c2", "c3"))
+    here = replace(situation(), state={"i": {"energy_kwh": stored_kwh}})
+    here = replace(here, series={**here.series, "weather.temperature_c": np.full(N, 30.0)})
+    assert told_room(here, (*chillers, ice), c1=90.0, c2=80.0, c3=10.0, i=20.0) == rooms
+    assert told_room(here, chillers, c1=90.0) == {"c1": None}
 
 
 def test_a_plan_tells_the_room_and_leaves_alone_what_holds_for_a_service() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.time_grid import Array
-from streams.guard import BATTERY, CAR_DUE, CAR_WITH_SLACK, PV, allowed_import_kw, guard
+from streams.guard import BATTERY, CAR_DUE, CAR_WITH_SLACK, MACHINE, PV, allowed_import_kw, guard
 
 ROLES = np.array([BATTERY, BATTERY, CAR_WITH_SLACK, CAR_DUE, PV])
 LEAST = np.array([-500.0, -200.0, -20.0, -20.0, 0.0])
@@ -46,6 +46,24 @@ def test_order_above_the_import_limit(import_kw: float, feeds: list[float]) -> N
 
 def test_curtailed_sun_is_let_in_before_anything_else() -> None:
     assert guarded(1050.0, [-100.0, 0.0, 0.0, -10.0, 320.0]) == pytest.approx([-100.0, 0.0, 0.0, -10.0, 370.0])
+
+
+@pytest.mark.parametrize(
+    ("import_kw", "feeds"),
+    [
+        (1080.0, [-20.0, -90.0]),
+        (1140.0, [0.0, -50.0]),
+        (1180.0, [20.0, -30.0]),
+    ],
+    ids=["charging first", "then the store for the machine", "the rest by discharge"],
+)
+def test_a_store_takes_over_from_a_machine_before_a_battery_is_drawn_on(import_kw: float, feeds: list[float]) -> None:
+    planned, greatest = np.array([-100.0, -90.0]), np.array([100.0, -30.0])
+    roles, least = np.array([BATTERY, MACHINE]), np.array([-100.0, -90.0])
+    told = guard(import_kw, LIMIT, EXPORT_LIMIT, BAND, roles, planned, planned, least, greatest)
+    assert told == pytest.approx(feeds)
+    back = guard(LIMIT - BAND - 200.0, LIMIT, EXPORT_LIMIT, BAND, roles, planned, told, least, greatest)
+    assert back == pytest.approx(planned)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.devices.battery import Battery
+from optimizer.devices.chiller import Chiller
+from optimizer.devices.heat_pump import HeatPump
 from optimizer.devices.pv import Pv
 from optimizer.devices.v2g_charger import V2gCharger
 from site_configs.loader import load_site
@@ -24,12 +26,13 @@ from streams.gateways.local_loop import (
     Movable,
     SiteLimits,
     adjustments,
+    fed_per_kw,
     grid_limit_of,
     limits_of,
     role_of,
 )
 from streams.gateways.registers import DeviceState, RejectReason
-from streams.guard import BATTERY, CAR_DUE, CAR_WITH_SLACK, PV
+from streams.guard import BATTERY, CAR_DUE, CAR_WITH_SLACK, MACHINE, PV
 
 START = datetime(2026, 8, 26, 2, 0, tzinfo=UTC)
 SITE_LIMITS = SiteLimits(import_kw=1800.0, export_kw=0.0)
@@ -271,6 +274,44 @@ def test_devices_that_the_loop_knows() -> None:
     car = V2gCharger(id="c", charge_limit_kw=20, discharge_limit_kw=20)
     assert (role_of(car, 0.0), role_of(car, -5.0)) == (CAR_WITH_SLACK, CAR_DUE)
     assert role_of(Pv(id="p", capacity_kw=5), 5.0) == PV
+    assert role_of(HeatPump(id="h", heat_limit_kw=50), 0.0) == MACHINE
+    assert fed_per_kw(HeatPump(id="h", heat_limit_kw=50, supply_temperature_c=45)) == pytest.approx(-0.3, abs=0.03)
+
+
+class OneChiller(OneBattery):
+    """A chiller of a COP of 4 beside a store that settles the cold; its setpoint is 400 kW of cold."""
+
+    def __init__(self, load_kw: float) -> None:
+        super().__init__(load_kw)
+        self.cold_kw = 400.0
+
+    def adjust(self, device: str, power_kw: float | None) -> None:
+        self.writes.append(power_kw)
+        self.cold_kw = 400.0 if power_kw is None else power_kw
+
+    @property
+    def status(self) -> SiteStatus:
+        return SiteStatus(START, True, 0, self.load_kw + self.cold_kw / 4.0)
+
+    def read(self, state: DeviceState = DeviceState.ACTIVE) -> Mapping[str, Readback]:
+        told = block(LIMIT, target_kw=400.0)
+        return {"a": Readback(told, 1, 400.0, self.cold_kw, state, RejectReason.NONE)}
+
+
+def test_a_chiller_gives_way_by_its_power_and_is_told_in_cold() -> None:
+    """The loop reckons with a usual COP of 5 where the true one is 4: 40 kW too much are 200 kW of cold to it."""
+    chiller = Chiller(id="a", cooling_limit_kw=500, cop_points=((30.0, 6.0),), auxiliary_share=0.2)
+    face, running = OneChiller(940.0), {"a": Held(block(LIMIT, target_kw=400.0), "cmd", "applied", (150.0, 400.0))}
+    loop = LocalLoop(SITE_LIMITS, [chiller], face)
+    first = loop.turn(face.status, running, face.read())["a"]
+    assert (first.planned_kw, first.asked_kw) == (pytest.approx(400.0), pytest.approx(200.0))
+    assert face.status.net_import_kw == pytest.approx(990.0)
+    face.load_kw = 990.0
+    loop.turn(face.status, running, face.read())
+    assert face.cold_kw == 150.0  # what the store cannot take over stays with the chiller
+    face.load_kw = 800.0
+    assert loop.turn(face.status, running, face.read())["a"].asked_kw is None
+    assert face.cold_kw == 400.0
 
 
 def ended_battery(seq: int = 1, guards_after: int | None = None) -> dict[str, Held]:
