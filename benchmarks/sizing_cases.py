@@ -91,8 +91,7 @@ class Recorded:
         )  # fmt: skip
 
     def _with_heat(self) -> tuple[Case, ...]:
-        hours, quarters = _calendar(2019, HOURS), _calendar(2019, QUARTERS)
-        cases = []
+        hours, cases = _calendar(2019, HOURS), []
         for name, price, export, demand, pv_kw in (
             ("b35", self.agile_price(), 0.3, 20.0, 600), ("b64", _tou(hours), 0.0, 40.0, 2000),
         ):  # fmt: skip
@@ -100,10 +99,9 @@ class Recorded:
             side = _heat_side(10 * heat, temperature)
             cases.append(_case(f"university {name}, heat", electric, sun, price, export, hours, demand, pv_kw, side))
         heat, temperature = self.hot_water()
-        library = self.ucsd("load_geisel_library", 2018)
-        sun, side = self.chinese_sun(1), _heat_side(_quarterly(heat), _quarterly(temperature))
-        price = _tou(quarters)
-        cases.append(_case("library, heat", library, sun, price, EXPORT_PRICE, quarters, 40.0, 1500, side))
+        library, sun = _hourly(self.ucsd("load_geisel_library", 2018)), _hourly(self.chinese_sun(1))
+        side = _heat_side(heat, temperature)
+        cases.append(_case("library, heat", library, sun, _tou(hours), EXPORT_PRICE, hours, 40.0, 1500, side))
         return tuple(cases)
 
     @cached_property
@@ -236,8 +234,3 @@ def _californian(times: pd.DatetimeIndex) -> Array:
 
 def _hourly(quarters: Array) -> Array:
     return quarters.reshape(-1, 4).mean(axis=1)
-
-
-def _quarterly(hours: Array) -> Array:
-    """Hourly values with a line between them."""
-    return np.interp(np.arange(QUARTERS) / 4, np.arange(HOURS), hours)

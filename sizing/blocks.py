@@ -31,7 +31,7 @@ from sizing.start import first_point, least_cost, most_flows_kw
 BLOCKS_PER_MONTH = 4
 PEAK_DAYS = 3
 """Days of a month, by highest load, whose steps are not merged."""
-MERGED_HOURS = 2.0
+MERGED_HOURS = 1.0
 """Length of merged steps."""
 MERGED_GAP = 6e-4
 """Merging itself is off by as much: nearer is not worth its time."""

@@ -19,7 +19,7 @@ STALLED = 3e-4
 STALLED_PASSES = 4
 """... in so many passes: where the two no longer get on, the sizes have long been right."""
 FIRST_STEP = 0.5
-STEP_TO_MASTER = 0.7
+STEP_TO_MASTER = 0.65
 """The next point lies this far from the best one towards the master's: nearer zigzags, farther overshoots."""
 LEAST_SHARE = 1e-6
 """Sizes are tried at no less than this share of the largest offered: at 0 a pass sees no worth of a first kWh."""

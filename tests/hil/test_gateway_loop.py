@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -38,34 +38,44 @@ def jiashan():
     return load_site("jiashan_park")
 
 
-@pytest.fixture(scope="module")
-def runs(jiashan, park):
-    """A noon, when stores are filled, whose load is 30 % above its forecast, by whether the local loop runs."""
-    history, tariff, start = read_history(sample_folder("jiashan_park")), load_tariff(jiashan), park.START
-    truth = replace(Truth.drawn(jiashan, np.random.default_rng(SEED)), guards=False)
+def runs_of(site, start, peak_kw):
+    """Some quarters whose load is 30 % above its forecast, by whether the local loop runs."""
+    history, tariff = read_history(sample_folder(site.id), zone=site.timezone), load_tariff(site)
+    truth = replace(Truth.drawn(site, np.random.default_rng(SEED)), guards=False)
 
     def run(local_loop):
-        planner = planner_for(jiashan)
+        planner = planner_for(site)
 
         def tell(state):
-            known = recorded_situation(jiashan, tariff, history, state, state.at + timedelta(hours=10))
+            known = recorded_situation(site, tariff, history, state, state.at + timedelta(hours=10))
             too_low = {name: kw * (0.7 if name == "load.demand_kw" else 1.0) for name, kw in known.series.items()}
             situation = replace(known, series=too_low)
-            return decide(situation, {}, control_cycle(jiashan, planner, situation, None).plan).setpoints
+            return decide(situation, {}, control_cycle(site, planner, situation, None).plan).setpoints
 
+        peaks_kw = {"demand": peak_kw}
         return run_through_gateway(
-            jiashan,
-            history,
-            start + timedelta(hours=12),
-            QUARTERS,
-            tell,
-            seed=SEED,
-            truth=truth,
-            peaks_kw={"demand": PEAK_BEFORE_KW},
-            local_loop=local_loop,
+            site, history, start, QUARTERS, tell, seed=SEED, truth=truth, peaks_kw=peaks_kw, local_loop=local_loop
         )
 
     return {local_loop: run(local_loop) for local_loop in (True, False)}
+
+
+@pytest.fixture(scope="module")
+def runs(jiashan, park):
+    """A noon, when stores are filled."""
+    return runs_of(jiashan, park.START + timedelta(hours=12), PEAK_BEFORE_KW)
+
+
+def test_ice_takes_over_from_chillers_where_there_is_no_battery():
+    """Half full in a hot afternoon, with no room below the month's peak."""
+    hotel = load_site("beijing_hotel")
+    through = runs_of(hotel, datetime(2026, 8, 6, 5, 30, tzinfo=UTC), 1400.0)
+    assert through[True].peak_kw < 0.9 * through[False].peak_kw
+    for run in through.values():
+        assert run.run.records.get("cold_load.unserved_kw").max() == pytest.approx(0.0, abs=1e-9)
+    melted, blind = (through[loop].run.records.get("ice_store.discharge_kw").sum() for loop in (True, False))
+    assert melted > 5.0 * blind
+    assert {ack.device for ack in through[True].acks if "local loop" in ack.reason} >= {"chiller1"}
 
 
 def test_the_loop_keeps_the_peak_that_blind_setpoints_break(runs):
