@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 import highspy
 import numpy as np
@@ -110,9 +111,9 @@ def _run(program: Program, whole: NDArray[np.bool_], time_limit_s: float, gap: f
 class Basis:
     """What of a program is at which of its bounds, and what between them."""
 
-    columns: NDArray[np.object_]
-    """(n,) of `highspy.HighsBasisStatus`, and so are the rows: as numbers they would be converted there and back."""
-    rows: NDArray[np.object_]
+    columns: NDArray[np.int8]
+    """(n,) `highspy.HighsBasisStatus` as numbers, and so are the rows."""
+    rows: NDArray[np.int8]
 
 
 class Linear:
@@ -126,6 +127,8 @@ class Linear:
         self._part = without_fixed(program)
         self._highs = _configured(MIP_GAP)
         self._program = program
+        self._left: Solution | None = None
+        """Where the last solve ended, of the part."""
         pass_program(self._highs, self._part.program, np.zeros(len(self._part.columns), dtype=bool))
         if start is not None:
             for option, value in FROM_A_START.items():
@@ -134,31 +137,51 @@ class Linear:
 
     def solve(self, time_limit_s: float) -> Solution:
         """The program as it was given."""
-        return _of_whole(self._program, self._part, _timed_run(self._highs, time_limit_s, is_mip=False))
+        return _of_whole(self._program, self._part, self._run(time_limit_s))
 
     def basis(self) -> Basis | None:
         """Where the last solve ended; None where it left no basis."""
-        left = self._highs.getBasis()
-        if not left.valid:
+        solver: Any = self._highs  # its stubs leave this out
+        status, basic = solver.getBasicVariables()
+        if status != highspy.HighsStatus.kOk or self._left is None or not self._left.usable:
             return None
-        columns = np.full(len(self._program.cost), highspy.HighsBasisStatus.kLower, dtype=object)
-        rows = np.full(len(self._program.row_lower), highspy.HighsBasisStatus.kBasic, dtype=object)
-        columns[self._part.columns] = left.col_status
-        rows[self._part.rows] = left.row_status
+        part, x = self._part.program, self._left.x
+        of_part = _at_bound(x, part.lower, part.upper)
+        of_rows = _at_bound(part.matrix @ x, part.row_lower, part.row_upper)
+        of_part[basic[basic >= 0]] = of_rows[-1 - basic[basic < 0]] = BASIC
+        columns = np.full(len(self._program.cost), LOWER, dtype=np.int8)
+        rows = np.full(len(self._program.row_lower), BASIC, dtype=np.int8)
+        columns[self._part.columns], rows[self._part.rows] = of_part, of_rows
         return Basis(columns, rows)
+
+    def _run(self, time_limit_s: float) -> Solution:
+        self._left = _timed_run(self._highs, time_limit_s, is_mip=False)
+        return self._left
 
     def within(self, narrower: Program, time_limit_s: float) -> Solution:
         """The same program within narrower bounds of its free columns."""
         columns = self._part.columns
         lower, upper = narrower.lower[columns], narrower.upper[columns]
         self._highs.changeColsBounds(len(columns), np.arange(len(columns), dtype=np.int32), lower, upper)
-        return _of_whole(narrower, self._part, _timed_run(self._highs, time_limit_s, is_mip=False))
+        return _of_whole(narrower, self._part, self._run(time_limit_s))
+
+
+LOWER, BASIC, UPPER = (
+    int(status)
+    for status in (highspy.HighsBasisStatus.kLower, highspy.HighsBasisStatus.kBasic, highspy.HighsBasisStatus.kUpper)
+)
+STATUSES = np.array([highspy.HighsBasisStatus(number) for number in range(UPPER + 1)], dtype=object)
+
+
+def _at_bound(values: Array, lower: Array, upper: Array) -> NDArray[np.int8]:
+    """Which bound each value is nearer to."""
+    return np.where(np.abs(values - upper) < np.abs(values - lower), UPPER, LOWER).astype(np.int8)
 
 
 def _of_part(start: Basis, part: Part) -> highspy.HighsBasis:
     basis = highspy.HighsBasis()
-    basis.col_status = start.columns[part.columns].tolist()
-    basis.row_status = start.rows[part.rows].tolist()
+    basis.col_status = STATUSES[start.columns[part.columns]].tolist()
+    basis.row_status = STATUSES[start.rows[part.rows]].tolist()
     basis.valid = basis.alien = True  # the solver is to repair what does not fit
     return basis
 

@@ -192,13 +192,8 @@ def _physics_violations(device: Device, conditions: Conditions, situation: Situa
     hours, near = situation.grid.step_hours, plan.grid.near
     flows = plan.by_device[device.id]
     ends = {name: values[1:] for name, values in states.items()}
-    passed = None
     reported = {one.limit: one.amount for one in plan.limits_given_way if one.device == device.id}
-    for t, values in enumerate(zip(*(_by_step(part, near) for part in (flows, states, conditions, ends)), strict=True)):
-        if values == passed:
-            continue
-        asked, begin = dict(zip(flows, values[0], strict=True)), dict(zip(states, values[1], strict=True))
-        here, end = dict(zip(conditions, values[2], strict=True)), dict(zip(states, values[3], strict=True))
+    for t, (asked, begin, here, end) in _unlike_steps((flows, states, conditions, ends), near):
         response = device.step(asked, begin, here, hours)
         if response.flows != asked and (missing := _difference(response.flows, asked)) > TOLERANCE_KW:
             return [Violation(device.id, "asks what the device cannot do", t, missing)]
@@ -208,7 +203,6 @@ def _physics_violations(device: Device, conditions: Conditions, situation: Situa
             beyond = breach.amount - reported.get(breach.limit, 0.0)
             if beyond > REPORTED_ABOVE:
                 return [Violation(device.id, f"breaks {breach.limit} and does not report all of it", t, beyond)]
-        passed = values
     return []
 
 
@@ -229,10 +223,13 @@ def _range_violations(
     return found
 
 
-def _by_step(series: Mapping[str, Array], steps: int) -> list[tuple[float, ...]]:
-    """The values of each step, in the order of the names."""
-    columns = [values[:steps].tolist() for values in series.values()]
-    return list(zip(*columns, strict=True)) if columns else [()] * steps
+def _unlike_steps(parts: Sequence[Mapping[str, Array]], near: int) -> Iterator[tuple[int, list[dict[str, float]]]]:
+    """The steps that differ from the one before, each with its values of every part by name."""
+    table = np.array([values[:near] for part in parts for values in part.values()], dtype=float).reshape(-1, near)
+    unlike = np.flatnonzero(np.append(True, (table[:, 1:] != table[:, :-1]).any(axis=0)))
+    for t, row in zip(unlike.tolist(), table[:, unlike].T.tolist(), strict=True):
+        left = iter(row)
+        yield t, [{name: next(left) for name in part} for part in parts]
 
 
 def _difference(real: Mapping[str, float], planned: Mapping[str, float]) -> float:

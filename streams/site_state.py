@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from optimizer.situation import FixedPower, ImportCap, Prices, Session, Situatio
 from optimizer.time_grid import Array, TimeGrid
 from site_configs.prices import grid_for, prices_for
 from site_configs.site import Site
-from site_configs.tariff import Tariff
+from site_configs.tariff import Tariff, local_midnight
 from streams.messages import Quality
 from streams.site_scenarios import scenario_rng, uncertainty_of
 
@@ -150,5 +150,7 @@ def _allowed_in_outage(site: Site, grid: TimeGrid, state: SiteState) -> dict[str
 
 def local_days(site: Site, grid: TimeGrid) -> tuple[int, ...]:
     """(n,) local date that each step begins in, 0 for that of the first."""
-    dates = [at.astimezone(site.zone).date() for at in grid.times]
-    return tuple((date - dates[0]).days for date in dates)
+    first = grid.start.astimezone(site.zone).date()
+    reached = range(1, (grid.end.astimezone(site.zone).date() - first).days + 1)
+    midnights = [local_midnight(first + timedelta(days=day), site.zone).timestamp() for day in reached]
+    return tuple(np.searchsorted(midnights, [at.timestamp() for at in grid.times], side="right").tolist())
