@@ -3,7 +3,7 @@
     carried[i,t] ≤ P_i - discharge_i[t] + charge_i[t]                       (1)
     carried[i,t] ≤ charge_i[t] + (min(e_i[t], e_i[t+1]) - e_min,i)·η_i/H    (2)
     over[m,k] ≥ import[t] + m·margin[t] - D - Σ_i carried[i,t],  over ≥ 0   (3)
-    cost = p·Σ_m w[m]·Σ_k over[m,k]                                         (4)
+    cost = p·Σ_m,k w[m,k]·over[m,k]                                         (4)
 
 margin is what the site may draw beyond the central forecast of a near step; D the planned peak of the demand line that
 applies and p its price; H the hours for which a battery must be able to go on; k the window of t: what cannot be held
@@ -42,14 +42,15 @@ class Level(NamedTuple):
 
     margins: float
     """m of (3): how many margins above the central forecast."""
-    weight: float
-    """w of (4)."""
+    weights: tuple[float, ...]
+    """w of (4), by window."""
 
 
-LEVELS = (Level(1.0, 0.1), Level(2.0, 0.02))
-"""What is likely once a day, and what comes on a bad one."""
 WINDOWS = (1 / 12, 1 / 4, 1.0)
 """Where the windows of (3) end, as shares of the near steps: of a day, after 2 h, 6 h and 24 h."""
+LEVELS = (Level(1.0, (0.1, 0.1, 0.1)), Level(2.0, (0.02, 0.0, 0.0)))
+"""What is likely once a day, and what comes on a bad one; for that the hours to come are reason enough to hold back,
+while plans to come can still prepare for the later ones."""
 MARGIN = "import_margin_kw"
 """Quantity of the grid connection's series with the margin; a situation without it has none."""
 
@@ -97,13 +98,18 @@ class PeakReserve(Service):
             price = pyo.Param(mutable=True, initialize=0.0)
 
             def kept(b: Any, level: int, t: int, peak: Any = peak, over: Any = over) -> Any:  # (3)
+                window = _window(t, shape.near)
+                if not LEVELS[level].weights[window]:
+                    return pyo.Constraint.Skip
                 drawn = imports[t] + LEVELS[level].margins * b.margin_kw[t]
-                return over[level, _window(t, shape.near)] >= drawn - peak - sum(b.carried_kw[i, t] for i in rooms)
+                return over[level, window] >= drawn - peak - sum(b.carried_kw[i, t] for i in rooms)
 
             block.add_component(f"over_kw_{line.id}", over)
             block.add_component(f"price_per_kw_{line.id}", price)
             block.add_component(f"peak_is_kept_{line.id}", pyo.Constraint(range(len(LEVELS)), near, rule=kept))
-            costs += [Cost(TERM, LEVELS[level].weight * price * one) for (level, _), one in over.items()]  # (4)
+            costs += [
+                Cost(TERM, LEVELS[level].weights[window] * price * one) for (level, window), one in over.items()
+            ]  # (4)
         return ServicePorts(tuple(costs))
 
     def inputs(self, situation: Situation, devices: Devices) -> dict[str, Array | float]:
@@ -130,8 +136,8 @@ class PeakReserve(Service):
         found = 0.0
         for level in LEVELS:
             over = above + level.margins * margin
-            highest = (over.max(initial=0.0, where=np.equal(windows, number)) for number in range(len(WINDOWS)))
-            found += level.weight * float(sum(highest))
+            highest = [over.max(initial=0.0, where=np.equal(windows, number)) for number in range(len(WINDOWS))]
+            found += float(np.dot(level.weights, highest))
         return Account({TERM: line.price_per_kw * found})
 
     def problems(self, devices: Devices) -> list[tuple[str, Any, str]]:
