@@ -524,25 +524,32 @@ def relieve_machines(
 ) -> None:
     """Lets stores take over from chillers and heat pumps as much as the import would exceed its limit with every
     battery that charges, and every car that can wait, already put off."""
-    first_store, first_machine = layout.batteries, layout.batteries + layout.stores + layout.chargers
-    feeds, wish = scratch.feeds_kw, scratch.wish_kw
-    excess = scratch.demand_kw[POWER] - wished(layout, now, around, row, wish, out)
-    excess -= allowed_import_kw(grid_limit_kw(layout, now), now.window_kw)
-    for i in range(first_machine):
-        if i < first_store:
-            excess += layout.parameters[i, STANDING] + min(wish[i], 0.0)
-        elif i < first_store + layout.stores:
-            excess += layout.parameters[i, STANDING] + layout.parameters[i, PER_CHARGE] * max(0.0 - feeds[i], 0.0)
-        elif has_slack(layout, now, around, row, i):
-            excess += min(wish[i], 0.0)
+    first_machine, feeds = layout.batteries + layout.stores + layout.chargers, scratch.feeds_kw
+    excess = scratch.demand_kw[POWER] - allowed_import_kw(grid_limit_kw(layout, now), now.window_kw)
+    for i in range(layout.batteries + layout.stores):
+        charge = max(0.0 - feeds[i], 0.0) if i >= layout.batteries else 0.0
+        excess += layout.parameters[i, STANDING] + layout.parameters[i, PER_CHARGE] * charge
     for i in range(first_machine, first_machine + layout.machines):
         excess += machine_step(layout, around, row, i, feeds[i])[1]
+    if excess > 0.0:
+        excess -= unhurried(layout, now, around, row, scratch.wish_kw, out)
     for i in range(first_machine, first_machine + layout.machines):
         above_least = feeds[i] - layout.parameters[i, LEAST_OUTPUT]
         electric = layout.kind[i] == CHILLER or layout.kind[i] == HEAT_PUMP
         if excess > 0.0 and electric and above_least > 0.0:
             per_output = machine_step(layout, around, row, i, feeds[i])[1] / feeds[i]
             excess -= per_output * taken_over(layout, now, around, row, i, min(excess / per_output, above_least), feeds)
+
+
+@borrowing
+def unhurried(layout: Layout, now: PlantArrays, around: Surroundings, row: int, wish: Array, out: Array) -> float:
+    """What PV, batteries and cars feed, without the charging that can be put off [kW]."""
+    first_car, total = layout.batteries + layout.stores, wished(layout, now, around, row, wish, out)
+    for i in range(layout.batteries):
+        total -= min(wish[i], 0.0)
+    for i in range(first_car, first_car + layout.chargers):
+        total -= min(wish[i], 0.0) if has_slack(layout, now, around, row, i) else 0.0
+    return total
 
 
 @borrowing
