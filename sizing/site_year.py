@@ -16,6 +16,7 @@ from optimizer.devices import AnyDevice
 from optimizer.devices.battery import Battery
 from optimizer.devices.grid_connection import GridConnection
 from optimizer.devices.pv import Pv
+from optimizer.devices.thermal_store import ThermalStore
 from optimizer.errors import InputError, Problem
 from optimizer.situation import Prices
 from optimizer.time_grid import Array
@@ -151,17 +152,21 @@ class SizedSite:
         return float(self.offers.cost @ self.usable(built)) + options
 
     def variant(self, sizes: BuiltSizes) -> tuple[Site, History]:
-        """The site and its history with these sizes; a device of size 0 is not there."""
+        """The site and its history with these sizes; a device of size 0 is not there.
+
+        What is bought begins empty: content that nobody paid for would be earned, and more of it the larger the store.
+        """
         changes: dict[str, dict[str, float] | None] = {}
         frame = self.history.frame
         if self.battery is not None:
             power = {"charge_limit_kw": sizes.battery_kw, "discharge_limit_kw": sizes.battery_kw}
+            power["initial_soc"] = self.battery.min_soc
             changes[self.battery.id] = {"capacity_kwh": sizes.battery_kwh, **power} if sizes.battery_kwh > 0 else None
         if self.pv is not None:
             changes[self.pv.id] = {"capacity_kw": sizes.pv_kw} if sizes.pv_kw > 0 else None
             name = f"{self.pv.id}.available_kw"
             frame = frame.assign(**{name: frame[name] * (sizes.pv_kw / self.pv.capacity_kw)})
-        site = with_options(self.site, self.candidates.bought(sizes.options))
+        site = with_options(self.site, [_empty(option) for option in self.candidates.bought(sizes.options)])
         return _changed(site, changes, sizes.contract_kw), replace(self.history, frame=frame)
 
     def _device(self, candidate: BatteryCandidate | PvCandidate | None) -> AnyDevice | None:
@@ -217,6 +222,19 @@ class SizedSite:
             installed = self.site.tariff.transformer_kva + self.site.tariff.motors_kva
             return PeakBilling(price / 2.0, counted, contract=True, contract_floor_kw=float(FLOOR_SHARE) * installed)
         return PeakBilling(price, counted, free_kw=float(lines[0][0].free_kw))
+
+
+def _empty(option: Option) -> Option:
+    """The option with nothing in its stores."""
+    devices = []
+    for device in option.devices:
+        if isinstance(device, Battery):
+            devices.append(device.model_copy(update={"initial_soc": device.min_soc}))
+        elif isinstance(device, ThermalStore):
+            devices.append(device.model_copy(update={"initial_fill": 0.0}))
+        else:
+            devices.append(device)
+    return option.model_copy(update={"devices": tuple(devices)})
 
 
 def _changed(site: Site, changes: Mapping[str, dict[str, float] | None], contract_kw: float | None) -> Site:
