@@ -166,7 +166,8 @@ class SizedSite:
             changes[self.pv.id] = {"capacity_kw": sizes.pv_kw} if sizes.pv_kw > 0 else None
             name = f"{self.pv.id}.available_kw"
             frame = frame.assign(**{name: frame[name] * (sizes.pv_kw / self.pv.capacity_kw)})
-        site = with_options(self.site, [_empty(option) for option in self.candidates.bought(sizes.options)])
+        bought = self.candidates.bought(sizes.options)
+        site = with_options(self.site, [_as_bought(option, self.site) for option in bought])
         return _changed(site, changes, sizes.contract_kw), replace(self.history, frame=frame)
 
     def _device(self, candidate: BatteryCandidate | PvCandidate | None) -> AnyDevice | None:
@@ -224,14 +225,17 @@ class SizedSite:
         return PeakBilling(price, counted, free_kw=float(lines[0][0].free_kw))
 
 
-def _empty(option: Option) -> Option:
-    """The option with nothing in its stores."""
-    devices = []
+def _as_bought(option: Option, site: Site) -> Option:
+    """The option with its stores empty, but for what the ones hold that make way for them."""
+    before = {device.id: device for device in site.devices}
+    devices: list[AnyDevice] = []
     for device in option.devices:
         if isinstance(device, Battery):
             devices.append(device.model_copy(update={"initial_soc": device.min_soc}))
         elif isinstance(device, ThermalStore):
-            devices.append(device.model_copy(update={"initial_fill": 0.0}))
+            old = before.get(device.id)
+            held_kwh = old.initial_fill * old.capacity_kwh if isinstance(old, ThermalStore) else 0.0
+            devices.append(device.model_copy(update={"initial_fill": min(1.0, held_kwh / device.capacity_kwh)}))
         else:
             devices.append(device)
     return option.model_copy(update={"devices": tuple(devices)})

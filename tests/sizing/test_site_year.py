@@ -132,3 +132,17 @@ def test_the_document_has_every_assumption_and_no_nan() -> None:
     }
     assert document.map is not None
     assert len(document.map.npv) == len(document.map.battery_kw)
+
+
+def test_what_is_bought_begins_empty_but_for_what_the_old_store_held() -> None:
+    tank = {"kind": "thermal_store", "carrier": "cold", "charge_limit_kw": 300, "discharge_limit_kw": 300}
+    options = [{"id": "more", "cost": 1, "devices": [{"id": "cold_store", **tank, "capacity_kwh": 4000},
+                                                     {"id": "new_store", **tank, "capacity_kwh": 1000}]}]  # fmt: skip
+    given = {**CANDIDATES.model_dump(), "options": options}
+    own = replace(sized(), candidates=Candidates.model_validate(given))
+    before = {device.id: device for device in own.site.devices}
+    after = {device.id: device for device in own.variant(BuiltSizes(2000.0, 800.0, options=("more",)))[0].devices}
+    assert after["battery1"].initial_soc == before["battery1"].min_soc
+    held_kwh = before["cold_store"].initial_fill * before["cold_store"].capacity_kwh
+    assert after["cold_store"].initial_fill * 4000 == pytest.approx(held_kwh)
+    assert after["new_store"].initial_fill == 0.0
