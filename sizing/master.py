@@ -69,6 +69,10 @@ class Master:
             own["battery"][after], own["store"], own["store"][after], own["cost"],
         ])  # fmt: skip
         values = np.column_stack([-cuts[:, 1:], np.ones(self._parts)])
+        if self._parts == 1:  # it ends as it begins: the two columns are one
+            for begin, end in ((-5, -4), (-3, -2)):
+                values[:, begin] += values[:, end]
+            where, values = np.delete(where, (-4, -2), axis=1), np.delete(values, (-4, -2), axis=1)
         self._add_rows(cuts[:, CONSTANT].copy(), np.full(self._parts, highspy.kHighsInf), where, values)
 
     def solve(self) -> tuple[float, Point]:
@@ -127,4 +131,6 @@ class Master:
         """Rows of equal length: columns `where` with `values`."""
         starts = np.arange(0, where.size, where.shape[1], dtype=np.int32)
         columns = where.ravel().astype(np.int32)
-        self._highs.addRows(len(lower), lower, upper, values.size, starts, columns, values.ravel())
+        added = self._highs.addRows(len(lower), lower, upper, values.size, starts, columns, values.ravel())
+        if added == highspy.HighsStatus.kError:
+            raise RuntimeError("the master of the year model refused its cuts")

@@ -28,6 +28,7 @@ SHAPES = {
     "no demand price": small_year(6, demand_price=0.0),
     "contract demand": small_year(7, contract=True),
     "demand window": small_year(8, uncounted=True),
+    "one month": small_year(10, months=1, days=6),
     "free demand": replace(small_year(9), peaks=replace(small_year(9).peaks, free_kw=70.0)),
 }
 
@@ -175,6 +176,14 @@ def test_merged_steps_keep_energy_and_peak_days() -> None:
     assert merged.hours.sum() == pytest.approx(year.steps * year.hours)
     assert merged.hours @ merged.load_kw == pytest.approx(year.load_kw.sum() * year.hours)
     assert merged.load_kw.max() == pytest.approx(year.load_kw.max())
+
+
+def test_two_stores_within_one_month_come_near_the_optimum() -> None:
+    year, offers = small_year(6, months=1, days=6, heat=True), small_offers(heat=True)
+    answer, optimum = best_sizes(year, offers), truth(year, offers)
+    assert answer.bound <= optimum * (1 + 1e-9)
+    assert answer.cost <= optimum * 1.002
+    assert answer.gap < 0.05
 
 
 def test_where_export_pays_more_blocks_are_taken_and_say_what_no_plant_can_do() -> None:
