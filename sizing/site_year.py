@@ -159,9 +159,9 @@ class SizedSite:
         changes: dict[str, dict[str, float] | None] = {}
         frame = self.history.frame
         if self.battery is not None:
-            power = {"charge_limit_kw": sizes.battery_kw, "discharge_limit_kw": sizes.battery_kw}
-            power["initial_soc"] = self.battery.min_soc
-            changes[self.battery.id] = {"capacity_kwh": sizes.battery_kwh, **power} if sizes.battery_kwh > 0 else None
+            own = {"capacity_kwh": sizes.battery_kwh, "initial_soc": self.battery.min_soc}
+            own |= {"charge_limit_kw": sizes.battery_kw, "discharge_limit_kw": sizes.battery_kw}
+            changes[self.battery.id] = own if sizes.battery_kwh > 0 else None
         if self.pv is not None:
             changes[self.pv.id] = {"capacity_kw": sizes.pv_kw} if sizes.pv_kw > 0 else None
             name = f"{self.pv.id}.available_kw"

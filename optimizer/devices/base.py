@@ -299,6 +299,10 @@ class Device(BaseModel):
         """Least and greatest setpoint the device itself accepts."""
         return (0.0, 0.0)
 
+    def fed_per_kw(self) -> float:
+        """Power fed to its bus for each kW of its setpoint; about so much where it changes with the weather."""
+        return 1.0
+
     def room_kw(self, situation: Situation, conditions: Mapping[str, Array]) -> tuple[float, float] | None:
         """Least and greatest power that can be held through the first step without harm to what comes after it; None
         for devices that fast local control leaves alone."""

@@ -106,6 +106,9 @@ class Chiller(Device):
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.cooling_limit_kw)
 
+    def fed_per_kw(self) -> float:
+        return -(1.0 + self.auxiliary_share) * len(self.cop_points) / sum(cop for _, cop in self.cop_points)
+
 
 def step(cold_kw: float, cop: float, cooling_limit_kw: float) -> tuple[float, float]:
     """Cold delivered and power taken [kW]; below the least part load the machine cycles, which its mean can follow."""

@@ -35,6 +35,8 @@ from optimizer.situation import Situation
 from optimizer.time_grid import Array, GridShape
 
 LIFT_RANGE_K = (15.0, 60.0)
+USUAL_OUTDOOR_C = 10.0
+"""At which the COP is estimated where the weather is not known."""
 
 
 def air_source_cop(lift_k: Array | float) -> Array:
@@ -96,6 +98,9 @@ class HeatPump(Device):
 
     def bounds_kw(self) -> tuple[float, float]:
         return (0.0, self.heat_limit_kw)
+
+    def fed_per_kw(self) -> float:
+        return -1.0 / float(air_source_cop(self.supply_temperature_c - USUAL_OUTDOOR_C))
 
 
 def step(heat_kw: float, cop: float, heat_limit_kw: float) -> tuple[float, float]:

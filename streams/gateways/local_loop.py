@@ -22,7 +22,7 @@ from optimizer.devices.battery import Battery
 from optimizer.devices.chiller import Chiller
 from optimizer.devices.expected_cars import ExpectedCars
 from optimizer.devices.grid_connection import GridConnection
-from optimizer.devices.heat_pump import HeatPump, air_source_cop
+from optimizer.devices.heat_pump import HeatPump
 from optimizer.devices.pv import Pv
 from optimizer.devices.v2g_charger import V2gCharger
 from site_configs.site import Site
@@ -38,8 +38,6 @@ BAND_SHARE = 0.02
 LEAST_MOVE_KW = 0.2
 """Smaller moves are not worth a write: power registers count tenths of a kilowatt."""
 MINUTE = timedelta(minutes=1)
-USUAL_OUTDOOR_C = 10.0
-"""At which the COP of heat pumps is estimated."""
 
 Range = tuple[float, float]
 
@@ -126,7 +124,7 @@ class Movable:
     adjusted_kw: float | None = None
     """What the loop asked for last; None while it follows its setpoint."""
     fed_per_kw: float = 1.0
-    """Power that it feeds for each kW of its setpoint."""
+    """Power that it feeds for each kW of its setpoint. The loop looks again every second, so it need not be exact."""
 
     def setpoint_kw(self, fed_kw: float) -> float:
         """The setpoint by which it feeds so much power."""
@@ -162,16 +160,6 @@ def role_of(device: Device, greatest_kw: float) -> int | None:
     if isinstance(device, Chiller | HeatPump):
         return MACHINE
     return None
-
-
-def fed_per_kw(device: Device) -> float:
-    """Power that a device feeds its bus for each kW of its setpoint: machines, whose setpoint is heat or cold, take
-    power by their usual COP. The loop looks again every second, so it need not be exact."""
-    if isinstance(device, Chiller):
-        return -(1.0 + device.auxiliary_share) * len(device.cop_points) / sum(cop for _, cop in device.cop_points)
-    if isinstance(device, HeatPump):
-        return -1.0 / float(air_source_cop(device.supply_temperature_c - USUAL_OUTDOOR_C))
-    return 1.0
 
 
 def grid_limit_of(blocks: Iterable[Block]) -> float | None:
@@ -341,7 +329,7 @@ class LocalLoop:
                 target, present = held.block.target_kw, read.measured_kw
                 if self._seen.get(name) != held.block.seq:
                     present = _expected_kw(role, _between(least, greatest, target), present)
-                per_kw = fed_per_kw(self._devices[name])
+                per_kw = self._devices[name].fed_per_kw()
                 low, high = sorted((per_kw * least, per_kw * greatest))
                 yield Movable(name, role, per_kw * target, per_kw * present, low, high, adjusted, per_kw)
 

@@ -26,7 +26,6 @@ from streams.gateways.local_loop import (
     Movable,
     SiteLimits,
     adjustments,
-    fed_per_kw,
     grid_limit_of,
     limits_of,
     role_of,
@@ -275,7 +274,7 @@ def test_devices_that_the_loop_knows() -> None:
     assert (role_of(car, 0.0), role_of(car, -5.0)) == (CAR_WITH_SLACK, CAR_DUE)
     assert role_of(Pv(id="p", capacity_kw=5), 5.0) == PV
     assert role_of(HeatPump(id="h", heat_limit_kw=50), 0.0) == MACHINE
-    assert fed_per_kw(HeatPump(id="h", heat_limit_kw=50, supply_temperature_c=45)) == pytest.approx(-0.3, abs=0.03)
+    assert HeatPump(id="h", heat_limit_kw=50, supply_temperature_c=45).fed_per_kw() == pytest.approx(-0.3, abs=0.03)
 
 
 class OneChiller(OneBattery):
