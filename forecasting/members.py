@@ -159,5 +159,6 @@ def _training_origins(past: Measured, clock: LocalClock) -> Ints:
     """Spaced so that every slot of the day is an origin in turn, and no more of them than teach something new."""
     leads = len(near_leads(clock))
     first, last = past.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, past.end - leads
-    spacing = max(clock.steps_in(SHORTEST_SPACING_HOURS) or 1, (last - first) * leads // MOST_TARGETS)
+    usual = min(clock.steps_in(SHORTEST_SPACING_HOURS) or 1, max(1, (last - first) // (2 * MIN_ORIGINS)))
+    spacing = max(usual, (last - first) * leads // MOST_TARGETS)
     return spaced_origins(first, last, spacing, clock)

@@ -35,7 +35,7 @@ RIDGE_ROWS = 30.0
 HUBER_SCALES = 0.5
 """Residuals above this many robust standard deviations count linearly."""
 REWEIGHTINGS = 2
-MIN_ORIGINS = 100
+MIN_ORIGINS = 60
 
 
 @dataclass(frozen=True)

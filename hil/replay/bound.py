@@ -1,9 +1,10 @@
 """The bound: what the replay would have cost with everything known, as one linear program over each billing month.
 
-Nothing is a forecast in it: loads, sun, prices and cars are the recorded ones, the plant is the site file's, and what
-makes plans dearer is left out: least part loads, one direction at a time, whole decisions. Months are linked by what
-stores and cars hold: each is solved with a week of the next one and goes on from where the one before ended, so that
-what is left at a month's end is worth what the next month makes of it. At the end of the replay stores may be empty.
+Nothing is a forecast in it: loads, sun, prices and cars are the recorded ones, the machines are those of the case's
+own site, and what makes plans dearer is left out: least part loads, one direction at a time, whole decisions. Months
+are linked by what stores and cars hold: each is solved with a week of the next one and goes on from where the one
+before ended, so that what is left at a month's end is worth what the next month makes of it. At the end of the replay
+stores may be empty.
 A month of quarter hours takes HiGHS's interior point two seconds; building its rows takes five times as long.
 """
 
@@ -60,20 +61,17 @@ class Optimum:
 def bound_of(case: Case, window: Window, states: States) -> tuple[States, BlockResult]:
     """The bound of one window from the states before it; the states after it, and its flows as if they were measured.
 
+    The plant of the case must be one that its site tells of: `known` or `as_planned`.
+
     Raises:
         RuntimeError: the program has no optimum.
     """
     found = _optimum(case, window, states)
-    plant = plant_of(as_planned(case), replace(window, begin=window.start))
+    plant = plant_of(case, replace(window, begin=window.start))
     records = as_records(plant, found, case.site.step_minutes)
     block = Block(window, Stretch(window.start, window.end), window.start, window.end)
     cycle = Cycle(window.start, "optimal", 0.0)
     return found.at_end(), counted_result(plant, block, records, (cycle,))
-
-
-def as_planned(case: Case) -> Case:
-    """The same case at a plant as the site file has it."""
-    return replace(case, terms=replace(case.terms, plant="as_planned"))
 
 
 def _optimum(case: Case, window: Window, states: States) -> Optimum:

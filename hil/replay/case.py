@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from hil.code_digest import code_digest
+from hil.truth import Truth
 from optimizer.errors import InputError, Problem
 from settlement.bill import market_columns
 from site_configs.history import History
@@ -32,8 +33,9 @@ from streams.site_runtime import at_step
 Controller = Literal["engine", "rules", "none"]
 Foresight = Literal["issued", "known"]
 """What plans know of the days ahead: forecasts as they would have been issued then, or what was recorded later."""
-PlantKind = Literal["real", "as_planned"]
-"""A plant that differs from the site file, with lags and flutter (`Truth.drawn`), or that does not (`Truth.exact`)."""
+PlantKind = Literal["real", "known", "as_planned"]
+"""A plant that differs from the site file, with lags and flutter (`Truth.drawn`); the same machines, but with the site
+file saying what they really are, and no lag and flutter; machines as the site file has them (both `Truth.exact`)."""
 
 LEAD_IN = timedelta(days=1)
 LOOKED_BACK = timedelta(days=1)
@@ -201,7 +203,14 @@ def case_of(
         problems = list(_lacking(site, history, start, end))
     if problems:
         raise InputError(problems)
-    return Case(site, history, start, end, controller, chosen)
+    return Case(_as_told(site, chosen), history, start, end, controller, chosen)
+
+
+def _as_told(site: Site, terms: Terms) -> Site:
+    """The site as the replayed controller knows it: of a `known` plant it has the machines as they really are."""
+    if terms.plant != "known":
+        return site
+    return site.model_copy(update={"devices": Truth.drawn(site, np.random.default_rng(terms.seed)).devices})
 
 
 def _lacking(site: Site, history: History, start: datetime, end: datetime) -> Iterator[Problem]:

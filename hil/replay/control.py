@@ -196,7 +196,7 @@ def metered(records: Records) -> pd.DataFrame:
 def plant_of(case: Case, window: Window) -> Plant:
     """The plant of a window; all windows have the same machines, each its own minutes."""
     truth_rng, minute_seed = np.random.default_rng(case.terms.seed), [case.terms.seed, int(window.begin.timestamp())]
-    truth = Truth.exact(case.site) if case.terms.plant == "as_planned" else Truth.drawn(case.site, truth_rng)
+    truth = Truth.drawn(case.site, truth_rng) if case.terms.plant == "real" else Truth.exact(case.site)
     quarters = -(-(window.end - window.begin) // QUARTER)
     rng = np.random.default_rng(minute_seed)
     return Plant(truth, recorded_drivers(truth, case.history, window.begin, quarters, rng))

@@ -115,6 +115,7 @@ def farm(workers: int = 1, scheduler: str | None = None) -> Iterator[Farm]:
     if scheduler is None and workers == 1:
         yield ThisProcess()
         return
+    import dask
     from distributed import Client, LocalCluster
 
     if scheduler is not None:
@@ -122,6 +123,7 @@ def farm(workers: int = 1, scheduler: str | None = None) -> Iterator[Farm]:
             yield Cluster(client)
         return
     with (
+        dask.config.set({"distributed.worker.profile.enabled": False}),  # it stops the work a hundred times a second
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,

@@ -7,7 +7,7 @@ block before ─────────┴─> block ─> ...        one chain 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,7 @@ import pandas as pd
 
 from hil.replay.accounts import Account, account
 from hil.replay.bound import States, bound_of
-from hil.replay.case import Block, Case, Controller, Stretch, Terms, Window, case_of
+from hil.replay.case import Block, Case, PlantKind, Stretch, Terms, Window, case_of
 from hil.replay.control import BlockResult, Cycle, Standing, first_standing, run_block
 from hil.replay.farm import Farm, Part, ThisProcess
 from hil.replay.foresight import Foreseen, foreseen
@@ -91,7 +91,7 @@ def replays(
     Raises:
         InputError: as `replay`.
     """
-    lots = [_Lot(controller, case_of(site, history, start, end, _controller(controller), terms), folder)
+    lots = [_Lot(controller, _case(site, history, start, end, controller, terms or Terms()), folder)
             for controller, terms in wanted]  # fmt: skip
     board = _Board()
     for lot in lots:
@@ -105,9 +105,12 @@ def replays(
     return [lot.result() for lot in lots]
 
 
-def _controller(controller: Replayed) -> Controller:
-    """Which case the bound belongs to: it stands for no controller, and takes the shortest way of laying out."""
-    return "none" if controller == "perfect" else controller
+def _case(site: Site, history: History, start: datetime, end: datetime, controller: Replayed, terms: Terms) -> Case:
+    """The bound belongs to a case of no controller, the shortest to lay out, and knows what the machines really are."""
+    if controller != "perfect":
+        return case_of(site, history, start, end, controller, terms)
+    plant: PlantKind = "known" if terms.plant == "real" else terms.plant
+    return case_of(site, history, start, end, "none", replace(terms, plant=plant))
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
     value_captured = (none - engine) / (none - perfect)                                                    (1)
     forecast       = engine - engine that knows the record                                                 (2)
-    plant          = engine - engine at a plant as the site file has it, without lag, flutter and drift     (3)
+    plant          = engine - engine whose site file says what the machines are, without lag and flutter    (3)
     horizon        = engine with both - perfect                                                            (4)
     together       = (engine - perfect) - (2) - (3) - (4)                                                  (5)
 
@@ -48,8 +48,8 @@ def causes(terms: Terms) -> list[Wanted]:
     """The engine without the error of forecasts, without the plant's own ways, and without both."""
     return [
         ("engine", replace(terms, foresight="known")),
-        ("engine", replace(terms, plant="as_planned")),
-        ("engine", replace(terms, foresight="known", plant="as_planned")),
+        ("engine", replace(terms, plant="known")),
+        ("engine", replace(terms, foresight="known", plant="known")),
     ]
 
 
