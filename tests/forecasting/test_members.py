@@ -119,6 +119,14 @@ def test_a_member_without_a_value_speaks_as_the_first(load: Measured, ways: Memb
         np.testing.assert_allclose(paths[place], paths[0], rtol=1e-12)
 
 
+def test_two_weeks_are_enough(load: Measured) -> None:
+    short = load.between(ORIGIN - 14 * 24, ORIGIN)  # of three, a third is the trial
+    with threadpool_limits(1):
+        ways = fit_members(short, END, CLOCK, DAYS)
+    assert ways.boosted and ways.day_ahead
+    assert np.isfinite(ways.near_paths(short, view_at(short, ORIGIN))).all()
+
+
 def test_too_short_a_history_is_said(load: Measured) -> None:
     with pytest.raises(ValueError, match=r"12\.0 days of history are too few for the near model"):
         fit_members(load.between(ORIGIN - 12 * 24, ORIGIN), END, CLOCK, DAYS)
