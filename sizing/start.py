@@ -8,6 +8,11 @@ from optimizer.time_grid import Array
 from sizing.master import Point
 from sizing.park_year import ENERGY, MACHINE, POWER, SUN, Counts, Offers, ParkYear
 
+USUAL_HOURS = 4.0
+"""Hours for which a battery carries the mean load."""
+USUAL_SUN = 1 / 8
+"""Mean of the power of a kW of PV: with so much a park makes over the year what it uses."""
+
 
 def most_flows_kw(year: ParkYear, offers: Offers) -> Array:
     """(2,) the most that can be exported and imported, by the connection or by what may be built [kW]."""
@@ -21,7 +26,7 @@ def first_point(year: ParkYear, offers: Offers, month_of_part: Counts) -> Point:
     """Sizes of a usual park within the offers, peaks a little below the load's, empty stores between the parts."""
     load = max(float(year.load_kw.mean()), 0.0)
     heat = 0.0 if year.thermal is None else float(year.thermal.demand_kw.mean())
-    usual = np.array([2.0 * load, 0.5 * load, 2.0 * load, 4.0 * heat, heat / 3.0])
+    usual = np.array([USUAL_HOURS * load, load, load / USUAL_SUN, 4.0 * heat, heat / 3.0])
     highest = np.maximum(np.maximum.reduceat(year.load_kw, year.first_steps), 0.0)
     if not year.peaks.billed:
         highest[:] = most_flows_kw(year, offers)[1] / 0.9

@@ -18,7 +18,7 @@ STALLED = 3e-4
 """With two stores the search ends when cost and bound have come nearer by less than this share of the cost ..."""
 STALLED_PASSES = 4
 """... in so many passes: where the two no longer get on, the sizes have long been right."""
-FIRST_STEP = 0.5
+FIRST_STEP = 0.3
 STEP_TO_MASTER = 0.65
 """The next point lies this far from the best one towards the master's: nearer zigzags, farther overshoots."""
 LEAST_SHARE = 1e-6
