@@ -352,6 +352,14 @@ class ReplaySeam(Document):
     after_kwh: float
 
 
+class ReplayWithoutModel(Document):
+    """A series that could not be fitted, so that a yardstick stood in for its model until the next fit."""
+
+    fitted_at: datetime
+    series: str
+    reason: str
+
+
 class ReplayDocument(Document):
     """What `quartet replay --json` prints. Costs are on measured flows, never on plans."""
 
@@ -384,6 +392,8 @@ class ReplayDocument(Document):
     """By baseline that was run: its cost by term."""
     refit_days: int
     """Days from one fit of the forecasters to the next."""
+    without_model: list[ReplayWithoutModel]
+    """Forecasts of the engine that were a yardstick's."""
     seed: int
     repairs: list[dict[str, str | int]]
     """What was repaired in the history."""

@@ -22,6 +22,7 @@ from quartet.documents import (
     ReplayDocument,
     ReplaySeam,
     ReplayViolation,
+    ReplayWithoutModel,
     StoredEnergy,
 )
 from quartet.progress import parts_progress
@@ -116,6 +117,7 @@ def replay_document(runs: Replays, wall_s: float) -> ReplayDocument:
         seams=list(_seams(asked)),
         baseline_cost={name: dict(result.account.cost) for name, result in runs.held_against.items()},
         refit_days=runs.order.terms.refit_days,
+        without_model=[ReplayWithoutModel(**vars(lack)) for lack in asked.without_model],
         seed=runs.order.terms.seed,
         repairs=[repair.as_document() for repair in asked.case.history.repairs],
         wall_s=wall_s,

@@ -65,6 +65,11 @@ def _lines(document: ReplayDocument) -> list[str]:
         f"{document.carbon_kg:,.0f} kg CO2",
         *(f"[yellow]broken:[/yellow] {escape(violation.text)}" for violation in document.violations),
         *(f"[yellow]repaired:[/yellow] {escape(str(repair['text']))}" for repair in document.repairs),
+        *(
+            f"[yellow]no model of {lack.series}[/yellow] from {lack.fitted_at:%Y-%m-%d %H:%M} UTC to the next fit: "
+            f"{escape(lack.reason)}"
+            for lack in document.without_model
+        ),
         *(f"[yellow]no {name}:[/yellow] {escape(why)}" for name, why in document.reasons.items()),
         f"{document.wall_s:.0f} s in all",
     ]

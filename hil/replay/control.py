@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -58,6 +58,15 @@ class Cycle:
     """Devices whose setpoint the site controller refused."""
 
 
+@dataclass(frozen=True, order=True)
+class WithoutModel:
+    """A series that a yardstick stood in for, from one fit of the forecasters to the next, and why."""
+
+    fitted_at: datetime
+    series: str
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class BlockResult:
     """What a block left behind, its uncounted lead-in cut off."""
@@ -68,6 +77,7 @@ class BlockResult:
     served_kwh: Mapping[str, float]
     """By session: charged less fed back, in the car's battery."""
     cycles: tuple[Cycle, ...]
+    without_model: tuple[WithoutModel, ...] = ()
 
 
 Answer = Callable[[SiteState, Plan | None], tuple[Decision, Plan | None, tuple[str, ...]]]
@@ -103,7 +113,13 @@ def run_block(case: Case, block: Block, standing: Standing, ahead: Foreseen | No
         emitted.add(records)
         parts.append(records)
         cycles.append(Cycle(at, None if last is None else last.status, took_ms, attempts, refused))
-    return Standing(state, peaks, last), counted_result(plant, block, Records.joined(parts), cycles)
+    result = counted_result(plant, block, Records.joined(parts), cycles)
+    return Standing(state, peaks, last), replace(result, without_model=_without_model(block, ahead))
+
+
+def _without_model(block: Block, ahead: Foreseen | None) -> tuple[WithoutModel, ...]:
+    failures = {} if ahead is None else ahead.without_model
+    return tuple(WithoutModel(block.fit.start, series, reason) for series, reason in failures.items())
 
 
 def _answers(case: Case, block: Block, ahead: Foreseen | None) -> Iterator[tuple[datetime, Answer]]:

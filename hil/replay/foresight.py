@@ -7,8 +7,8 @@ fit made at the start of its stretch; nothing later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -39,6 +39,8 @@ class Foreseen:
     step: timedelta
     outlooks: tuple[Outlook, ...]
     """One for each control interval, in order."""
+    without_model: Mapping[str, str] = field(default_factory=dict)
+    """By series that a yardstick stood in for: why it could not be fitted."""
 
     def over(self, start: datetime, end: datetime) -> tuple[Outlook, ...]:
         """Those of the intervals from `start` to `end`."""
@@ -47,15 +49,15 @@ class Foreseen:
 
 def foreseen(case: Case, stretch: Stretch) -> Foreseen:
     """What lies ahead of every interval of a stretch, as the terms of the case know it."""
-    look = issued if case.terms.foresight == "issued" else known
-    return Foreseen(stretch.start, case.step, look(case, stretch))
+    return (issued if case.terms.foresight == "issued" else known)(case, stretch)
 
 
-def issued(case: Case, stretch: Stretch) -> tuple[Outlook, ...]:
+def issued(case: Case, stretch: Stretch) -> Foreseen:
     """By the models fitted at the start of the stretch on what was measured before."""
     site, history, at = case.site, case.history, stretch.start
     fitted = fit_site(site, case.measured_before(at), at, history.sessions, case.published)
-    return tuple(_issued_at(case, fitted, cycle) for cycle in case.cycles(stretch.start, stretch.end))
+    outlooks = tuple(_issued_at(case, fitted, cycle) for cycle in case.cycles(stretch.start, stretch.end))
+    return Foreseen(stretch.start, case.step, outlooks, fitted.provenance.failures)
 
 
 def _issued_at(case: Case, fitted: FittedSite, at: datetime) -> Outlook:
@@ -75,10 +77,11 @@ def announced(case: Case, at: datetime) -> pd.DataFrame | None:
     ]
 
 
-def known(case: Case, stretch: Stretch) -> tuple[Outlook, ...]:
+def known(case: Case, stretch: Stretch) -> Foreseen:
     """By the record; cars that have not come yet are known as the sums that `expected_cars` plans with."""
     recorded = recorded_ahead(case, stretch.end + timedelta(days=RECORD_BEYOND_DAYS))
-    return tuple(_known_at(case, recorded, cycle) for cycle in case.cycles(stretch.start, stretch.end))
+    outlooks = tuple(_known_at(case, recorded, cycle) for cycle in case.cycles(stretch.start, stretch.end))
+    return Foreseen(stretch.start, case.step, outlooks)
 
 
 def _known_at(case: Case, recorded: pd.DataFrame, at: datetime) -> Outlook:

@@ -18,7 +18,7 @@ import pandas as pd
 from hil.replay.accounts import Account, account
 from hil.replay.bound import States, bound_of
 from hil.replay.case import Block, Case, PlantKind, Stretch, Terms, Window, case_of
-from hil.replay.control import BlockResult, Cycle, Standing, first_standing, run_block
+from hil.replay.control import BlockResult, Cycle, Standing, WithoutModel, first_standing, run_block
 from hil.replay.farm import Farm, Part, ThisProcess
 from hil.replay.foresight import Foreseen, foreseen
 from hil.replay.store import Store
@@ -40,6 +40,8 @@ class ReplayResult:
     account: Account
     cycles: tuple[Cycle, ...]
     """Of the bound one for each window."""
+    without_model: tuple[WithoutModel, ...] = ()
+    """Forecasts that were a yardstick's for want of a model, in order of time."""
 
     @property
     def fallbacks(self) -> tuple[Cycle, ...]:
@@ -197,7 +199,8 @@ class _Lot:
         meters = pd.concat([result.meters for result in found])
         wear = [item for result in found for item in result.wear]
         cycles = tuple(cycle for result in found for cycle in result.cycles)
-        return ReplayResult(self.controller, self.case, account(self.case, meters, wear, served), cycles)
+        lacking = tuple(sorted({lack for result in found for lack in result.without_model}))
+        return ReplayResult(self.controller, self.case, account(self.case, meters, wear, served), cycles, lacking)
 
 
 def _next_block(

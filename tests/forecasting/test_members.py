@@ -123,7 +123,8 @@ def test_two_weeks_are_enough(load: Measured) -> None:
     short = load.between(ORIGIN - 14 * 24, ORIGIN)  # of three, a third is the trial
     with threadpool_limits(1):
         ways = fit_members(short, END, CLOCK, DAYS)
-    assert ways.boosted and ways.day_ahead
+    assert ways.boosted
+    assert ways.day_ahead
     assert np.isfinite(ways.near_paths(short, view_at(short, ORIGIN))).all()
 
 

@@ -86,7 +86,8 @@ def test_a_known_answer_is_one_of_the_program_with_binaries_and_changes_no_optim
     extended, whole = choices.as_binaries(asked)
     known = choices.with_switches(best.x)
     rows = extended.matrix @ known
-    assert (rows >= extended.row_lower - 1e-6).all() and (rows <= extended.row_upper + 1e-6).all()
+    assert (rows >= extended.row_lower - 1e-6).all()
+    assert (rows <= extended.row_upper + 1e-6).all()
     assert np.abs(known[whole] - np.round(known[whole])).max() <= 1e-6
     again = solve(asked, CHOICES, gap=0.0, known=best.x)
     assert again.objective == pytest.approx(best.objective, abs=1e-6)

@@ -113,6 +113,8 @@ def test_the_document_adds_up_and_comes_out_again(quartet: Callable[..., Any], s
     assert (document["from"], document["to"]) == ("2026-01-31T16:00:00Z", "2026-02-02T16:00:00Z")
     assert document["cycles"]["count"] == 48
     assert document["reasons"]["loss_split"]
+    assert all("days of history" in lack["reason"] for lack in document["without_model"])
+    assert "load.demand_kw" in {lack["series"] for lack in document["without_model"]}
     assert without_times(quartet(*arguments(shop, "--json")).json) == without_times(document)
 
 
@@ -162,7 +164,8 @@ def test_a_statement_of_the_month_states_what_the_replay_cost(
 def test_losses_are_split_for_people_too(quartet: Callable[..., Any], shop: Path) -> None:
     ran = quartet(*arguments(shop, "--split"))
     assert ran.code == 0, ran.err
-    for word in ("none", "rules", "engine", "perfect", "forecast error", "captured of what the bound saves"):
+    words = ("none", "rules", "engine", "perfect", "forecast error", "captured of what the bound saves")
+    for word in (*words, "no model of load.demand_kw"):
         assert word in ran.out
 
 
