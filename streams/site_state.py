@@ -23,6 +23,10 @@ from streams.site_scenarios import scenario_rng, uncertainty_of
 LOW, HIGH = 0.025, 0.975
 """Levels of forecasts that the peak reserve looks at."""
 MARGIN_DECIMALS = 3
+CAUTION, CAUTIOUS_LEVEL = 0.5, 0.9
+"""Where the highest draw of a month is billed, demand is planned this share of the way from its median to this level.
+What a day draws above its plan is billed for the month, what it draws less has cost a charge too many; and of many days
+the highest lies above the highest of their medians."""
 
 
 @dataclass(frozen=True)
@@ -93,25 +97,40 @@ def outlook_of(site: Site, tariff: Tariff, forecasts: Mapping[str, Forecast], gr
         ValueError: a forecast does not cover the grid or holds a value that is not finite.
     """
     series = {name: grid.average(forecast.median) for name, forecast in forecasts.items()}
-    series |= import_margin(site, forecasts, grid)
+    prices = prices_for(site, tariff, grid, series)
+    if any(line.price_per_kw > 0.0 for line in prices.demand):
+        series |= cautious_demand(site, forecasts, grid)
+    series |= import_margin(site, forecasts, grid, series)
     return Outlook(
         grid=grid,
         series=series,
-        prices=prices_for(site, tariff, grid, series),
+        prices=prices,
         local_day=local_days(site, grid),
         uncertainty=uncertainty_of(site, grid, forecasts, scenario_rng(site, grid.start)),
     )
 
 
-def import_margin(site: Site, forecasts: Mapping[str, Forecast], grid: TimeGrid) -> dict[str, Array]:
-    """(n,) what the site may draw beyond the central forecasts, for the peak reserve: the distances of power loads and
-    PV to their outer levels, as independent ones add up."""
+def cautious_demand(site: Site, forecasts: Mapping[str, Forecast], grid: TimeGrid) -> dict[str, Array]:
+    """(n,) of every load: its median and `CAUTION` of the way to `CAUTIOUS_LEVEL`."""
+    loads = (f"{device.id}.demand_kw" for device in site.devices)
+    found = {name: forecasts[name] for name in loads if name in forecasts}
+    return {
+        name: grid.average((1.0 - CAUTION) * forecast.median + CAUTION * forecast.quantile(CAUTIOUS_LEVEL))
+        for name, forecast in found.items()
+    }
+
+
+def import_margin(
+    site: Site, forecasts: Mapping[str, Forecast], grid: TimeGrid, planned: Mapping[str, Array]
+) -> dict[str, Array]:
+    """(n,) what the site may draw beyond what is planned, for the peak reserve: the distances of power loads and PV to
+    their outer levels, as independent ones add up."""
     squares = np.zeros(grid.shape.steps)
     for device in site.devices:
         quantity, sign, level = ("available_kw", -1.0, LOW) if device.kind == "pv" else ("demand_kw", 1.0, HIGH)
         forecast = forecasts.get(f"{device.id}.{quantity}")
         if forecast is not None and getattr(device, "carrier", "power") == "power":
-            beyond = grid.average(sign * (forecast.quantile(level) - forecast.median))
+            beyond = sign * (grid.average(forecast.quantile(level)) - planned[forecast.series])
             squares += np.maximum(beyond, 0.0) ** 2
     connection = _connection(site)
     return {f"{connection}.{MARGIN}": np.asarray(np.round(np.sqrt(squares), MARGIN_DECIMALS), dtype=float)}

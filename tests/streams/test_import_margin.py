@@ -1,4 +1,4 @@
-"""What a site may draw beyond its central forecasts."""
+"""How far above its central forecasts a site's demand is planned, and what it may draw beyond that."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from forecasting.forecast import LEVELS, Forecast
 from optimizer.devices import Load
 from site_configs.prices import grid_for
-from streams.site_state import import_margin
+from site_configs.tariff import load_tariff
+from streams.site_state import import_margin, outlook_of
 from tests.streams.story import START, light_park
 
 
@@ -31,8 +32,27 @@ def test_outer_levels_of_power_loads_and_pv_add_up_as_independent_ones() -> None
         forecast("weather.temperature_c", (0.0, 5.0, 10.0, 15.0, 20.0)),
     ]
     grid = grid_for(site, START)
-    margin = import_margin(site, {one.series: one for one in forecasts}, grid)
+    planned = {one.series: grid.average(one.median) for one in forecasts}
+    margin = import_margin(site, {one.series: one for one in forecasts}, grid, planned)
     assert list(margin) == ["grid.import_margin_kw"]
     assert margin["grid.import_margin_kw"][: grid.near] == pytest.approx(np.full(grid.near, 50.0))  # 30 kW and 40 kW
     certain = forecast("load.demand_kw", (400.0,) * 5)
-    assert import_margin(site, {certain.series: certain}, grid)["grid.import_margin_kw"].max() == 0.0
+    assert import_margin(site, {certain.series: certain}, grid, planned)["grid.import_margin_kw"].max() == 0.0
+
+
+def test_demand_is_planned_above_its_median_where_the_highest_draw_is_billed() -> None:
+    site = light_park()
+    forecasts = {
+        "load.demand_kw": forecast("load.demand_kw", (300.0, 350.0, 400.0, 420.0, 430.0)),
+        "pv1.available_kw": forecast("pv1.available_kw", (60.0, 80.0, 100.0, 300.0, 500.0)),
+    }
+    grid = grid_for(site, START)
+    billed = outlook_of(site, load_tariff(site), forecasts, grid).series
+    assert billed["load.demand_kw"][: grid.near] == pytest.approx(np.full(grid.near, 410.0))
+    assert billed["pv1.available_kw"][: grid.near] == pytest.approx(np.full(grid.near, 100.0))
+    assert billed["grid.import_margin_kw"][: grid.near] == pytest.approx(
+        np.full(grid.near, np.hypot(20.0, 40.0)), abs=1e-3
+    )
+    terms = site.tariff.model_copy(update={"demand_mode": "none"})
+    by_energy = site.model_copy(update={"tariff": terms})
+    assert outlook_of(by_energy, load_tariff(by_energy), forecasts, grid).series["load.demand_kw"][0] == 400.0
