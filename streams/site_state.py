@@ -11,7 +11,7 @@ import numpy as np
 from forecasting.forecast import Forecast
 from optimizer.events import Event
 from optimizer.reported import steps_reported
-from optimizer.services.peak_reserve import MARGIN
+from optimizer.services.peak_reserve import MARGIN, usual_reserve
 from optimizer.situation import FixedPower, ImportCap, Prices, Session, Situation, Uncertainty
 from optimizer.time_grid import Array, TimeGrid
 from site_configs.prices import grid_for, prices_for
@@ -24,9 +24,8 @@ LOW, HIGH = 0.025, 0.975
 """Levels of forecasts that the peak reserve looks at."""
 MARGIN_DECIMALS = 3
 CAUTION, CAUTIOUS_LEVEL = 0.5, 0.9
-"""Where the highest draw of a month is billed, demand is planned this share of the way from its median to this level.
-What a day draws above its plan is billed for the month, what it draws less has cost a charge too many; and of many days
-the highest lies above the highest of their medians."""
+"""Where the highest draw of a month is billed and no battery keeps a reserve against it, demand is planned this share
+of the way from its median to this level: `docs/decisions/036-cautious-demand.md`."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def outlook_of(site: Site, tariff: Tariff, forecasts: Mapping[str, Forecast], gr
     """
     series = {name: grid.average(forecast.median) for name, forecast in forecasts.items()}
     prices = prices_for(site, tariff, grid, series)
-    if any(line.price_per_kw > 0.0 for line in prices.demand):
+    if any(line.price_per_kw > 0.0 for line in prices.demand) and not usual_reserve(site.devices):
         series |= cautious_demand(site, forecasts, grid)
     series |= import_margin(site, forecasts, grid, series)
     return Outlook(

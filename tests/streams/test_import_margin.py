@@ -40,19 +40,20 @@ def test_outer_levels_of_power_loads_and_pv_add_up_as_independent_ones() -> None
     assert import_margin(site, {certain.series: certain}, grid, planned)["grid.import_margin_kw"].max() == 0.0
 
 
-def test_demand_is_planned_above_its_median_where_the_highest_draw_is_billed() -> None:
+def test_demand_is_planned_above_its_median_where_the_highest_draw_is_billed_and_no_battery_holds_it() -> None:
     site = light_park()
     forecasts = {
         "load.demand_kw": forecast("load.demand_kw", (300.0, 350.0, 400.0, 420.0, 430.0)),
         "pv1.available_kw": forecast("pv1.available_kw", (60.0, 80.0, 100.0, 300.0, 500.0)),
     }
+    without = site.model_copy(update={"devices": tuple(one for one in site.devices if one.kind != "battery")})
+    by_energy = without.model_copy(update={"tariff": site.tariff.model_copy(update={"demand_mode": "none"})})
     grid = grid_for(site, START)
-    billed = outlook_of(site, load_tariff(site), forecasts, grid).series
-    assert billed["load.demand_kw"][: grid.near] == pytest.approx(np.full(grid.near, 410.0))
-    assert billed["pv1.available_kw"][: grid.near] == pytest.approx(np.full(grid.near, 100.0))
-    assert billed["grid.import_margin_kw"][: grid.near] == pytest.approx(
-        np.full(grid.near, np.hypot(20.0, 40.0)), abs=1e-3
-    )
-    terms = site.tariff.model_copy(update={"demand_mode": "none"})
-    by_energy = site.model_copy(update={"tariff": terms})
-    assert outlook_of(by_energy, load_tariff(by_energy), forecasts, grid).series["load.demand_kw"][0] == 400.0
+    planned = {
+        name: outlook_of(one, load_tariff(one), forecasts, grid).series
+        for name, one in {"battery": site, "without": without, "by energy": by_energy}.items()
+    }
+    assert [series["load.demand_kw"][0] for series in planned.values()] == [400.0, 410.0, 400.0]
+    assert all(series["pv1.available_kw"][0] == 100.0 for series in planned.values())
+    margins = [series["grid.import_margin_kw"][0] for series in planned.values()]
+    assert margins == pytest.approx([50.0, np.hypot(430.0 - 410.0, 100.0 - 60.0), 50.0], abs=1e-3)
