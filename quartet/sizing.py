@@ -70,7 +70,8 @@ def run_size(
         judge: Judge | None = None
         if order.judge != "none":
             judge = ReplayJudge(sized, cast(Replayed, order.judge), Terms(), place, folder, on_part)
-        foresee = Remembering(ReplayJudge(sized, "perfect", Terms(), place, folder, on_part))
+        known = Terms(plant="as_planned")  # a plant drawn anew for every set of machines would be compared with itself
+        foresee = Remembering(ReplayJudge(sized, "perfect", known, place, folder, on_part))
         found: Recommendation = recommend(sized, judge, contract, order.beside, foresee=foresee)
     return size_document(found, order.judge, time.perf_counter() - began_s)
 
