@@ -1,8 +1,8 @@
 """What the engine is worth on the shipped parks: their samples replayed against nothing, rules and everything known.
 
 For each park the last `--days` of its sample, in closed loop with the plant that differs from the site file; and the
-loss against the bound by cause, which takes three more runs of the engine. All costs are billed on measured flows.
-With `--runs DIR` a measurement that was stopped goes on. docs/value.md holds the table.
+loss against the bound by cause, which takes three more runs of the engine (`--no-split` leaves them out). All costs are
+billed on measured flows. With `--runs DIR` a measurement that was stopped goes on. docs/value.md holds the table.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ FIT_DAYS = 21
 """What a demand model needs before the first interval."""
 
 
-def replayed(park: str, days: int, step_minutes: int | None, place: Farm, folder: Path | None) -> list[ReplayResult]:
-    """The engine, none, rules and the bound, then the engine without each cause of loss and without both."""
+def replayed(
+    park: str, days: int, step_minutes: int | None, split: bool, place: Farm, folder: Path | None
+) -> list[ReplayResult]:
+    """The engine, none, rules and the bound; with `split` the engine without each cause of loss and without both."""
     site = load_site(park)
     if step_minutes is not None:
         site = site.model_copy(update={"step_minutes": step_minutes})
@@ -36,19 +38,19 @@ def replayed(park: str, days: int, step_minutes: int | None, place: Farm, folder
     first = history.frame.index[0].to_pydatetime().astimezone(UTC)
     start = max(end - timedelta(days=days), first + timedelta(days=FIT_DAYS))
     terms = Terms()
-    wanted = [("engine", terms), *baselines(terms), *causes(terms)]
+    wanted = [("engine", terms), *baselines(terms), *(causes(terms) if split else [])]
     return replays(site, history, start, end, wanted, farm=place, folder=folder)
 
 
 def figures_of(park: str, runs: Sequence[ReplayResult]) -> list[Figure]:
-    engine, none, rules, perfect, without_forecast, without_plant, without_both = runs
+    engine, none, rules, perfect, *without = runs
     totals = [result.account.cost["total"] for result in (engine, none, rules, perfect)]
     captured = value_captured(totals[0], totals[1], totals[3])
     case = engine.case
     how = f"{park}, {case.start:%Y-%m-%d} to {case.end:%Y-%m-%d}, step {case.site.step_minutes} min"
     missed = ", ".join(f"{result.controller} {result.account.cars.missed_kwh:.0f}" for result in runs[:3])
-    parts = {"forecast": without_forecast, "plant": without_plant, "both": without_both}
-    split = loss_split(engine, perfect, parts).as_dict()
+    parts = dict(zip(("forecast", "plant", "both"), without, strict=False))
+    split = loss_split(engine, perfect, parts).as_dict() if parts else {}
     return [
         *(
             Figure(f"{park}_{result.controller}", cost, case.site.currency, how)
@@ -73,7 +75,7 @@ def measure(options: argparse.Namespace) -> Sequence[Figure]:
     found: list[Figure] = []
     with farm(options.workers) as place:
         for park in options.parks:
-            runs = replayed(park, options.days, options.step, place, options.runs)
+            runs = replayed(park, options.days, options.step, options.split, place, options.runs)
             found += figures_of(park, runs)
     return found
 
@@ -83,6 +85,7 @@ if __name__ == "__main__":
     parser.add_argument("--parks", nargs="+", default=list(shipped_sites()), help="all shipped ones if absent")
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--step", type=int, help="control interval [min]; the park's own if absent")
+    parser.add_argument("--no-split", dest="split", action="store_false", help="leave out what was lost by cause")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--runs", type=Path, help="folder for finished blocks")
     run("value", parser, measure)
