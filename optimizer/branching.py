@@ -23,7 +23,7 @@ from optimizer.time_grid import Array
 
 NODES = 60
 """About as many linear programs as the solver's own search takes time for."""
-FAR_GAPS = 10.0
+FAR_GAPS = 100.0
 """A known answer further away than this, with more conditions than a whole tree of `NODES` could decide, is taken as it
 is: such a bound prunes nothing, and the solver's own search with cuts takes a third of the nodes' time."""
 

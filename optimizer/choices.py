@@ -111,11 +111,6 @@ class Choices:
         whole[self._whole[1]] = True
         return extended, whole
 
-    def with_switches(self, x: Array) -> Array:
-        """The values of the columns of `as_binaries` for an answer that keeps all conditions."""
-        used = (c.first if isinstance(c, OneOf) else c.column for c in self._all if not isinstance(c, WholeNumber))
-        return np.concatenate([x, [float(x[column] > ABOVE_ZERO) for column in used]])
-
 
 Switched = OneOf | ZeroOrAtLeast
 

@@ -18,9 +18,9 @@ step when one is forbidden, so all of them at once."""
 
 LEANING_SOLVES = 4
 """How often conditions may be decided as the linear answer leans, each time with those that then break."""
-LEANING_GAPS = 10.0
-"""A leaning answer this many gaps from the linear one is taken as it is: where such were searched further (76 of the
-shipped parks' plans between 3 and 10 gaps), only the bound rose, for two to ten times the time of the plan."""
+LEANING_GAPS = 3.0
+"""A leaning answer this many gaps from the linear one is taken as it is: where such were searched further, only the
+bound rose, to the leaning answer itself, for twice the time of the plan."""
 RESERVED_SOLVES = 2.0
 """Time kept for deciding what is broken at the deadline, in times of the linear solve."""
 
@@ -92,8 +92,7 @@ def _by_binaries(
         enforced |= missing | {choice for choice in choices if choice.family in families}
         in_order = tuple(choice for choice in choices if choice in enforced)
         left_s = max(0.05, until - reserve_s - time.perf_counter())
-        known = None if decided is None else decided.solution.x
-        solution = solve(program, in_order, time_limit_s=left_s, gap=gap, known=known)
+        solution = solve(program, in_order, time_limit_s=left_s, gap=gap)
         broken = choices.broken(solution.x) if solution.usable else ()
         if solution.status is Status.INFEASIBLE or (solution.usable and not broken):
             return Answer(solution, solves, in_order)

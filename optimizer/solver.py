@@ -75,21 +75,12 @@ class Solution:
 
 
 def solve(
-    program: Program,
-    choices: Iterable[Choice] = (),
-    *,
-    time_limit_s: float = 10.0,
-    gap: float = MIP_GAP,
-    known: Array | None = None,
+    program: Program, choices: Iterable[Choice] = (), *, time_limit_s: float = 10.0, gap: float = MIP_GAP
 ) -> Solution:
-    """Solves the program with the given either-or conditions; shadow prices are those of the decided program.
-
-    Args:
-        known: an answer that keeps the conditions: what is no better need not be searched.
-    """
+    """Solves the program with the given either-or conditions; shadow prices are those of the decided program."""
     conditions = choices if isinstance(choices, Choices) else Choices(choices)
     extended, whole = conditions.as_binaries(program)
-    found = _run(extended, whole, time_limit_s, gap, None if known is None else conditions.with_switches(known))
+    found = _run(extended, whole, time_limit_s, gap)
     if not (found.usable and whole.any()):
         return found
     columns, rows = len(program.cost), len(program.row_lower)
@@ -108,22 +99,12 @@ class QuietHighs(highspy.Highs):
         self.setOptionValue("output_flag", False)
 
 
-def _run(
-    program: Program, whole: NDArray[np.bool_], time_limit_s: float, gap: float, known: Array | None = None
-) -> Solution:
+def _run(program: Program, whole: NDArray[np.bool_], time_limit_s: float, gap: float) -> Solution:
     """Solves what is not fixed; fixed columns get their reduced costs, rows that hold by themselves a price of 0."""
     part = without_fixed(program)
     highs = _configured(gap)
     pass_program(highs, part.program, whole[part.columns])
-    if known is not None:
-        highs.setSolution(_as_start(known[part.columns]))
     return _of_whole(program, part, _timed_run(highs, time_limit_s, is_mip=bool(whole.any())))
-
-
-def _as_start(x: Array) -> highspy.HighsSolution:
-    start = highspy.HighsSolution()
-    start.col_value, start.value_valid = x.tolist(), True
-    return start
 
 
 @dataclass(frozen=True)

@@ -76,18 +76,3 @@ def test_a_search_that_ends_early_tells_how_far_the_optimum_may_be(monkeypatch: 
                 <= best + 1e-6
             )
     assert gaps[0] > GAP >= gaps[-1]
-
-
-@given(st.integers(0, 10_000))
-@settings(max_examples=30)
-def test_a_known_answer_is_one_of_the_program_with_binaries_and_changes_no_optimum(seed: int) -> None:
-    asked, choices = program(seed), Choices(CHOICES)
-    best = solve(asked, CHOICES, gap=0.0)
-    extended, whole = choices.as_binaries(asked)
-    known = choices.with_switches(best.x)
-    rows = extended.matrix @ known
-    assert (rows >= extended.row_lower - 1e-6).all()
-    assert (rows <= extended.row_upper + 1e-6).all()
-    assert np.abs(known[whole] - np.round(known[whole])).max() <= 1e-6
-    again = solve(asked, CHOICES, gap=0.0, known=best.x)
-    assert again.objective == pytest.approx(best.objective, abs=1e-6)
