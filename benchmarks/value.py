@@ -17,7 +17,7 @@ from figures import Figure, run
 from hil.replay.case import Terms
 from hil.replay.farm import Farm, farm
 from hil.replay.replay import ReplayResult, replays
-from hil.replay.value import baselines, causes, loss_split, value_captured
+from hil.replay.value import CAUSES, baselines, causes, loss_split, value_captured
 from site_configs.history import read_history, sample_folder
 from site_configs.loader import load_site, shipped_sites
 
@@ -49,8 +49,7 @@ def figures_of(park: str, runs: Sequence[ReplayResult]) -> list[Figure]:
     case = engine.case
     how = f"{park}, {case.start:%Y-%m-%d} to {case.end:%Y-%m-%d}, step {case.site.step_minutes} min"
     missed = ", ".join(f"{result.controller} {result.account.cars.missed_kwh:.0f}" for result in runs[:3])
-    parts = dict(zip(("forecast", "plant", "both"), without, strict=False))
-    split = loss_split(engine, perfect, parts).as_dict() if parts else {}
+    split = loss_split(engine, perfect, dict(zip(CAUSES, without, strict=True))).as_dict() if without else {}
     return [
         *(
             Figure(f"{park}_{result.controller}", cost, case.site.currency, how)

@@ -14,7 +14,7 @@ from hil.replay.accounts import told
 from hil.replay.case import Terms
 from hil.replay.farm import farm
 from hil.replay.replay import OnPart, Replayed, ReplayResult, replays
-from hil.replay.value import baselines, causes, loss_split, value_captured
+from hil.replay.value import CAUSES, baselines, causes, loss_split, value_captured
 from quartet.documents import (
     Baselines,
     EvCounts,
@@ -31,7 +31,6 @@ from site_configs.history import History, write_history
 from site_configs.site import Site
 
 NOT_ASKED = "was not asked for: leave --no-baselines out"
-CAUSES = ("forecast", "plant", "both")
 
 
 @dataclass(frozen=True)

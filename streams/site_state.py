@@ -127,9 +127,9 @@ def import_margin(
     squares = np.zeros(grid.shape.steps)
     for device in site.devices:
         quantity, sign, level = ("available_kw", -1.0, LOW) if device.kind == "pv" else ("demand_kw", 1.0, HIGH)
-        forecast = forecasts.get(f"{device.id}.{quantity}")
-        if forecast is not None and getattr(device, "carrier", "power") == "power":
-            beyond = sign * (grid.average(forecast.quantile(level)) - planned[forecast.series])
+        name = f"{device.id}.{quantity}"
+        if name in forecasts and getattr(device, "carrier", "power") == "power":
+            beyond = sign * (grid.average(forecasts[name].quantile(level)) - planned[name])
             squares += np.maximum(beyond, 0.0) ** 2
     connection = _connection(site)
     return {f"{connection}.{MARGIN}": np.asarray(np.round(np.sqrt(squares), MARGIN_DECIMALS), dtype=float)}

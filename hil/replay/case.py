@@ -210,7 +210,12 @@ def _as_told(site: Site, terms: Terms) -> Site:
     """The site as the replayed controller knows it: of a `known` plant it has the machines as they really are."""
     if terms.plant != "known":
         return site
-    return site.model_copy(update={"devices": Truth.drawn(site, np.random.default_rng(terms.seed)).devices})
+    return site.model_copy(update={"devices": real_truth(site, terms).devices})
+
+
+def real_truth(site: Site, terms: Terms) -> Truth:
+    """What the site really is: drawn by the terms' seed, the same in every window."""
+    return Truth.drawn(site, np.random.default_rng(terms.seed))
 
 
 def _lacking(site: Site, history: History, start: datetime, end: datetime) -> Iterator[Problem]:

@@ -19,7 +19,7 @@ from hil.closed_loop import Decision, RunningPeaks, baseline, baseline_days, set
 from hil.measured import means, served_cars, wear
 from hil.plant import Plant, PlantState, Records, offer, run_minutes
 from hil.recorded import QUARTER, recorded_drivers
-from hil.replay.case import Block, Case, Window
+from hil.replay.case import Block, Case, Window, real_truth
 from hil.replay.foresight import Foreseen
 from hil.truth import Truth
 from optimizer.plan import Plan, PlanStatus
@@ -211,8 +211,8 @@ def metered(records: Records) -> pd.DataFrame:
 @lru_cache(maxsize=4)
 def plant_of(case: Case, window: Window) -> Plant:
     """The plant of a window; all windows have the same machines, each its own minutes."""
-    truth_rng, minute_seed = np.random.default_rng(case.terms.seed), [case.terms.seed, int(window.begin.timestamp())]
-    truth = Truth.drawn(case.site, truth_rng) if case.terms.plant == "real" else Truth.exact(case.site)
+    minute_seed = [case.terms.seed, int(window.begin.timestamp())]
+    truth = real_truth(case.site, case.terms) if case.terms.plant == "real" else Truth.exact(case.site)
     quarters = -(-(window.end - window.begin) // QUARTER)
     rng = np.random.default_rng(minute_seed)
     return Plant(truth, recorded_drivers(truth, case.history, window.begin, quarters, rng))

@@ -21,6 +21,8 @@ from hil.replay.case import Terms
 from hil.replay.replay import Replayed, ReplayResult
 
 Wanted = tuple[Replayed, Terms]
+CAUSES = ("forecast", "plant", "both")
+"""What the runs of `causes` are without, in their order."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 
 from hil.replay.accounts import account, violations
 from hil.replay.case import Terms
+from hil.replay.control import plant_of
 from hil.replay.replay import ReplayResult, replay
 from hil.replay.value import baselines, causes, loss_split, value_captured
 from settlement.metered_month import metered_month
@@ -72,6 +73,12 @@ def test_a_car_that_got_less_is_missed_and_one_that_still_stands_there_is_not(en
     served = {"day5": 20.0, "night": 30.0, "day6": 25.0}
     cars = account(engine.case, engine.account.meters, (), served).cars
     assert (cars.sessions, cars.served_kwh, cars.missed_kwh) == (3, 75.0, pytest.approx(5.0))
+
+
+def test_the_bound_knows_the_machines_of_the_real_plant(park: ModuleType, engine: ReplayResult) -> None:
+    real = plant_of(engine.case, engine.case.windows[0]).truth.devices
+    bound = _run(park, "perfect", Terms())
+    assert bound.case.site.devices == real != engine.case.site.devices
 
 
 def test_the_bound_is_below_all_and_what_is_lost_adds_up(park: ModuleType, engine: ReplayResult) -> None:
