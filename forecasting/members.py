@@ -156,8 +156,8 @@ def _prophet(past: Measured, end: int, clock: LocalClock, days: DayTable) -> Mea
 
 
 def _training_origins(past: Measured, clock: LocalClock) -> Ints:
-    """Spaced so that every slot of the day is an origin in turn, and no more of them than teach something new; those of a
-    short history lie closer, so that there are enough of them."""
+    """Spaced so that every slot of the day is an origin in turn, and no more of them than teach something new; those of
+    a short history lie closer, so that there are enough of them."""
     leads = len(near_leads(clock))
     first, last = past.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, past.end - leads
     usual = min(clock.steps_in(SHORTEST_SPACING_HOURS) or 1, max(1, (last - first) // (2 * MIN_ORIGINS)))
