@@ -18,9 +18,12 @@ step when one is forbidden, so all of them at once."""
 
 LEANING_SOLVES = 4
 """How often conditions may be decided as the linear answer leans, each time with those that then break."""
-LEANING_GAPS = 3.0
-"""A leaning answer this many gaps from the linear one is taken as it is: where such were searched further, only the
-bound rose, to the leaning answer itself, for twice the time of the plan."""
+LEANING_GAPS = 10.0
+"""An answer this many gaps from the linear one is taken as it is: where such were searched further, little more than
+the bound rose, for two to a thousand times the time of the plan."""
+MOST_NODES = 200
+"""After so many nodes the solver's own search ends with what it has, some seconds on a park of a dozen devices: where
+batteries hold a reserve it can go on for minutes for the last hundred thousandth."""
 RESERVED_SOLVES = 2.0
 """Time kept for deciding what is broken at the deadline, in times of the linear solve."""
 
@@ -92,8 +95,11 @@ def _by_binaries(
         enforced |= missing | {choice for choice in choices if choice.family in families}
         in_order = tuple(choice for choice in choices if choice in enforced)
         left_s = max(0.05, until - reserve_s - time.perf_counter())
-        solution = solve(program, in_order, time_limit_s=left_s, gap=gap)
+        most_nodes = None if decided is None else MOST_NODES
+        solution = solve(program, in_order, time_limit_s=left_s, gap=gap, most_nodes=most_nodes)
         broken = choices.broken(solution.x) if solution.usable else ()
+        if decided is not None and solution.status is Status.FEASIBLE:
+            return _better(Answer(solution, solves, in_order), decided, keeps=not broken)
         if solution.status is Status.INFEASIBLE or (solution.usable and not broken):
             return Answer(solution, solves, in_order)
         at_hand = solution if solution.usable else at_hand
@@ -113,7 +119,7 @@ def _decided(
     leaning = _as_it_leans(held, program, choices, linear, until)
     if leaning is not None and leaning.solution.gap <= LEANING_GAPS * gap:
         return leaning
-    return branched(held, program, choices, linear, leaning, until, gap)
+    return branched(held, program, choices, linear, leaning, until, (gap, LEANING_GAPS * gap))
 
 
 def _as_it_leans(held: Linear, program: Program, choices: Choices, linear: Solution, until: float) -> Found | None:
@@ -148,6 +154,21 @@ def _with_tempting(program: Program, choices: Choices, broken: tuple[Choice, ...
         and program.cost[choice.first] + program.cost[choice.second] < 0
     ]
     return [*broken, *pays]
+
+
+def _better(searched: Answer, decided: Found, *, keeps: bool) -> Answer:
+    """Of a search that ended early and what was decided before it, the cheaper one, by what the search proved.
+
+    Args:
+        keeps: whether the searched answer keeps all conditions; its bound holds in either case.
+    """
+    found, known = searched.solution, decided.solution
+    if keeps and found.objective <= known.objective:
+        return searched
+    lowest = found.objective - found.gap * abs(found.objective)
+    gap = max(0.0, known.objective - lowest) / scale_of(known.objective)
+    solution = replace(known, status=Status.FEASIBLE, gap=min(gap, known.gap), detail="the search ended early")
+    return Answer(solution, searched.solves + decided.solves, decided.decided)
 
 
 def _late(decided: Found, solves: int) -> Answer:

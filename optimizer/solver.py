@@ -45,7 +45,7 @@ class Status(Enum):
 
     OPTIMAL = "optimal"
     FEASIBLE = "feasible"
-    """Stopped at the time limit with an answer that keeps all rows."""
+    """Stopped at the limit of time or nodes with an answer that keeps all rows."""
     INFEASIBLE = "infeasible"
     NO_ANSWER = "no answer"
 
@@ -75,12 +75,21 @@ class Solution:
 
 
 def solve(
-    program: Program, choices: Iterable[Choice] = (), *, time_limit_s: float = 10.0, gap: float = MIP_GAP
+    program: Program,
+    choices: Iterable[Choice] = (),
+    *,
+    time_limit_s: float = 10.0,
+    gap: float = MIP_GAP,
+    most_nodes: int | None = None,
 ) -> Solution:
-    """Solves the program with the given either-or conditions; shadow prices are those of the decided program."""
+    """Solves the program with the given either-or conditions; shadow prices are those of the decided program.
+
+    Args:
+        most_nodes: after so many nodes a search ends with the best answer it has, as it does at the time limit.
+    """
     conditions = choices if isinstance(choices, Choices) else Choices(choices)
     extended, whole = conditions.as_binaries(program)
-    found = _run(extended, whole, time_limit_s, gap)
+    found = _run(extended, whole, time_limit_s, gap, most_nodes)
     if not (found.usable and whole.any()):
         return found
     columns, rows = len(program.cost), len(program.row_lower)
@@ -99,10 +108,14 @@ class QuietHighs(highspy.Highs):
         self.setOptionValue("output_flag", False)
 
 
-def _run(program: Program, whole: NDArray[np.bool_], time_limit_s: float, gap: float) -> Solution:
+def _run(
+    program: Program, whole: NDArray[np.bool_], time_limit_s: float, gap: float, most_nodes: int | None = None
+) -> Solution:
     """Solves what is not fixed; fixed columns get their reduced costs, rows that hold by themselves a price of 0."""
     part = without_fixed(program)
     highs = _configured(gap)
+    if most_nodes is not None:
+        highs.setOptionValue("mip_max_nodes", most_nodes)
     pass_program(highs, part.program, whole[part.columns])
     return _of_whole(program, part, _timed_run(highs, time_limit_s, is_mip=bool(whole.any())))
 
@@ -234,7 +247,7 @@ def _read(highs: highspy.Highs, is_mip: bool) -> Solution:
     model_status, info = highs.getModelStatus(), highs.getInfo()
     status = _STATUS.get(model_status, Status.NO_ANSWER)
     has_answer = info.primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible)
-    if model_status == highspy.HighsModelStatus.kTimeLimit and has_answer:
+    if model_status in ENDED_EARLY and has_answer:
         status = Status.FEASIBLE
     objective = info.objective_function_value
     detail = highs.modelStatusToString(model_status)
@@ -260,6 +273,8 @@ def _read(highs: highspy.Highs, is_mip: bool) -> Solution:
 def _without_answer(status: Status, detail: str) -> Solution:
     return Solution(status, np.empty(0), np.empty(0), np.empty(0), math.nan, math.nan, detail)
 
+
+ENDED_EARLY = (highspy.HighsModelStatus.kTimeLimit, highspy.HighsModelStatus.kSolutionLimit)
 
 _STATUS = {
     highspy.HighsModelStatus.kOptimal: Status.OPTIMAL,

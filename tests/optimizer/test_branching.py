@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from optimizer import branching
+from optimizer import branching, exact
 from optimizer.branching import branched
 from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
 from optimizer.program import Program
@@ -41,10 +42,10 @@ def program(seed: int) -> Program:
     )
 
 
-def search(asked: Program) -> branching.Found | None:
+def search(asked: Program, enough: float = GAP) -> branching.Found | None:
     held = Linear(asked)
     linear = held.solve(10.0)
-    return branched(held, asked, Choices(CHOICES), linear, None, time.perf_counter() + 60.0, GAP)
+    return branched(held, asked, Choices(CHOICES), linear, None, time.perf_counter() + 60.0, (GAP, enough))
 
 
 @given(st.integers(0, 10_000))
@@ -76,3 +77,40 @@ def test_a_search_that_ends_early_tells_how_far_the_optimum_may_be(monkeypatch: 
                 <= best + 1e-6
             )
     assert gaps[0] > GAP >= gaps[-1]
+
+
+def test_an_answer_that_is_near_enough_ends_the_search() -> None:
+    asked = program(3)
+    near, proven = search(asked, enough=1.0), search(asked)
+    assert near is not None
+    assert proven is not None
+    assert near.solves < proven.solves
+    within = near.solution.gap * branching.scale_of(near.solution.objective)
+    assert near.solution.objective - within <= proven.solution.objective <= near.solution.objective
+
+
+@given(st.integers(0, 10_000), st.sampled_from([1, 2, 5]))
+@settings(max_examples=60)
+def test_where_every_search_ends_early_the_optimum_lies_within_what_is_told(seed: int, nodes: int) -> None:
+    asked, choices = program(seed), Choices(CHOICES)
+    assume(choices.broken(solve(asked).x))
+    best = solve(asked, CHOICES, gap=0.0).objective
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(branching, "NODES", nodes)
+        patch.setattr(exact, "LEANING_GAPS", 0.0)
+        patch.setattr(exact, "MOST_NODES", 0)
+        answer = exact.solve_exactly(asked, choices, 60.0, GAP).solution
+    assert answer.usable
+    assert choices.broken(answer.x) == ()
+    within = answer.gap * branching.scale_of(answer.objective)
+    assert best - 1e-6 <= answer.objective <= best + within + 1e-6
+
+
+def test_of_a_search_that_ended_early_and_what_was_known_the_cheaper_is_taken() -> None:
+    found = replace(solve(program(3), CHOICES), status=Status.FEASIBLE, objective=-100.0, gap=0.05)
+    known = branching.Found(replace(found, objective=-99.0, gap=0.2), 3, CHOICES[:1])
+    searched = exact.Answer(found, 2, CHOICES)
+    assert exact._better(searched, known, keeps=True) is searched
+    broken = exact._better(searched, known, keeps=False)
+    assert (broken.solution.objective, broken.solves, broken.enforced) == (-99.0, 5, CHOICES[:1])
+    assert broken.solution.gap == pytest.approx(6 / 99)  # the search proved that nothing is below -105
