@@ -26,7 +26,8 @@ NODES = 30
 seldom do."""
 FAR_GAPS = 100.0
 """A known answer further away than this, with more conditions than a whole tree of `NODES` could decide, is taken as it
-is: such a bound prunes nothing, and the solver's own search with cuts takes a third of the nodes' time."""
+is, and so is one where breaking a condition pays by itself: such bounds prune nothing, and the solver's own search with
+cuts is the better one."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def branched(
     """
     gap, enough = gaps
     broken = choices.broken(linear.x)
-    if known is not None and known.solution.gap > FAR_GAPS * gap and 2 ** len(broken) > NODES:
+    prunes_nothing = any(pays_by_itself(root, choice) for choice in broken)
+    if known is not None and 2 ** len(broken) > NODES and (prunes_nothing or known.solution.gap > FAR_GAPS * gap):
         return known
     best, lowest, solves = known, np.inf, 0
     open_nodes = _children(_Node(root), broken, linear.x)
@@ -88,6 +90,11 @@ def branched(
                 lowest = linear.objective
                 break
     return None if best is None else _measured(best, lowest, solves)
+
+
+def pays_by_itself(program: Program, choice: Choice) -> bool:
+    """Whether a kW through both columns earns, as buying and selling at once does where export pays more."""
+    return isinstance(choice, OneOf) and bool(program.cost[choice.first] + program.cost[choice.second] < 0)
 
 
 def scale_of(objective: float) -> float:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from itertools import count
 
-from optimizer.branching import Found, branched, scale_of
+from optimizer.branching import Found, branched, pays_by_itself, scale_of
 from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
 from optimizer.incumbent import feasible_from
 from optimizer.program import Program
@@ -82,14 +82,16 @@ def _by_binaries(
     time_left: tuple[float, float],
     gap: float,
 ) -> Answer:
-    """Adds what the last answer broke: the broken steps alone at first, later whole families, so that it ends soon.
+    """Adds what the last answer broke: the broken steps and the tempting ones at first, later whole families, so that it
+    ends soon.
 
     Args:
         decided: an answer that keeps all conditions, for the case that time ends first.
         time_left: see `_rescued`.
     """
     until, reserve_s = time_left
-    at_hand, missing, enforced = linear, set(choices.broken(linear.x)), set[Choice]()
+    at_hand, enforced = linear, set[Choice]()
+    missing = set(_with_tempting(program, choices, choices.broken(linear.x)))
     for solves in count(2):
         families = {choice.family for choice in missing if solves > WHOLE_FAMILY_FROM_SOLVE[type(choice)]}
         enforced |= missing | {choice for choice in choices if choice.family in families}
@@ -146,14 +148,8 @@ def _with_tempting(program: Program, choices: Choices, broken: tuple[Choice, ...
     """The broken conditions, and those of their families in whose steps breaking them pays as well: forbidden in one
     step, it would only move to the next."""
     families = {choice.family for choice in broken}
-    pays = [
-        choice
-        for choice in choices
-        if isinstance(choice, OneOf)
-        and choice.family in families
-        and program.cost[choice.first] + program.cost[choice.second] < 0
-    ]
-    return [*broken, *pays]
+    tempting = [choice for choice in choices if choice.family in families and pays_by_itself(program, choice)]
+    return [*broken, *tempting]
 
 
 def _better(searched: Answer, decided: Found, *, keeps: bool) -> Answer:
