@@ -86,7 +86,7 @@ def branched(
             open_nodes += _children(node, broken, found.x)
         else:
             best = Found(found, 0, node.decided)
-            if best.solution.objective <= linear.objective + enough * scale_of(linear.objective):
+            if found.objective - linear.objective <= enough * scale_of(found.objective):
                 lowest = linear.objective
                 break
     return None if best is None else _measured(best, lowest, solves)

@@ -82,8 +82,7 @@ def _by_binaries(
     time_left: tuple[float, float],
     gap: float,
 ) -> Answer:
-    """Adds what the last answer broke: the broken steps and the tempting ones at first, later whole families, so that it
-    ends soon.
+    """Adds what the last answer broke: broken and tempting steps at first, later whole families, so that it ends.
 
     Args:
         decided: an answer that keeps all conditions, for the case that time ends first.
@@ -139,7 +138,7 @@ def _as_it_leans(held: Linear, program: Program, choices: Choices, linear: Solut
         if answer.status is not Status.OPTIMAL:
             return None
         if not choices.broken(answer.x):
-            extra = (answer.objective - linear.objective) / scale_of(linear.objective)
+            extra = (answer.objective - linear.objective) / scale_of(answer.objective)
             return Found(replace(answer, gap=max(0.0, extra)), tried, tuple(taken))
     return None
 
