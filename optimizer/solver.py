@@ -140,6 +140,8 @@ class Linear:
         self._part = without_fixed(program)
         self._highs = _configured(MIP_GAP)
         self._program = program
+        self._bounds = (self._part.program.lower, self._part.program.upper)
+        """Of the part's columns, as the solver has them."""
         self._left: Solution | None = None
         """Where the last solve ended, of the part."""
         pass_program(self._highs, self._part.program, np.zeros(len(self._part.columns), dtype=bool))
@@ -173,9 +175,11 @@ class Linear:
 
     def within(self, narrower: Program, time_limit_s: float) -> Solution:
         """The same program within narrower bounds of its free columns."""
-        columns = self._part.columns
-        lower, upper = narrower.lower[columns], narrower.upper[columns]
-        self._highs.changeColsBounds(len(columns), np.arange(len(columns), dtype=np.int32), lower, upper)
+        lower, upper = (bounds[self._part.columns] for bounds in (narrower.lower, narrower.upper))
+        had_lower, had_upper = self._bounds
+        moved = np.flatnonzero((lower != had_lower) | (upper != had_upper)).astype(np.int32)
+        self._highs.changeColsBounds(len(moved), moved, lower[moved], upper[moved])
+        self._bounds = (lower, upper)
         return _of_whole(narrower, self._part, self._run(time_limit_s))
 
 

@@ -88,6 +88,7 @@ class Headroom:
     """Stored energy above each of its lower limits at the end of the step."""
     below_most_kwh: Callable[[int], Any]
     """Room above the stored energy at the end of the step."""
+    charge_efficiency: float
     discharge_efficiency: float
 
 

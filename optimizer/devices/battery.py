@@ -149,6 +149,7 @@ class Battery(Device):
             down_kw=lambda t: self.charge_limit_kw - block.charge_kw[t] + block.discharge_kw[t],
             above_least_kwh=lambda t: (block.energy_kwh[t + 1] + block.under_kwh[t] - low,),
             below_most_kwh=lambda t: high + block.over_kwh[t] - block.energy_kwh[t + 1],
+            charge_efficiency=self.charge_efficiency,
             discharge_efficiency=self.discharge_efficiency,
         )
 

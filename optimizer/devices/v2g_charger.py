@@ -282,6 +282,7 @@ class V2gCharger(Device):
                 block.energy_kwh[t + 1] + block.missed_kwh[t] - block.target_kwh[t],
             ),
             below_most_kwh=lambda t: block.full_kwh[t] - block.energy_kwh[t + 1],
+            charge_efficiency=self.charge_efficiency,
             discharge_efficiency=self.discharge_efficiency,
         )
 

@@ -1,19 +1,23 @@
 """Peak reserve: batteries stay able to keep the planned peak when the site draws more than is forecast.
 
     carried[i,t] ≤ P_i - discharge_i[t] + charge_i[t]                       (1)
-    carried[i,t] ≤ charge_i[t] + (min(e_i[t], e_i[t+1]) - e_min,i)·η_i/H    (2)
+    carried[i,t] ≤ (1 - η_c·η_d·s)·charge_i[t] - (1 - s)·discharge_i[t] + η_d·(e_i[t+1] - e_min,i)/H     (2)
     over[m,k] ≥ import[t] + m·margin[t] - D - Σ_i carried[i,t],  over ≥ 0   (3)
     cost = p·Σ_m,k w[m,k]·over[m,k]                                         (4)
 
 margin is what the site may draw beyond the central forecast of a near step; D the planned peak of the demand line that
-applies and p its price; H the hours for which a battery must be able to go on; k the window of t: what cannot be held
-tomorrow must not make it free to fail in the next hour. A month has some three thousand quarter hours, so that what is
-exceeded in one of forty comes to pass, and the highest of all is what is billed: a plan for the central forecast alone
-empties its batteries into the evening's prices and meets the next spike with nothing left. What charges is put off when
-the load comes, and needs nothing stored for that (2). (4) is in the plan's cost table and in no bill. The weights are
-small: with p in full a margin that cannot be held anyhow would make every rise of D free, as D lowers `over` by as
-much; a tenth of p is still worth more than what a kWh kept back earns. The second level decides between hours of equal
-price: what need not be sold before the last of them is kept for them.
+applies and p its price; H the hours for which a battery must be able to go on, of which a step lasts the share s; k the
+window of t: what cannot be held tomorrow must not make it free to fail in the next hour. A month has some three
+thousand quarter hours, so that what is exceeded in one of forty comes to pass, and the highest of all is what is
+billed: a plan for the central forecast alone empties its batteries into the evening's prices and meets the next spike
+with nothing left.
+
+What charges is put off when the load comes, and needs nothing stored for that; what discharges has to go on for H as
+well: (2) is charge - discharge + η_d·(e[t] - e_min)/H, written by what is stored after the step, so that charging and
+discharging at once gains nothing in it. (4) is in the plan's cost table and in no bill. The weights are small: with p
+in full a margin that cannot be held anyhow would make every rise of D free, as D lowers `over` by as much; a tenth of p
+is still worth more than what a kWh kept back earns. The second level decides between hours of equal price: what need
+not be sold before the last of them is kept for them.
 
 It holds where one demand line applies and demand is measured over one step; elsewhere the plan is as without it.
 """
@@ -73,23 +77,21 @@ class PeakReserve(Service):
         imports = connection.flows["import_kw"]
         rooms = {name: room for name in self.devices if (room := site.ports[name].headroom) is not None}
         block.margin_kw = pyo.Param(near, mutable=True, initialize=0.0)
-        block.carried_kw = pyo.Var(list(rooms), near, bounds=(0, None))
+        block.share_of_hours = pyo.Param(mutable=True, initialize=0.5)
+        block.carried_kw = pyo.Var(list(rooms), near)
 
         @block.Constraint(list(rooms), near)
         def carried_by_power_left(b: Any, i: str, t: int) -> Any:  # (1)
             return b.carried_kw[i, t] <= rooms[i].up_kw(t)
 
-        def lasting_kw(i: str, t: int, stored_after: int) -> Any:
-            (above,) = rooms[i].above_least_kwh(stored_after)
-            return site.ports[i].flows["charge_kw"][t] + above * rooms[i].discharge_efficiency / self.hours
-
         @block.Constraint(list(rooms), near)
         def carried_by_what_is_stored(b: Any, i: str, t: int) -> Any:  # (2)
-            return b.carried_kw[i, t] <= lasting_kw(i, t, t)
-
-        @block.Constraint(list(rooms), near[1:])
-        def carried_by_what_was_stored(b: Any, i: str, t: int) -> Any:  # (2)
-            return b.carried_kw[i, t] <= lasting_kw(i, t, t - 1)
+            room, flows = rooms[i], site.ports[i].flows
+            (above,) = room.above_least_kwh(t)
+            both_ways = room.charge_efficiency * room.discharge_efficiency
+            put_off = (1.0 - both_ways * b.share_of_hours) * flows["charge_kw"][t]
+            going_on = (1.0 - b.share_of_hours) * flows["discharge_kw"][t]
+            return b.carried_kw[i, t] <= put_off - going_on + above * room.discharge_efficiency / self.hours
 
         costs = []
         for line in shape.demand:
@@ -118,7 +120,11 @@ class PeakReserve(Service):
             return {}
         applying = _applying(lines)
         prices = {f"price_per_kw_{line.id}": line.price_per_kw if line is applying else 0.0 for line in lines}
-        return {"margin_kw": _margin_kw(situation, devices), **prices}
+        return {
+            "margin_kw": _margin_kw(situation, devices),
+            "share_of_hours": self._share_of_hours(situation),
+            **prices,
+        }
 
     def account(self, situation: Situation, plan: Plan, devices: Devices) -> Account:
         line = _applying(situation.prices.demand)
@@ -128,10 +134,7 @@ class PeakReserve(Service):
         for name in self.devices:
             power = plan.flow(name, "discharge_kw") - plan.flow(name, "charge_kw")
             left = devices[name].bounds_kw()[1] - power
-            above_kwh = _above_least_kwh(devices[name], plan.states[name]["energy_kwh"])
-            above_kwh[0] = np.inf  # what is stored now cannot be planned
-            lasting = plan.flow(name, "charge_kw") + np.minimum(above_kwh[:-1], above_kwh[1:]) / self.hours
-            above = above - np.minimum(left, lasting)
+            above = above - np.minimum(left, self._lasting_kw(devices[name], situation, plan))
         margin, windows = _margin_kw(situation, devices), [_window(t, len(above)) for t in range(len(above))]
         found = 0.0
         for level in LEVELS:
@@ -139,6 +142,21 @@ class PeakReserve(Service):
             highest = [over.max(initial=0.0, where=np.equal(windows, number)) for number in range(len(WINDOWS))]
             found += float(np.dot(level.weights, highest))
         return Account({TERM: line.price_per_kw * found})
+
+    def _share_of_hours(self, situation: Situation) -> float:
+        """The part of H that a step lasts."""
+        return min(1.0, situation.grid.step_hours / self.hours)
+
+    def _lasting_kw(self, battery: Device, situation: Situation, plan: Plan) -> Array:
+        """(near,) the right side of (2)."""
+        assert isinstance(battery, Battery)
+        charge, discharge = (plan.flow(battery.id, name) for name in ("charge_kw", "discharge_kw"))
+        least_kwh = battery.min_soc * battery.capacity_kwh
+        above = np.maximum(plan.states[battery.id]["energy_kwh"][1:] - least_kwh, 0.0)
+        share = self._share_of_hours(situation)
+        put_off = (1.0 - battery.charge_efficiency * battery.discharge_efficiency * share) * charge
+        lasting: Array = put_off - (1.0 - share) * discharge + above * battery.discharge_efficiency / self.hours
+        return lasting
 
     def problems(self, devices: Devices) -> list[tuple[str, Any, str]]:
         return not_able(self.devices, ("battery",), devices)
@@ -149,12 +167,6 @@ def usual_reserve(devices: Iterable[Device]) -> tuple[PeakReserve, ...]:
     by_id = {device.id: device for device in devices}
     able = tuple(name for name in by_id if not not_able((name,), ("battery",), by_id))
     return (PeakReserve(id=TERM, devices=able),) if able else ()
-
-
-def _above_least_kwh(battery: Device, energy_kwh: Array) -> Array:
-    """(near,) what can be given before the lowest state of charge, at the terminals."""
-    assert isinstance(battery, Battery)
-    return np.maximum(energy_kwh - battery.min_soc * battery.capacity_kwh, 0.0) * battery.discharge_efficiency
 
 
 def _window(step: int, near: int) -> int:

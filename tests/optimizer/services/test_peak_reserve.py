@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from optimizer.model import build
 from optimizer.plan import Plan
 from optimizer.room import with_room
 from optimizer.services.peak_reserve import PeakReserve, usual_reserve
 from optimizer.situation import Situation
+from optimizer.solver import Status, solve
 from tests.optimizer.services.small_site import battery, devices, planned, situation, with_peak
 
 DEAR_BETWEEN = np.array([0.3] * 2 + [2.0] * 4 + [0.3] * 2)
@@ -28,9 +30,9 @@ def lowest_kwh(plan: Plan) -> float:
 
 def short_kw(plan: Plan, margin_kw: float, hours: float = 0.5) -> float:
     """What a spike of the margin would take above 300 kW, were the battery to carry it for so long; by hand."""
-    energy, flow = plan.states["battery1"]["energy_kwh"][1:], plan.flow
+    energy, flow = plan.states["battery1"]["energy_kwh"][:-1], plan.flow
     power = flow("battery1", "discharge_kw") - flow("battery1", "charge_kw")
-    carried = np.minimum(100.0 - power, (energy - 20.0) * 0.8 / hours)
+    carried = np.minimum(100.0, (energy - 20.0) * 0.8 / hours) - power
     return float((flow("grid", "import_kw") + margin_kw - 300.0 - carried).max())
 
 
@@ -73,6 +75,18 @@ def test_an_empty_battery_may_charge_below_the_peak() -> None:
     assert kept.flow("battery1", "charge_kw")[first].sum() == pytest.approx(
         free.flow("battery1", "charge_kw")[first].sum()
     )
+
+
+def test_charging_and_discharging_at_once_carries_nothing() -> None:
+    """With little stored and much to be carried the linear answer, which may do both, still does one of them."""
+    parts = devices(charge_efficiency=0.95, discharge_efficiency=0.95)
+    moment = with_peak(situation(battery_kwh=20.0, price=np.linspace(0.7, 0.9, 8)), 150.0)
+    model = build(parts, (), moment.shape, services=(RESERVE,))
+    inputs = {device.id: device.inputs(moment, device.conditions(moment)) for device in parts}
+    inputs[RESERVE.id] = RESERVE.inputs(moment, {device.id: device for device in parts})
+    linear = solve(model.compiled.program(model.compiled.parameters.values(inputs)))
+    assert linear.status is Status.OPTIMAL
+    assert model.choices.broken(linear.x) == ()
 
 
 def test_a_peak_that_was_higher_needs_no_reserve() -> None:
