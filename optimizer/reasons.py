@@ -47,6 +47,8 @@ ROWS = {
     "down_within_energy": Text(zh="下调备用所需空间", en="the room for the downward reserve it holds"),
     "down_within_connection": Text(zh="下调备用承诺", en="the downward reserve of the site"),
     "carried_by_what_is_stored": Text(zh="孤岛运行备用电量", en="the energy kept for an island"),
+    "kept_within_power": Text(zh="控制最大需量的备用功率", en="the power kept against the month's peak"),
+    "kept_by_what_is_stored": Text(zh="控制最大需量的备用电量", en="the energy kept against the month's peak"),
     "emissions_stay_under_the_limit": Text(zh="碳排放限额", en="the carbon limit of the day"),
 }
 BOUNDS = {
@@ -341,6 +343,8 @@ class Reasons:
         owner, local = limit.name
         if local.startswith("peak_covers_demand"):
             return Text(zh="本计费期最大需量", en="the highest demand of the billing period")
+        if local.startswith("peak_is_kept"):
+            return ROWS["kept_within_power"]
         if local.endswith("_limit") and owner == SITE:
             feeder = local.removesuffix("_limit")
             return Text(zh=f"馈线 {feeder} 容量", en=f"the limit of feeder {feeder}")

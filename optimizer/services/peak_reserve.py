@@ -81,11 +81,11 @@ class PeakReserve(Service):
         block.carried_kw = pyo.Var(list(rooms), near)
 
         @block.Constraint(list(rooms), near)
-        def carried_by_power_left(b: Any, i: str, t: int) -> Any:  # (1)
+        def kept_within_power(b: Any, i: str, t: int) -> Any:  # (1)
             return b.carried_kw[i, t] <= rooms[i].up_kw(t)
 
         @block.Constraint(list(rooms), near)
-        def carried_by_what_is_stored(b: Any, i: str, t: int) -> Any:  # (2)
+        def kept_by_what_is_stored(b: Any, i: str, t: int) -> Any:  # (2)
             room, flows = rooms[i], site.ports[i].flows
             (above,) = room.above_least_kwh(t)
             both_ways = room.charge_efficiency * room.discharge_efficiency

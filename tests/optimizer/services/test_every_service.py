@@ -14,6 +14,7 @@ import pytest
 from optimizer.events import ReserveOffer
 from optimizer.model import build
 from optimizer.planner import Planner
+from optimizer.reasons import ROWS
 from optimizer.rules import rule_plan
 from optimizer.services import AnyService, CarbonLimit, DemandResponse, IslandReserve, PeakReserve, ReserveCapacity
 from optimizer.services.accounts import with_accounts
@@ -50,6 +51,18 @@ def moment_of(service: Service, step_minutes: int = 15) -> Situation:
 def test_every_kind_is_here() -> None:
     union, _ = get_args(AnyService)
     assert {type(service) for service in SERVICES.values()} == {*get_args(union), CarbonPrice}
+
+
+def test_no_two_kinds_share_the_name_of_a_row() -> None:
+    """A setpoint's reason names the row that holds it, and the words belong to one service."""
+    owners: dict[str, set[str]] = {}
+    for service in SERVICES.values():
+        model = build(devices(), (), moment_of(service).shape, services=[service])
+        for row in model.pyomo.service[service.id].component_objects(pyo.Constraint):
+            owners.setdefault(row.local_name, set()).add(service.kind)
+    assert {name: kinds for name, kinds in owners.items() if len(kinds) > 1} == {}
+    assert "kept_by_what_is_stored" in owners
+    assert "kept_by_what_is_stored" in ROWS
 
 
 @pytest.mark.parametrize("name", NAMES)
