@@ -21,6 +21,9 @@ LEANING_SOLVES = 4
 LEANING_GAPS = 10.0
 """An answer this many gaps from the linear one is taken as it is: where such were searched further, little more than
 the bound rose, for two to a thousand times the time of the plan."""
+LOOSE_GAPS = 100.0
+"""Where every broken condition pays by itself, as buying and selling at once does where export is dearer, the linear
+bound is loose: an answer this near to it that branching could not better is taken, and called feasible."""
 MOST_NODES = 200
 """After so many nodes the solver's own search ends with what it has, some seconds on a park of a dozen devices: where
 batteries hold a reserve it can go on for minutes for the last hundred thousandth."""
@@ -71,6 +74,10 @@ def _enforce(held: Linear, program: Program, choices: Choices, until: float, gap
     decided = _decided(held, program, choices, linear, until - reserve_s, gap)
     if decided is not None and decided.solution.gap <= LEANING_GAPS * gap:
         return Answer(decided.solution, 1 + decided.solves, decided.decided)
+    loose = all(pays_by_itself(program, choice) for choice in choices.broken(linear.x))
+    if decided is not None and loose and decided.solution.gap <= LOOSE_GAPS * gap:
+        solution = replace(decided.solution, status=Status.FEASIBLE, detail="decided by its prices")
+        return Answer(solution, 1 + decided.solves, decided.decided)
     return _by_binaries(program, choices, linear, decided, (until, reserve_s), gap)
 
 
@@ -158,11 +165,12 @@ def _better(searched: Answer, decided: Found, *, keeps: bool) -> Answer:
         keeps: whether the searched answer keeps all conditions; its bound holds in either case.
     """
     found, known = searched.solution, decided.solution
-    if keeps and found.objective <= known.objective:
-        return searched
-    lowest = found.objective - found.gap * abs(found.objective)
-    gap = max(0.0, known.objective - lowest) / scale_of(known.objective)
-    solution = replace(known, status=Status.FEASIBLE, gap=min(gap, known.gap), detail="the search ended early")
+    lowest = max(one.objective - one.gap * scale_of(one.objective) for one in (found, known))
+    best, detail = (found, found.detail) if keeps and found.objective <= known.objective else (known, "not bettered")
+    gap = max(0.0, best.objective - lowest) / scale_of(best.objective)
+    solution = replace(best, status=Status.FEASIBLE, gap=gap, detail=detail)
+    if best is found:
+        return replace(searched, solution=solution)
     return Answer(solution, searched.solves + decided.solves, decided.decided)
 
 

@@ -110,7 +110,11 @@ def test_of_a_search_that_ended_early_and_what_was_known_the_cheaper_is_taken() 
     found = replace(solve(program(3), CHOICES), status=Status.FEASIBLE, objective=-100.0, gap=0.05)
     known = branching.Found(replace(found, objective=-99.0, gap=0.2), 3, CHOICES[:1])
     searched = exact.Answer(found, 2, CHOICES)
-    assert exact._better(searched, known, keeps=True) is searched
+    kept = exact._better(searched, known, keeps=True)
+    assert (kept.solution.objective, kept.solves, kept.enforced) == (-100.0, 2, CHOICES)
+    assert kept.solution.gap == pytest.approx(0.05)
+    sure = replace(known, solution=replace(known.solution, gap=0.02))
+    assert exact._better(searched, sure, keeps=True).solution.gap == pytest.approx(0.98 / 100)
     broken = exact._better(searched, known, keeps=False)
     assert (broken.solution.objective, broken.solves, broken.enforced) == (-99.0, 5, CHOICES[:1])
     assert broken.solution.gap == pytest.approx(6 / 99)  # the search proved that nothing is below -105
