@@ -23,10 +23,11 @@ LEANING_GAPS = 10.0
 the bound rose, for two to a thousand times the time of the plan."""
 LOOSE_GAPS = 100.0
 """Where every broken condition pays by itself, as buying and selling at once does where export is dearer, the linear
-bound is loose: an answer this near to it that branching could not better is taken, and called feasible."""
+bound is loose: an answer this near to it that branching could not better is taken, and called feasible. Further away
+a leaning answer may be worth nothing: where machines have to run it buys what the penalties of the limits cost."""
 MOST_NODES = 200
-"""After so many nodes the solver's own search ends with what it has, some seconds on a park of a dozen devices: where
-batteries hold a reserve it can go on for minutes for the last hundred thousandth."""
+"""With an answer at hand that is within `LOOSE_GAPS`, the solver's own search ends after so many nodes, some seconds on
+a park of a dozen devices: it can go on for minutes for the last hundred thousandth."""
 RESERVED_SOLVES = 2.0
 """Time kept for deciding what is broken at the deadline, in times of the linear solve."""
 
@@ -103,8 +104,8 @@ def _by_binaries(
         enforced |= missing | {choice for choice in choices if choice.family in families}
         in_order = tuple(choice for choice in choices if choice in enforced)
         left_s = max(0.05, until - reserve_s - time.perf_counter())
-        most_nodes = None if decided is None else MOST_NODES
-        solution = solve(program, in_order, time_limit_s=left_s, gap=gap, most_nodes=most_nodes)
+        near = decided is not None and decided.solution.gap <= LOOSE_GAPS * gap
+        solution = solve(program, in_order, time_limit_s=left_s, gap=gap, most_nodes=MOST_NODES if near else None)
         broken = choices.broken(solution.x) if solution.usable else ()
         if decided is not None and solution.status is Status.FEASIBLE:
             return _better(Answer(solution, solves, in_order), decided, keeps=not broken)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from optimizer import branching, exact
 from optimizer.branching import branched
 from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
 from optimizer.program import Program
-from optimizer.solver import Linear, Status, solve
+from optimizer.solver import Linear, Solution, Status, solve
 
 COLUMNS, ROWS = 8, 4
 CHOICES: tuple[Choice, ...] = (
@@ -98,7 +100,8 @@ def test_where_every_search_ends_early_the_optimum_lies_within_what_is_told(seed
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(branching, "NODES", nodes)
         patch.setattr(exact, "LEANING_GAPS", 0.0)
-        patch.setattr(exact, "MOST_NODES", 0)
+        patch.setattr(exact, "LOOSE_GAPS", 1e9)
+        patch.setattr(exact, "MOST_NODES", 1)
         answer = exact.solve_exactly(asked, choices, 60.0, GAP).solution
     assert answer.usable
     assert choices.broken(answer.x) == ()
@@ -118,3 +121,22 @@ def test_of_a_search_that_ended_early_and_what_was_known_the_cheaper_is_taken() 
     broken = exact._better(searched, known, keeps=False)
     assert (broken.solution.objective, broken.solves, broken.enforced) == (-99.0, 5, CHOICES[:1])
     assert broken.solution.gap == pytest.approx(6 / 99)  # the search proved that nothing is below -105
+
+
+@pytest.mark.parametrize(("gap", "limit"), [(GAP, None), (0.02, exact.MOST_NODES)])
+def test_a_search_ends_early_only_with_a_near_answer_at_hand(
+    gap: float, limit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Further away what was decided may be worth nothing, and whoever asks for little waits for it."""
+    limits: list[int | None] = []
+    real = exact.solve
+
+    def seen(program: Program, choices: Iterable[Choice] = (), **given: Any) -> Solution:
+        limits.append(given["most_nodes"])
+        return real(program, choices, **given)
+
+    monkeypatch.setattr(exact, "solve", seen)
+    monkeypatch.setattr(branching, "NODES", 1)
+    monkeypatch.setattr(exact, "LEANING_GAPS", 0.0)
+    exact.solve_exactly(program(6638), Choices(CHOICES), 60.0, gap)
+    assert limits[0] == limit
