@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from itertools import count
 
-from optimizer.branching import Found, branched, pays_by_itself, scale_of
+from optimizer.branching import FAR_GAPS, Found, branched, pays_by_itself, scale_of
 from optimizer.choices import Choice, Choices, OneOf, WholeNumber, ZeroOrAtLeast
 from optimizer.incumbent import feasible_from
 from optimizer.program import Program
@@ -21,13 +21,10 @@ LEANING_SOLVES = 4
 LEANING_GAPS = 10.0
 """An answer this many gaps from the linear one is taken as it is: where such were searched further, little more than
 the bound rose, for two to a thousand times the time of the plan."""
-LOOSE_GAPS = 100.0
-"""Where every broken condition pays by itself, as buying and selling at once does where export is dearer, the linear
-bound is loose: an answer this near to it that branching could not better is taken, and called feasible. Further away
-a leaning answer may be worth nothing: where machines have to run it buys what the penalties of the limits cost."""
 MOST_NODES = 200
-"""With an answer at hand that is within `LOOSE_GAPS`, the solver's own search ends after so many nodes, some seconds on
-a park of a dozen devices: it can go on for minutes for the last hundred thousandth."""
+"""With an answer at hand that is within `FAR_GAPS` the solver's own search ends after so many nodes, some seconds on a
+park of a dozen devices: it can go on for minutes for the last hundred thousandth. Further away what was decided may be
+worth nothing: where machines have to run it buys what the penalties of the limits cost."""
 RESERVED_SOLVES = 2.0
 """Time kept for deciding what is broken at the deadline, in times of the linear solve."""
 
@@ -66,7 +63,11 @@ def solve_exactly(
 
 
 def _enforce(held: Linear, program: Program, choices: Choices, until: float, gap: float) -> Answer:
-    """Linear; where that breaks conditions, by deciding few of them; where that proves nothing, by binaries."""
+    """Linear; where that breaks conditions, by deciding few of them; where that proves nothing, by binaries.
+
+    Where every broken condition pays by itself, the linear bound is loose: an answer within `FAR_GAPS` of it that
+    branching could not better is taken without proof.
+    """
     began = time.perf_counter()
     linear = held.solve(max(0.05, until - began))
     if not (linear.usable and choices.broken(linear.x)):
@@ -76,9 +77,8 @@ def _enforce(held: Linear, program: Program, choices: Choices, until: float, gap
     if decided is not None and decided.solution.gap <= LEANING_GAPS * gap:
         return Answer(decided.solution, 1 + decided.solves, decided.decided)
     loose = all(pays_by_itself(program, choice) for choice in choices.broken(linear.x))
-    if decided is not None and loose and decided.solution.gap <= LOOSE_GAPS * gap:
-        solution = replace(decided.solution, status=Status.FEASIBLE, detail="decided by its prices")
-        return Answer(solution, 1 + decided.solves, decided.decided)
+    if decided is not None and loose and decided.solution.gap <= FAR_GAPS * gap:
+        return _unproven(decided, 1, "decided by its prices")
     return _by_binaries(program, choices, linear, decided, (until, reserve_s), gap)
 
 
@@ -93,10 +93,11 @@ def _by_binaries(
     """Adds what the last answer broke: broken and tempting steps at first, later whole families, so that it ends.
 
     Args:
-        decided: an answer that keeps all conditions, for the case that time ends first.
+        decided: an answer that keeps all conditions, for the case that the search ends first.
         time_left: see `_rescued`.
     """
     until, reserve_s = time_left
+    near = decided is not None and decided.solution.gap <= FAR_GAPS * gap
     at_hand, enforced = linear, set[Choice]()
     missing = set(_with_tempting(program, choices, choices.broken(linear.x)))
     for solves in count(2):
@@ -104,7 +105,6 @@ def _by_binaries(
         enforced |= missing | {choice for choice in choices if choice.family in families}
         in_order = tuple(choice for choice in choices if choice in enforced)
         left_s = max(0.05, until - reserve_s - time.perf_counter())
-        near = decided is not None and decided.solution.gap <= LOOSE_GAPS * gap
         solution = solve(program, in_order, time_limit_s=left_s, gap=gap, most_nodes=MOST_NODES if near else None)
         broken = choices.broken(solution.x) if solution.usable else ()
         if decided is not None and solution.status is Status.FEASIBLE:
@@ -114,7 +114,7 @@ def _by_binaries(
         at_hand = solution if solution.usable else at_hand
         missing = set(broken) - enforced
         if not missing and decided is not None:
-            return _late(decided, solves)
+            return _unproven(decided, solves, "decided at the deadline")
         if not missing:
             return _rescued(program, choices, at_hand, linear.objective, time_left, solves)
     raise AssertionError("unreachable: every round adds a condition or returns")
@@ -167,17 +167,15 @@ def _better(searched: Answer, decided: Found, *, keeps: bool) -> Answer:
     """
     found, known = searched.solution, decided.solution
     lowest = max(one.objective - one.gap * scale_of(one.objective) for one in (found, known))
-    best, detail = (found, found.detail) if keeps and found.objective <= known.objective else (known, "not bettered")
-    gap = max(0.0, best.objective - lowest) / scale_of(best.objective)
-    solution = replace(best, status=Status.FEASIBLE, gap=gap, detail=detail)
-    if best is found:
-        return replace(searched, solution=solution)
-    return Answer(solution, searched.solves + decided.solves, decided.decided)
+    search_is_better = keeps and found.objective <= known.objective
+    best = searched if search_is_better else _unproven(decided, searched.solves, "not bettered by a search")
+    cost = best.solution.objective
+    return replace(best, solution=replace(best.solution, gap=max(0.0, cost - lowest) / scale_of(cost)))
 
 
-def _late(decided: Found, solves: int) -> Answer:
-    """At the deadline: what was decided by few linear programs, with its distance from the linear answer."""
-    solution = replace(decided.solution, status=Status.FEASIBLE, detail="decided at the deadline")
+def _unproven(decided: Found, solves: int, why: str) -> Answer:
+    """What was decided by few linear programs, with its distance from the linear answer."""
+    solution = replace(decided.solution, status=Status.FEASIBLE, detail=why)
     return Answer(solution, solves + decided.solves, decided.decided)
 
 

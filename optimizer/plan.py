@@ -17,7 +17,7 @@ from optimizer.devices.base import Carrier, Direction
 from optimizer.time_grid import Array, TimeGrid
 
 PlanStatus = Literal["optimal", "feasible", "shifted", "rules"]
-"""How the answer was found: proven within the gap, best found by the deadline, the last plan moved on, or rules."""
+"""How the answer was found: proven within the gap, best found without proof, the last plan moved on, or rules."""
 
 
 class Text(BaseModel):

@@ -45,7 +45,7 @@ class Status(Enum):
 
     OPTIMAL = "optimal"
     FEASIBLE = "feasible"
-    """Stopped at the limit of time or nodes with an answer that keeps all rows."""
+    """Keeps all rows, but is not proven: stopped at the limit of time or nodes, or taken without a search."""
     INFEASIBLE = "infeasible"
     NO_ANSWER = "no answer"
 

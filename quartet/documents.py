@@ -85,7 +85,7 @@ class CycleCounts(Document):
     """Cycles in which every device held its new setpoint before the site went on."""
     optimal: int
     feasible: int
-    """Answered by the best plan found before the deadline."""
+    """Answered by the best plan found, without proof within the gap."""
     fallback: int
     """Answered by the last plan moved on, or by rules."""
 

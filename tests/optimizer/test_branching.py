@@ -100,7 +100,7 @@ def test_where_every_search_ends_early_the_optimum_lies_within_what_is_told(seed
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(branching, "NODES", nodes)
         patch.setattr(exact, "LEANING_GAPS", 0.0)
-        patch.setattr(exact, "LOOSE_GAPS", 1e9)
+        patch.setattr(exact, "FAR_GAPS", 1e9)
         patch.setattr(exact, "MOST_NODES", 1)
         answer = exact.solve_exactly(asked, choices, 60.0, GAP).solution
     assert answer.usable
