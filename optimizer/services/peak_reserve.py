@@ -3,7 +3,7 @@
     carried[i,t] ≤ P_i - discharge_i[t] + charge_i[t]                       (1)
     carried[i,t] ≤ (1 - η_c·η_d·s)·charge_i[t] - (1 - s)·discharge_i[t] + η_d·(e_i[t+1] - e_min,i)/H     (2)
     over[m,k] ≥ import[t] + m·margin[t] - D - Σ_i carried[i,t],  over ≥ 0   (3)
-    cost = p·Σ_m,k w[m,k]·over[m,k]                                         (4)
+    cost = p·Σ_m,k w[m,k]·over[m,k] + ρ·Σ_i,t t·Δt²·charge_i[t]             (4)
 
 margin is what the site may draw beyond the central forecast of a near step; D the planned peak of the demand line that
 applies and p its price; H the hours for which a battery must be able to go on, of which a step lasts the share s; k the
@@ -15,9 +15,13 @@ with nothing left.
 What charges is put off when the load comes, and needs nothing stored for that; what discharges has to go on for H as
 well: (2) is charge - discharge + η_d·(e[t] - e_min)/H, written by what is stored after the step, so that charging and
 discharging at once gains nothing in it. (4) is in the plan's cost table and in no bill. The weights are small: with p
-in full a margin that cannot be held anyhow would make every rise of D free, as D lowers `over` by as much; a tenth of p
-is still worth more than what a kWh kept back earns. The second level decides between hours of equal price: what need
-not be sold before the last of them is kept for them.
+in full a margin that cannot be held anyhow would make every rise of D free, as D lowers `over` by as much. And each day
+has a plan that pays them: the month's peak is billed once, so that a day's worth of keeping it is a thirtieth of p,
+which is still more than what is earned by the half kWh that carries a kW. The second level decides
+between hours of equal price: what need not be sold before the last of them is kept for them.
+
+ρ makes a kWh a little dearer for every hour that it is charged later: among hours of one price the first is taken. Put
+off, it may find the room below D taken by a load above its forecast, and the dear hours begin with a battery half full.
 
 It holds where one demand line applies and demand is measured over one step; elsewhere the plan is as without it.
 """
@@ -52,9 +56,12 @@ class Level(NamedTuple):
 
 WINDOWS = (1 / 12, 1 / 4, 1.0)
 """Where the windows of (3) end, as shares of the near steps: of a day, after 2 h, 6 h and 24 h."""
-LEVELS = (Level(1.0, (0.1, 0.1, 0.1)), Level(2.0, (0.02, 0.0, 0.0)))
+LEVELS = (Level(1.0, (1 / 30, 1 / 30, 1 / 30)), Level(2.0, (1 / 150, 0.0, 0.0)))
 """What is likely once a day, and what comes on a bad one; for that the hours to come are reason enough to hold back,
 while plans to come can still prepare for the later ones."""
+LATER_PER_HOUR = 3e-4
+"""ρ of (4), as a share of the mean import price [1/h]: more than what a battery loses standing, far less than prices
+differ by."""
 MARGIN = "import_margin_kw"
 """Quantity of the grid connection's series with the margin; a situation without it has none."""
 
@@ -77,6 +84,7 @@ class PeakReserve(Service):
         imports = connection.flows["import_kw"]
         rooms = {name: room for name in self.devices if (room := site.ports[name].headroom) is not None}
         block.margin_kw = pyo.Param(near, mutable=True, initialize=0.0)
+        block.later_price = pyo.Param(near, mutable=True, initialize=0.0)
         block.share_of_hours = pyo.Param(mutable=True, initialize=0.5)
         block.carried_kw = pyo.Var(list(rooms), near)
 
@@ -93,7 +101,7 @@ class PeakReserve(Service):
             going_on = (1.0 - b.share_of_hours) * flows["discharge_kw"][t]
             return b.carried_kw[i, t] <= put_off - going_on + above * room.discharge_efficiency / self.hours
 
-        costs = []
+        costs = [Cost(TERM, block.later_price[t] * site.ports[i].flows["charge_kw"][t]) for i in rooms for t in near]
         for line in shape.demand:
             peak = connection.scalars[f"peak_kw.{line.id}"]
             over = pyo.Var(range(len(LEVELS)), range(len(WINDOWS)), bounds=(0, None))
@@ -122,6 +130,7 @@ class PeakReserve(Service):
         prices = {f"price_per_kw_{line.id}": line.price_per_kw if line is applying else 0.0 for line in lines}
         return {
             "margin_kw": _margin_kw(situation, devices),
+            "later_price": _later_price(situation),
             "share_of_hours": self._share_of_hours(situation),
             **prices,
         }
@@ -136,12 +145,13 @@ class PeakReserve(Service):
             left = devices[name].bounds_kw()[1] - power
             above = above - np.minimum(left, self._lasting_kw(devices[name], situation, plan))
         margin, windows = _margin_kw(situation, devices), [_window(t, len(above)) for t in range(len(above))]
+        later = sum(float(_later_price(situation) @ plan.flow(name, "charge_kw")) for name in self.devices)
         found = 0.0
         for level in LEVELS:
             over = above + level.margins * margin
             highest = [over.max(initial=0.0, where=np.equal(windows, number)) for number in range(len(WINDOWS))]
             found += float(np.dot(level.weights, highest))
-        return Account({TERM: line.price_per_kw * found})
+        return Account({TERM: line.price_per_kw * found + later})
 
     def _share_of_hours(self, situation: Situation) -> float:
         """The part of H that a step lasts."""
@@ -177,6 +187,14 @@ def _applying(lines: tuple[DemandLine, ...]) -> DemandLine | None:
     """The one line whose peak the reserve is for."""
     found = [line for line in lines if line.price_per_kw > 0.0 and line.inside[0] > 0.0]
     return found[0] if len(found) == 1 and found[0].averaged_steps == 1 else None
+
+
+def _later_price(situation: Situation) -> Array:
+    """(near,) what a kW that is charged in a step counts for being charged so late, by (4) [money/kW]; 0 without a
+    line that the reserve is for."""
+    grid, prices = situation.grid, situation.prices
+    mean = float(np.mean(prices.import_per_kwh[: grid.near])) if _applying(prices.demand) else 0.0
+    return np.asarray(LATER_PER_HOUR * max(0.0, mean) * grid.step_hours**2 * np.arange(grid.near), dtype=float)
 
 
 def _margin_kw(situation: Situation, devices: Devices) -> Array:

@@ -13,9 +13,10 @@ from optimizer.room import with_room
 from optimizer.services.peak_reserve import PeakReserve, usual_reserve
 from optimizer.situation import Situation
 from optimizer.solver import Status, solve
+from optimizer.time_grid import Array
 from tests.optimizer.services.small_site import battery, devices, planned, situation, with_peak
 
-DEAR_BETWEEN = np.array([0.3] * 2 + [2.0] * 4 + [0.3] * 2)
+DEAR_BETWEEN = np.array([0.3] * 2 + [1.5] * 4 + [0.3] * 2)
 RESERVE = PeakReserve(id="peak", devices=("battery1",))
 
 
@@ -26,6 +27,11 @@ def evening(margin_kw: float, **given: float) -> Situation:
 
 def lowest_kwh(plan: Plan) -> float:
     return float(plan.states["battery1"]["energy_kwh"].min())
+
+
+def later(plan: Plan, price: Array) -> float:
+    """What the charging counts for being charged late; by hand, in quarter hours."""
+    return float(3e-4 * price.mean() / 16 * np.arange(8) @ plan.flow("battery1", "charge_kw"))
 
 
 def short_kw(plan: Plan, margin_kw: float, hours: float = 0.5) -> float:
@@ -40,7 +46,7 @@ def short_kw(plan: Plan, margin_kw: float, hours: float = 0.5) -> float:
 def test_a_spike_could_be_carried_at_every_step(hours: float) -> None:
     parts = devices(discharge_efficiency=0.8, min_soc=0.1)
     kept = planned(parts, [RESERVE.model_copy(update={"hours": hours})], evening(60.0))
-    beyond_power = 0.02 * 40.0 * (2 * 60.0 - 100.0)  # of twice the margin, in the first window
+    beyond_power = 40.0 / 150 * (2 * 60.0 - 100.0)  # of twice the margin, in the first window
     assert kept.cost["peak_reserve"] == pytest.approx(beyond_power, abs=1e-6)
     assert short_kw(kept, 60.0, hours) <= 1e-6
     free = planned(parts, [], evening(60.0))
@@ -51,7 +57,7 @@ def test_a_spike_could_be_carried_at_every_step(hours: float) -> None:
 def test_what_cannot_be_held_costs_a_share_of_what_it_would_be_billed_and_does_not_raise_the_peak() -> None:
     """The battery has 100 kW against 150 in three windows and 300 in the first: 50 and 200 kW x 40 would be billed."""
     plan = planned(devices(), [RESERVE], evening(150.0))
-    assert plan.cost["peak_reserve"] == pytest.approx(40.0 * (3 * 0.1 * 50.0 + 0.02 * 200.0))
+    assert plan.cost["peak_reserve"] == pytest.approx(40.0 * (3 / 30 * 50.0 + 200.0 / 150))
     assert plan.grid_limit_kw == pytest.approx(300.0)
     assert plan.cost["demand"] == pytest.approx(0.0, abs=1e-6)
 
@@ -62,7 +68,8 @@ def test_charging_that_can_be_put_off_counts() -> None:
     moment = with_peak(situation(battery_kwh=80.0, price=price), 260.0, so_far_kw=420.0)
     plan = planned(devices(), [RESERVE], moment)
     assert plan.flow("battery1", "charge_kw").max() > 50.0
-    assert plan.cost["peak_reserve"] == pytest.approx(40.0 * (3 * 0.1 * (560.0 - 520.0) + 0.02 * (820.0 - 520.0)))
+    above = 40.0 * (3 / 30 * (560.0 - 520.0) + (820.0 - 520.0) / 150)
+    assert plan.cost["peak_reserve"] == pytest.approx(above + later(plan, price))
 
 
 def test_an_empty_battery_may_charge_below_the_peak() -> None:
@@ -75,6 +82,17 @@ def test_an_empty_battery_may_charge_below_the_peak() -> None:
     assert kept.flow("battery1", "charge_kw")[first].sum() == pytest.approx(
         free.flow("battery1", "charge_kw")[first].sum()
     )
+
+
+def test_of_hours_of_one_price_the_first_is_charged_in() -> None:
+    """What stands loses a little, so that money alone would charge in the last; the bill is the same to 0.01."""
+    price = np.array([0.3] * 4 + [1.5] * 4)
+    parts = devices(capacity_kwh=50.0, standing_loss_per_hour=0.00004)
+    moment = with_peak(situation(battery_kwh=0.0, price=price), 10.0, so_far_kw=500.0)
+    kept, free = planned(parts, [RESERVE], moment), planned(parts, [], moment)
+    assert kept.flow("battery1", "charge_kw") == pytest.approx([100.0] * 2 + [0.0] * 6, abs=0.01)
+    assert free.flow("battery1", "charge_kw")[:2] == pytest.approx([0.0] * 2, abs=0.01)
+    assert kept.cost["energy"] == pytest.approx(free.cost["energy"], abs=0.01)
 
 
 def test_charging_and_discharging_at_once_carries_nothing() -> None:
