@@ -23,6 +23,8 @@ from optimizer.time_grid import Array
 
 FEASIBILITY = 1e-9
 """Primal tolerance of the solver: three orders below the 1e-6 kW to which balances must close."""
+BESIDE_ROWS = 1e-7
+"""An answer further from its rows than this is none, whatever the solver says of it."""
 MIP_GAP = 1e-5
 """Proven distance from the optimum, relative to a cost that runs to the end of the month."""
 NO_SCALING = 0
@@ -170,8 +172,14 @@ class Linear:
         return Basis(columns, rows)
 
     def _run(self, time_limit_s: float) -> Solution:
-        self._left = _timed_run(self._highs, time_limit_s, is_mip=False)
-        return self._left
+        """From where the solver stands; where that ends beside its own rows, as it can from a basis that is all but
+        singular, once more from nothing."""
+        found = _timed_run(self._highs, time_limit_s, is_mip=False)
+        if found.usable and _beside_rows(self._part.program, found.x) > BESIDE_ROWS:
+            self._highs.clearSolver()
+            found = _timed_run(self._highs, time_limit_s, is_mip=False)
+        self._left = found
+        return found
 
     def within(self, narrower: Program, time_limit_s: float) -> Solution:
         """The same program within narrower bounds of its free columns."""
@@ -201,6 +209,13 @@ def _of_part(start: Basis, part: Part) -> highspy.HighsBasis:
     basis.row_status = STATUSES[start.rows[part.rows]].tolist()
     basis.valid = basis.alien = True  # the solver is to repair what does not fit
     return basis
+
+
+def _beside_rows(program: Program, x: Array) -> float:
+    """How far an answer is from the nearest one that keeps all rows, at the worst row."""
+    activity = program.matrix @ x
+    beyond = np.maximum(program.row_lower - activity, activity - program.row_upper)
+    return float(beyond.max(initial=0.0))
 
 
 def _of_whole(program: Program, part: Part, found: Solution) -> Solution:
