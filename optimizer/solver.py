@@ -8,6 +8,7 @@ process that can be killed (see `streams.workers`).
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -172,12 +173,16 @@ class Linear:
         return Basis(columns, rows)
 
     def _run(self, time_limit_s: float) -> Solution:
-        """From where the solver stands; where that ends beside its own rows, as it can from a basis that is all but
-        singular, once more from nothing."""
+        """From where the solver stands; where that ends beside its own rows or nowhere, as it can from a basis that is
+        all but singular, once more from nothing."""
+        until = time.perf_counter() + time_limit_s
         found = _timed_run(self._highs, time_limit_s, is_mip=False)
-        if found.usable and _beside_rows(self._part.program, found.x) > BESIDE_ROWS:
+        lost = found.status is Status.NO_ANSWER or (
+            found.usable and _beside_rows(self._part.program, found.x) > BESIDE_ROWS
+        )
+        if lost and (left_s := until - time.perf_counter()) > 0.0:
             self._highs.clearSolver()
-            found = _timed_run(self._highs, time_limit_s, is_mip=False)
+            found = _timed_run(self._highs, left_s, is_mip=False)
         self._left = found
         return found
 
