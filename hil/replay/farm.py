@@ -69,6 +69,14 @@ def _used_once(part: Part, given: dict[Part, Any]) -> None:
         del given[part]
 
 
+LOCAL_WORKERS = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.nanny.pre-spawn-environ": dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1),
+}
+"""Dask's own workers sample themselves a hundred times a second, and give every freed page back to the system
+(MALLOC_TRIM_THRESHOLD_), which makes a third more work of the many small arrays here."""
+
+
 class Cluster:
     """A Dask cluster, of this machine or another; values that many parts share are sent to each worker once."""
 
@@ -123,7 +131,7 @@ def farm(workers: int = 1, scheduler: str | None = None) -> Iterator[Farm]:
             yield Cluster(client)
         return
     with (
-        dask.config.set({"distributed.worker.profile.enabled": False}),  # it stops the work a hundred times a second
+        dask.config.set(LOCAL_WORKERS),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
