@@ -17,6 +17,12 @@ from optimizer.errors import MissingPartError
 CONNECT_S = 20
 """How long a cluster's scheduler is waited for [s]."""
 LONGEST_CLOSE_S = 10
+LOCAL_WORKERS = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.nanny.pre-spawn-environ": dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1),
+}
+"""As Dask starts them workers sample themselves a hundred times a second, and give every freed page back to the system
+(MALLOC_TRIM_THRESHOLD_), which makes a third more work of the many small arrays here."""
 
 
 @dataclass(eq=False)
@@ -67,14 +73,6 @@ def _used_once(part: Part, given: dict[Part, Any]) -> None:
     part.needed_by -= 1
     if part.needed_by == 0:
         del given[part]
-
-
-LOCAL_WORKERS = {
-    "distributed.worker.profile.enabled": False,
-    "distributed.nanny.pre-spawn-environ": dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1),
-}
-"""Dask's own workers sample themselves a hundred times a second, and give every freed page back to the system
-(MALLOC_TRIM_THRESHOLD_), which makes a third more work of the many small arrays here."""
 
 
 class Cluster:

@@ -16,9 +16,9 @@ What charges is put off when the load comes, and needs nothing stored for that; 
 well: (2) is charge - discharge + η_d·(e[t] - e_min)/H, written by what is stored after the step, so that charging and
 discharging at once gains nothing in it. (4) is in the plan's cost table and in no bill. The weights are small: with p
 in full a margin that cannot be held anyhow would make every rise of D free, as D lowers `over` by as much. And each day
-has a plan that pays them: the month's peak is billed once, so that a day's worth of keeping it is a thirtieth of p,
-which is still more than what is earned by the half kWh that carries a kW. The second level decides
-between hours of equal price: what need not be sold before the last of them is kept for them.
+has a plan that pays them, while the month's peak is billed once: keeping it is worth a thirtieth of p a day, which is
+still more than what is earned by the half kWh that carries a kW. The second level decides between hours of equal price:
+what need not be sold before the last of them is kept for them.
 
 ρ makes a kWh a little dearer for every hour that it is charged later: among hours of one price the first is taken. Put
 off, it may find the room below D taken by a load above its forecast, and the dear hours begin with a battery half full.
@@ -140,12 +140,13 @@ class PeakReserve(Service):
         if line is None or plan.grid_limit_kw is None:
             return Account({TERM: 0.0} if situation.prices.demand else {})
         above = plan.flow(connection_of(devices).id, "import_kw") - plan.grid_limit_kw
+        later, later_price = 0.0, _later_price(situation)
         for name in self.devices:
-            power = plan.flow(name, "discharge_kw") - plan.flow(name, "charge_kw")
-            left = devices[name].bounds_kw()[1] - power
+            charge, discharge = (plan.flow(name, quantity) for quantity in ("charge_kw", "discharge_kw"))
+            later += float(later_price @ charge)
+            left = devices[name].bounds_kw()[1] - discharge + charge
             above = above - np.minimum(left, self._lasting_kw(devices[name], situation, plan))
         margin, windows = _margin_kw(situation, devices), [_window(t, len(above)) for t in range(len(above))]
-        later = sum(float(_later_price(situation) @ plan.flow(name, "charge_kw")) for name in self.devices)
         found = 0.0
         for level in LEVELS:
             over = above + level.margins * margin

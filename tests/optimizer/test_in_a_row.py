@@ -87,11 +87,8 @@ def test_what_went_wrong_from_a_basis_is_solved_again_from_nothing(ended: str, m
     def first_wrong(highs: QuietHighs, time_limit_s: float, *, is_mip: bool) -> Solution:
         found = timed_run(highs, time_limit_s, is_mip=is_mip)
         runs.append(found)
-        if len(runs) > 1:
-            return found
-        return (
-            replace(found, x=found.x + 1e-3) if ended == "beside its rows" else replace(found, status=Status.NO_ANSWER)
-        )
+        wrong = {"beside its rows": {"x": found.x + 1e-3}, "nowhere": {"status": Status.NO_ANSWER}}
+        return replace(found, **wrong[ended]) if len(runs) == 1 else found
 
     timed_run = solver._timed_run
     expected = Linear(program).solve(60.0).objective
