@@ -1,39 +1,54 @@
-"""What the engine is worth on the shipped parks: their samples replayed against nothing, rules and everything known.
+"""What the engine is worth: recorded parks replayed against nothing, rules and everything known.
 
-For each park the last `--days` of its sample, in closed loop with the plant that differs from the site file; and the
-loss against the bound by cause, which takes three more runs of the engine (`--no-split` leaves them out). All costs are
-billed on measured flows. With `--runs DIR` a measurement that was stopped goes on. docs/value.md holds the table.
+For each shipped park the last `--days` of its sample, or with `--data` of those that `other_parks` puts together, in
+closed loop with the plant that differs from the site file; and the loss against the bound by cause, which takes three
+more runs of the engine (`--no-split` leaves them out). All costs are billed on measured flows. With `--runs DIR` a
+measurement that was stopped goes on. docs/value.md holds the table.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, timedelta
 from pathlib import Path
 
 from figures import Figure, run
+from other_parks import OTHER_PARKS
 
 from hil.replay.case import Terms
 from hil.replay.farm import Farm, farm
 from hil.replay.replay import ReplayResult, replays
 from hil.replay.value import CAUSES, baselines, causes, loss_split, value_captured
-from site_configs.history import read_history, sample_folder
+from site_configs.history import History, read_history, sample_folder
 from site_configs.loader import load_site, shipped_sites
+from site_configs.site import Site
 
 DAYS = 60
 FIT_DAYS = 21
 """What a demand model needs before the first interval."""
 
 
+Recorded = tuple[Site, History]
+
+
+def shipped(park: str) -> Recorded:
+    site = load_site(park)
+    return site, read_history(sample_folder(park), zone=site.timezone)
+
+
+def others(data: Path) -> dict[str, Callable[[], Recorded]]:
+    """By name: the parks that are none of the shipped ones."""
+    return {park.id: lambda park=park: (park.site(), park.history(data)) for park in OTHER_PARKS}
+
+
 def replayed(
-    park: str, days: int, step_minutes: int | None, split: bool, place: Farm, folder: Path | None
+    recorded: Recorded, days: int, step_minutes: int | None, split: bool, place: Farm, folder: Path | None
 ) -> list[ReplayResult]:
     """The engine, none, rules and the bound; with `split` the engine without each cause of loss and without both."""
-    site = load_site(park)
+    site, history = recorded
     if step_minutes is not None:
         site = site.model_copy(update={"step_minutes": step_minutes})
-    history = read_history(sample_folder(park), zone=site.timezone)
     end = history.end.to_pydatetime().astimezone(UTC)
     first = history.frame.index[0].to_pydatetime().astimezone(UTC)
     start = max(end - timedelta(days=days), first + timedelta(days=FIT_DAYS))
@@ -72,16 +87,20 @@ def figures_of(park: str, runs: Sequence[ReplayResult]) -> list[Figure]:
 
 def measure(options: argparse.Namespace) -> Sequence[Figure]:
     found: list[Figure] = []
+    parks = (
+        others(options.data) if options.data else {name: lambda name=name: shipped(name) for name in shipped_sites()}
+    )
     with farm(options.workers) as place:
-        for park in options.parks:
-            runs = replayed(park, options.days, options.step, options.split, place, options.runs)
+        for park in options.parks or parks:
+            runs = replayed(parks[park](), options.days, options.step, options.split, place, options.runs)
             found += figures_of(park, runs)
     return found
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--parks", nargs="+", default=list(shipped_sites()), help="all shipped ones if absent")
+    parser.add_argument("--parks", nargs="+", help="names; all if absent")
+    parser.add_argument("--data", type=Path, help="folder of recorded data: the parks of other_parks.py instead")
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--step", type=int, help="control interval [min]; the park's own if absent")
     parser.add_argument("--no-split", dest="split", action="store_false", help="leave out what was lost by cause")

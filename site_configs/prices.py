@@ -32,8 +32,15 @@ SPARE_TAIL_STEPS = 2
 """One step cut short by the near horizon, one for the hour a clock change can add."""
 
 
-def prices_for(site: Site, tariff: Tariff, grid: TimeGrid, market: Mapping[str, Array] | None = None) -> Prices:
-    """Prices on the grid; `market` holds (n,) series that replace the tariff's or the site's own values.
+def prices_for(
+    site: Site,
+    tariff: Tariff,
+    grid: TimeGrid,
+    market: Mapping[str, Array] | None = None,
+    closes: datetime | None = None,
+) -> Prices:
+    """Prices on the grid; `market` holds (n,) series that replace the tariff's or the site's own values. Steps from
+    `closes` on belong to the next bill, where that is before the month ends.
 
     Raises:
         InputError: the tariff or the calendar knows no price for a day of the grid.
@@ -43,14 +50,14 @@ def prices_for(site: Site, tariff: Tariff, grid: TimeGrid, market: Mapping[str, 
     steps = grid.shape.steps
     edges = _edges_s(grid)
     mean, band = _tariff_on(tariff, grid, edges)
-    month_end = tariff.billing_month(grid.start)[1].timestamp()
+    bill_end = _bill_end(grid.start, tariff.zone, closes)
     carbon = float(factor_of(site.carbon).kg_per_kwh)
-    later = edges[:-1] >= month_end
+    later = edges[:-1] >= bill_end.timestamp()
     return Prices(
         import_per_kwh=_import_price(tariff, series, mean),
         export_per_kwh=_export_price(site, series, steps),
         band=band,
-        demand=_demand_lines(site, tariff, grid, edges, passes_month=bool(later.any())),
+        demand=_demand_lines(site, tariff, grid, edges, bill_end if later.any() else grid.start),
         billing_period=tuple(later.astype(int).tolist()),
         carbon_kg_per_kwh=_given(series, GRID_CARBON, np.full(steps, carbon)),
     )
@@ -62,34 +69,43 @@ def grid_for(
     horizon_hours: float | None = None,
     step_minutes: int | None = None,
     tail: bool = True,
+    closes: datetime | None = None,
 ) -> TimeGrid:
-    """The steps of a plan that starts at `start`: the site's own lengths unless others are given."""
+    """The steps of a plan that starts at `start`: the site's own lengths unless others are given. The coarse steps end
+    with the billing month, or at `closes` where the running bill closes before, as it does where a replay ends."""
     step = site.step_minutes if step_minutes is None else step_minutes
     hours = site.horizon_hours if horizon_hours is None else horizon_hours
     near = TimeGrid(start, step, round(hours * 60) // step)
     if not tail:
         return near
-    return TimeGrid(near.start, step, near.near, tail_hours(site, near.start, near.near_end))
+    return TimeGrid(near.start, step, near.near, tail_hours(site, near.start, near.near_end, closes))
 
 
-def tail_hours(site: Site, start: datetime, near_end: datetime) -> tuple[float, ...]:
-    """Lengths of the coarse steps from `near_end` to the end of the billing month that contains `start` [h].
+def tail_hours(site: Site, start: datetime, near_end: datetime, closes: datetime | None = None) -> tuple[float, ...]:
+    """Lengths of the coarse steps from `near_end` to the end of the bill that runs at `start` [h].
 
     Steps end at local whole multiples of `tail_step_hours`, so the first one may be shorter. Zeros fill up to the same
-    number of steps in every cycle; all are zero when the near horizon passes the end of the month.
+    number of steps in every cycle; all are zero when the near horizon passes that end.
     """
-    month_end = billing_month(start, site.zone)[1]
+    bill_end = _bill_end(start, site.zone, closes)
     count = LONGEST_MONTH_DAYS * math.ceil(24 / site.tail_step_hours) + SPARE_TAIL_STEPS
     day = near_end.astimezone(site.zone).date()
     lengths: list[float] = []
     edge = near_end
-    while edge < month_end:
+    while edge < bill_end:
         for mark in _day_marks(day.toordinal(), site.tail_step_hours, site.zone):
-            if edge < mark <= month_end:
-                lengths.append((mark - edge).total_seconds() / 3600.0)
-                edge = mark
+            until = min(mark, bill_end)
+            if edge < until:
+                lengths.append((until - edge).total_seconds() / 3600.0)
+                edge = until
         day += timedelta(days=1)
     return (*lengths, *[0.0] * (count - len(lengths)))
+
+
+def _bill_end(start: datetime, zone: ZoneInfo, closes: datetime | None) -> datetime:
+    """When the bill that runs at `start` ends."""
+    month_end = billing_month(start, zone)[1]
+    return month_end if closes is None else min(month_end, closes)
 
 
 @lru_cache(maxsize=512)
@@ -139,12 +155,9 @@ def _export_price(site: Site, series: Mapping[str, Array], steps: int) -> Array:
     return _given(series, EXPORT_PRICE, np.full(steps, site.export.price_per_kwh))
 
 
-def _demand_lines(
-    site: Site, tariff: Tariff, grid: TimeGrid, edges: Array, passes_month: bool
-) -> tuple[DemandLine, ...]:
-    now = demand_rules(site, tariff, tariff.local_date(grid.start))
-    month_end = tariff.local_date(tariff.billing_month(grid.start)[1])
-    then = demand_rules(site, tariff, month_end) if passes_month else now
+def _demand_lines(site: Site, tariff: Tariff, grid: TimeGrid, edges: Array, later: datetime) -> tuple[DemandLine, ...]:
+    """By the rules of the running bill and, of its next period, of those that hold at `later`."""
+    now, then = (demand_rules(site, tariff, tariff.local_date(at)) for at in (grid.start, later))
     return tuple(_demand_line(a, b, tariff, grid, edges) for a, b in zip(now, then, strict=True))
 
 

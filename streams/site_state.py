@@ -89,14 +89,21 @@ class Outlook:
         )
 
 
-def outlook_of(site: Site, tariff: Tariff, forecasts: Mapping[str, Forecast], grid: TimeGrid) -> Outlook:
+def outlook_of(
+    site: Site,
+    tariff: Tariff,
+    forecasts: Mapping[str, Forecast],
+    grid: TimeGrid,
+    closes: datetime | None = None,
+) -> Outlook:
     """Forecasts averaged onto the grid and prices of the tariff; with scenarios where the site file asks for them.
+    `closes` is as of `site_configs.prices.prices_for`.
 
     Raises:
         ValueError: a forecast does not cover the grid or holds a value that is not finite.
     """
     series = {name: grid.average(forecast.median) for name, forecast in forecasts.items()}
-    prices = prices_for(site, tariff, grid, series)
+    prices = prices_for(site, tariff, grid, series, closes)
     if any(line.price_per_kw > 0.0 for line in prices.demand) and not usual_reserve(site.devices):
         series |= cautious_demand(site, forecasts, grid)
     series |= import_margin(site, forecasts, grid, series)

@@ -1,6 +1,7 @@
 """What the engine foresees at each cycle of a stretch: forecasts as they would have been issued then, or the record.
 
-Neither depends on what is controlled, so all cycles of a stretch are foreseen at once, ahead of the control and in
+The bill of the last month closes with the replay, for the engine's plans as for what it is held against. Neither
+foresight depends on what is controlled, so all cycles of a stretch are foreseen at once, ahead of the control and in
 parallel to it. A cycle of `issued` foresight sees the rows whose interval was over, what was announced before, and the
 fit made at the start of its stretch; nothing later.
 """
@@ -64,7 +65,7 @@ def _issued_at(case: Case, fitted: FittedSite, at: datetime) -> Outlook:
     recent = case.measured_before(at, since=at - timedelta(days=RECENT_DAYS))
     columns = recent.reindex(columns=list(series_kinds(case.site)))
     forecasts = issue_forecasts(case.site, at, columns, fitted, announced(case, at), "")
-    return outlook_of(case.site, case.tariff, forecasts, grid_for(case.site, at))
+    return outlook_of(case.site, case.tariff, forecasts, grid_for(case.site, at, closes=case.end), case.end)
 
 
 def announced(case: Case, at: datetime) -> pd.DataFrame | None:
@@ -85,14 +86,14 @@ def known(case: Case, stretch: Stretch) -> Foreseen:
 
 
 def _known_at(case: Case, recorded: pd.DataFrame, at: datetime) -> Outlook:
-    grid = grid_for(case.site, at)
+    grid = grid_for(case.site, at, closes=case.end)
     rows = recorded.loc[at : grid.end - case.step]
     series = {str(name): rows[name] for name in rows}
     groups = [device for device in case.site.devices if isinstance(device, ExpectedCars)]
     for group in groups:
         series |= cars_to_come(group, case.history.sessions, pd.DatetimeIndex(rows.index))
     forecasts = {name: certain(name, at, values, case.site.step_minutes) for name, values in series.items()}
-    return outlook_of(case.site, case.tariff, forecasts, grid)
+    return outlook_of(case.site, case.tariff, forecasts, grid, case.end)
 
 
 def recorded_ahead(case: Case, end: datetime) -> pd.DataFrame:

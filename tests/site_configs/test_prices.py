@@ -119,6 +119,30 @@ def test_the_tail_is_empty_once_the_near_horizon_passes_the_month_end() -> None:
     assert np.all(np.isfinite(prices.import_per_kwh))
 
 
+@pytest.mark.parametrize("closes", ["2026-08-28 00:00", "2026-08-28 13:00"])
+def test_a_bill_that_closes_before_its_month_is_planned_to_its_end(closes: str) -> None:
+    start, end = local("2026-08-26 09:45"), local(closes)
+    grid = grid_for(SITE, start, closes=end)
+    assert (grid.end, grid.shape) == (end, grid_for(SITE, start).shape)
+    assert set(prices_for(SITE, TARIFF, grid, closes=end).billing_period[: grid.near]) == {0}
+
+
+def test_what_follows_a_closed_bill_is_of_the_next_one() -> None:
+    closes = local("2026-08-28 00:00")
+    grid = grid_for(SITE, local("2026-08-27 06:00"), closes=closes)
+    prices = prices_for(SITE, TARIFF, grid, closes=closes)
+    assert prices.billing_period[: grid.near] == (0,) * 72 + (1,) * 24
+    (line,) = prices.demand
+    assert line.next_price_per_kw == line.price_per_kw > 0.0
+
+
+def test_a_bill_that_closes_after_its_month_ends_with_the_month() -> None:
+    start, later = local("2026-08-26 09:45"), local("2026-10-01 00:00")
+    grid = grid_for(SITE, start)
+    assert grid_for(SITE, start, closes=later) == grid
+    assert prices_for(SITE, TARIFF, grid, closes=later).billing_period == prices_for(SITE, TARIFF, grid).billing_period
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     day=st.dates(date(2026, 3, 1), date(2026, 12, 29)),

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from hil.closed_loop import baseline
-from hil.replay.case import Case, Terms, case_of
+from hil.replay.case import Case, Foresight, Terms, case_of
 from hil.replay.farm import Part, ThisProcess, farm
+from hil.replay.foresight import foreseen
 from hil.replay.replay import Replayed, ReplayResult, replay
 from optimizer.errors import InputError
 from streams.site_state import SiteState
@@ -108,6 +109,16 @@ def test_windows_begin_at_billing_months_with_a_day_before_them(park: ModuleType
     assert (second.begin, second.start, second.end) == (
         park.MONTH_END - timedelta(days=1), park.MONTH_END, park.END,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("foresight", ["issued", "known"])
+def test_the_last_bill_closes_with_the_replay(park: ModuleType, foresight: Foresight) -> None:
+    case = case_of(park.PARK, park.history(), park.START, park.END, "engine", Terms(foresight=foresight))
+    outlooks = foreseen(case, case.stretches[0]).outlooks
+    before, after = outlooks[0], outlooks[-1]
+    assert before.grid.end == park.MONTH_END
+    assert after.grid.times[0] == park.END - case.step
+    assert after.prices.billing_period[: after.grid.near] == (0,) + (1,) * (after.grid.near - 1)
 
 
 def test_blocks_are_cut_at_the_fits_which_are_made_at_local_midnights(park: ModuleType) -> None:
