@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -74,8 +74,10 @@ class Task:
     blocks: tuple[Block, ...]
 
 
-def tasks_of(folder: Path, parts: Sequence[str], refit: timedelta | None, peer: bool = True) -> list[Task]:
-    found = []
+def tasks_of(
+    folder: Path, parts: Sequence[str], refit: timedelta | None, peer: bool = True, history: timedelta | None = None
+) -> list[Task]:
+    found: list[Task] = []
     if "year" in parts:
         days = [(load, _midnights(load, 365, DAY)) for load in year_long_loads(folder)]
         found += [_task("year", load, origins, DAY, refit or YEAR_REFIT) for load, origins in days]
@@ -83,7 +85,8 @@ def tasks_of(folder: Path, parts: Sequence[str], refit: timedelta | None, peer: 
         found += [_near("near", load, refit or NEAR_REFIT, peer) for load in recorded_loads(folder)]
     if "tail" in parts:
         weeks = [(load, _midnights(load, 70, WEEK)) for load in recorded_loads(folder)]
-        found += [_task("tail", load, origins, MONTH, refit or TAIL_REFIT) for load, origins in weeks]
+        cut = [(_connected(load, origins[0], history), origins) for load, origins in weeks]
+        found += [_task("tail", load, origins, MONTH, refit or TAIL_REFIT) for load, origins in cut]
     if "sample" in parts:
         found += [_near("sample", load, refit or NEAR_REFIT, peer) for load in sample_loads()]
     return found
@@ -96,6 +99,11 @@ def sample_loads() -> list[Load]:
     carriers = {"load.demand_kw": "electric", "cold_load.demand_kw": "cold"}
     end = frame.index[-1] + timedelta(minutes=15)
     return [Load(f"sample {name}", of, clock, frame[name], public_days("none"), end) for name, of in carriers.items()]
+
+
+def _connected(load: Load, first: datetime, history: timedelta | None) -> Load:
+    """The load as if its meter had been read for no longer than that before the first origin."""
+    return load if history is None else replace(load, series=load.series.loc[first - history :])
 
 
 def _near(purpose: str, load: Load, refit: timedelta, peer: bool) -> Task:
@@ -343,6 +351,9 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure; all by default")
     parser.add_argument("--refit", type=int, metavar="DAYS", help="days between fits: more is quicker, and a bit worse")
     parser.add_argument("--no-peer", action="store_true", help="leave the other library out: half the time")
+    parser.add_argument(
+        "--history", type=int, metavar="DAYS", help="of part tail: as if a site was connected so long before"
+    )
     run("forecast", parser, _measured)
 
 
@@ -350,8 +361,8 @@ def _measured(options: argparse.Namespace) -> list[Figure]:
     if not options.data.is_dir():
         print(f"no recorded loads in {options.data}: give their folder with --data DIR", file=sys.stderr)
         raise SystemExit(3)
-    refit = timedelta(days=options.refit) if options.refit else None
-    return measure(tasks_of(options.data, options.parts, refit, not options.no_peer))
+    refit, history = (timedelta(days=days) if days else None for days in (options.refit, options.history))
+    return measure(tasks_of(options.data, options.parts, refit, not options.no_peer, history))
 
 
 if __name__ == "__main__":
