@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -77,8 +78,8 @@ class OtherPark:
         Raises:
             FileNotFoundError: a record is not in the folder.
         """
-        recorded = {load.name: load for load in recorded_loads(data)}
-        columns = {f"{device}.demand_kw": self._load(recorded[of.name], of) for device, of in self.loads.items()}
+        loads = _loads(data)
+        columns = {f"{device}.demand_kw": self._load(loads[of.name], of) for device, of in self.loads.items()}
         if self.sun:
             (capacity,) = (device["capacity_kw"] for device in self.devices if device["kind"] == "pv")
             columns["pv1.available_kw"] = self._sun(data, self.sun, capacity)
@@ -98,29 +99,28 @@ class OtherPark:
         return self._within(_moved(scaled.clip(upper=capacity_kw), of))
 
     def _within(self, values: pd.Series[float]) -> pd.Series[float]:
-        return values.reindex(pd.date_range(self.first, self.until, freq=QUARTER, inclusive="left"))
+        """Every quarter hour of the park's days: of hourly values each four times, NaN where nothing was recorded."""
+        step = values.index[1] - values.index[0]
+        quarters = pd.date_range(self.first, self.until, freq=QUARTER, inclusive="left")
+        return values.reindex(quarters, method="ffill", tolerance=step - QUARTER)
 
 
 def _moved(values: pd.Series[float], of: Moved) -> pd.Series[float]:
-    """Quarter hours by wall clock, moved; of an hour that comes twice the first, hourly values four times."""
-    local = values.set_axis(pd.DatetimeIndex(values.index).tz_convert(of.zone).tz_localize(None))
-    local = local[~local.index.duplicated()]
-    step = local.index[1] - local.index[0]
-    quarters = pd.date_range(local.index[0], local.index[-1] + step, freq=QUARTER, inclusive="left")
-    held = (
-        local.reindex(quarters, method="ffill", limit=step // QUARTER - 1)
-        if step > QUARTER
-        else local.reindex(quarters)
-    )
-    return held.set_axis(held.index + pd.Timedelta(weeks=of.weeks))
+    """By its wall clock, moved; of an hour that comes twice the first."""
+    clock = pd.DatetimeIndex(values.index).tz_convert(of.zone).tz_localize(None)
+    local = values.set_axis(clock + pd.Timedelta(weeks=of.weeks))
+    return local[~local.index.duplicated()]
 
 
 def _temperature(data: Path, of: Moved) -> pd.Series[float]:
-    rows = pd.read_csv(data / "cambridge" / f"{of.name}.csv.gz")
-    (time,) = (name for name in rows if "time" in name.lower())
-    (value,) = (name for name in rows if "temp" in name.lower())
-    values = rows.set_index(pd.to_datetime(rows[time], utc=True))[value].sort_index()
-    return values[~values.index.duplicated()].asfreq("1h")
+    stamp = "timestamp_utc"
+    rows = pd.read_csv(data / "cambridge" / f"{of.name}.csv.gz", parse_dates=[stamp], index_col=stamp)
+    return rows["air_temperature_c"].tz_localize("UTC")
+
+
+@cache
+def _loads(data: Path) -> dict[str, Load]:
+    return {load.name: load for load in recorded_loads(data)}
 
 
 def _grid(import_kw: float, export_kw: float) -> dict[str, Any]:
@@ -158,7 +158,7 @@ HEATING: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 CALIFORNIA = "America/Los_Angeles"
 
-OTHER_PARKS = (
+_PARKS = (
     OtherPark(
         "library", "2026-03-02", "2026-06-01", _tariff("zhejiang", "actual", 2000), 0.4153,
         [_grid(1800, 1200), LOAD, _pv(500), _battery(1000, 500)],
@@ -182,4 +182,5 @@ OTHER_PARKS = (
         {"load": Moved("campus", CALIFORNIA, 365, 1470.0)}, Moved("csc_building", CALIFORNIA, 365),
     ),
 )  # fmt: skip
+OTHER_PARKS = {park.id: park for park in _PARKS}
 """A library, an office with a contract for its demand, a hospital with heat, a campus; each with a battery."""

@@ -9,7 +9,7 @@ measurement that was stopped goes on. docs/value.md holds the table.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, timedelta
 from pathlib import Path
 
@@ -28,7 +28,6 @@ DAYS = 60
 FIT_DAYS = 21
 """What a demand model needs before the first interval."""
 
-
 Recorded = tuple[Site, History]
 
 
@@ -37,9 +36,8 @@ def shipped(park: str) -> Recorded:
     return site, read_history(sample_folder(park), zone=site.timezone)
 
 
-def others(data: Path) -> dict[str, Callable[[], Recorded]]:
-    """By name: the parks that are none of the shipped ones."""
-    return {park.id: lambda park=park: (park.site(), park.history(data)) for park in OTHER_PARKS}
+def put_together(park: str, data: Path) -> Recorded:
+    return OTHER_PARKS[park].site(), OTHER_PARKS[park].history(data)
 
 
 def replayed(
@@ -87,12 +85,14 @@ def figures_of(park: str, runs: Sequence[ReplayResult]) -> list[Figure]:
 
 def measure(options: argparse.Namespace) -> Sequence[Figure]:
     found: list[Figure] = []
-    parks = (
-        others(options.data) if options.data else {name: lambda name=name: shipped(name) for name in shipped_sites()}
-    )
+    known = list(OTHER_PARKS) if options.data else list(shipped_sites())
+    parks = options.parks or known
+    if unknown := ", ".join(sorted(set(parks) - set(known))):
+        raise SystemExit(f"no such park: {unknown}; there are {', '.join(known)}")
     with farm(options.workers) as place:
-        for park in options.parks or parks:
-            runs = replayed(parks[park](), options.days, options.step, options.split, place, options.runs)
+        for park in parks:
+            recorded = put_together(park, options.data) if options.data else shipped(park)
+            runs = replayed(recorded, options.days, options.step, options.split, place, options.runs)
             found += figures_of(park, runs)
     return found
 

@@ -57,7 +57,7 @@ def prices_for(
         import_per_kwh=_import_price(tariff, series, mean),
         export_per_kwh=_export_price(site, series, steps),
         band=band,
-        demand=_demand_lines(site, tariff, grid, edges, bill_end if later.any() else grid.start),
+        demand=_demand_lines(site, tariff, grid, edges, bill_end if later.any() else None),
         billing_period=tuple(later.astype(int).tolist()),
         carbon_kg_per_kwh=_given(series, GRID_CARBON, np.full(steps, carbon)),
     )
@@ -155,9 +155,12 @@ def _export_price(site: Site, series: Mapping[str, Array], steps: int) -> Array:
     return _given(series, EXPORT_PRICE, np.full(steps, site.export.price_per_kwh))
 
 
-def _demand_lines(site: Site, tariff: Tariff, grid: TimeGrid, edges: Array, later: datetime) -> tuple[DemandLine, ...]:
-    """By the rules of the running bill and, of its next period, of those that hold at `later`."""
-    now, then = (demand_rules(site, tariff, tariff.local_date(at)) for at in (grid.start, later))
+def _demand_lines(
+    site: Site, tariff: Tariff, grid: TimeGrid, edges: Array, next_bill: datetime | None
+) -> tuple[DemandLine, ...]:
+    """`next_bill` is when the next bill begins, None where the grid does not reach it."""
+    now = demand_rules(site, tariff, tariff.local_date(grid.start))
+    then = now if next_bill is None else demand_rules(site, tariff, tariff.local_date(next_bill))
     return tuple(_demand_line(a, b, tariff, grid, edges) for a, b in zip(now, then, strict=True))
 
 
