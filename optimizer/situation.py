@@ -67,6 +67,8 @@ class Prices:
     """(n,) 0 for steps of the running billing period, 1 for those after its end."""
     carbon_kg_per_kwh: Array
     """(n,) grid carbon factor."""
+    next_period_whole: bool = False
+    """Whether the grid reaches the end of the next billing period, so that the plan decides all of its peak."""
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ def prices_for(
     market: Mapping[str, Array] | None = None,
     closes: datetime | None = None,
 ) -> Prices:
-    """Prices on the grid; `market` holds (n,) series that replace the tariff's or the site's own values. Steps from
-    `closes` on belong to the next bill, where that is before the month ends.
+    """Prices on the grid; `market` holds (n,) series that replace the tariff's or the site's own values. No bill runs
+    on behind `closes`; steps from there on count as those of a next one.
 
     Raises:
         InputError: the tariff or the calendar knows no price for a day of the grid.
@@ -50,7 +50,7 @@ def prices_for(
     steps = grid.shape.steps
     edges = _edges_s(grid)
     mean, band = _tariff_on(tariff, grid, edges)
-    bill_end = _bill_end(grid.start, tariff.zone, closes)
+    bill_end, next_bill_end = _bill_ends(grid.start, tariff.zone, closes)
     carbon = float(factor_of(site.carbon).kg_per_kwh)
     later = edges[:-1] >= bill_end.timestamp()
     return Prices(
@@ -59,6 +59,7 @@ def prices_for(
         band=band,
         demand=_demand_lines(site, tariff, grid, edges, bill_end if later.any() else None),
         billing_period=tuple(later.astype(int).tolist()),
+        next_period_whole=bill_end < next_bill_end <= grid.end,
         carbon_kg_per_kwh=_given(series, GRID_CARBON, np.full(steps, carbon)),
     )
 
@@ -72,7 +73,7 @@ def grid_for(
     closes: datetime | None = None,
 ) -> TimeGrid:
     """The steps of a plan that starts at `start`: the site's own lengths unless others are given. The coarse steps end
-    with the billing month, or at `closes` where the running bill closes before, as it does where a replay ends."""
+    with the billing month that the near ones end in, or at `closes` where that comes first, as where a replay ends."""
     step = site.step_minutes if step_minutes is None else step_minutes
     hours = site.horizon_hours if horizon_hours is None else horizon_hours
     near = TimeGrid(start, step, round(hours * 60) // step)
@@ -82,12 +83,14 @@ def grid_for(
 
 
 def tail_hours(site: Site, start: datetime, near_end: datetime, closes: datetime | None = None) -> tuple[float, ...]:
-    """Lengths of the coarse steps from `near_end` to the end of the bill that runs at `start` [h].
+    """Lengths of the coarse steps from `near_end` to the end of the bill that runs at `start`, or of the one after it
+    where the near horizon reaches that [h].
 
     Steps end at local whole multiples of `tail_step_hours`, so the first one may be shorter. Zeros fill up to the same
-    number of steps in every cycle; all are zero when the near horizon passes that end.
+    number of steps in every cycle.
     """
-    bill_end = _bill_end(start, site.zone, closes)
+    running_end, next_end = _bill_ends(start, site.zone, closes)
+    bill_end = running_end if near_end <= running_end else next_end
     count = LONGEST_MONTH_DAYS * math.ceil(24 / site.tail_step_hours) + SPARE_TAIL_STEPS
     day = near_end.astimezone(site.zone).date()
     lengths: list[float] = []
@@ -102,10 +105,11 @@ def tail_hours(site: Site, start: datetime, near_end: datetime, closes: datetime
     return (*lengths, *[0.0] * (count - len(lengths)))
 
 
-def _bill_end(start: datetime, zone: ZoneInfo, closes: datetime | None) -> datetime:
-    """When the bill that runs at `start` ends."""
+def _bill_ends(start: datetime, zone: ZoneInfo, closes: datetime | None) -> tuple[datetime, datetime]:
+    """When the bill that runs at `start` ends, and the one after it; both at `closes` where there is none after it."""
     month_end = billing_month(start, zone)[1]
-    return month_end if closes is None else min(month_end, closes)
+    next_month_end = billing_month(month_end, zone)[1]
+    return (month_end, next_month_end) if closes is None else (min(month_end, closes), min(next_month_end, closes))
 
 
 @lru_cache(maxsize=512)

@@ -61,6 +61,7 @@ def thaw_situation(text: str) -> Situation:
             demand=tuple(_demand_line(line) for line in prices["demand"]),
             billing_period=tuple(prices["billing_period"]),
             carbon_kg_per_kwh=np.asarray(prices["carbon_kg_per_kwh"], dtype=float),
+            next_period_whole=prices.get("next_period_whole", False),
         ),
         sessions={
             charger: tuple(

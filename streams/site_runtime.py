@@ -5,12 +5,14 @@ All of it is rebuilt from the ledger and the recorded history, so that a process
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 
 import pandas as pd
 
+from optimizer.devices.cop_machine import COP_SHARE
 from optimizer.plan import Plan
 from optimizer.situation import Session
 from settlement.carbon import emitted_today_kg
@@ -21,6 +23,7 @@ from streams.commands import orders_at
 from streams.frozen import thaw_plan, thaw_situation
 from streams.interval import ClosedInterval, is_state
 from streams.ledger import METER_IMPORT
+from streams.measured_cop import MeasuredCop
 from streams.messages import (
     CarAtCharger,
     DemandResponseCall,
@@ -35,6 +38,8 @@ from streams.messages import (
 from streams.records import LedgerStore, StoredAnswer
 from streams.site_news import announced_rows, caps_at, holding, joined, planned_events
 from streams.site_state import SiteState
+
+log = logging.getLogger(__name__)
 
 RECENT_DAYS = 10
 """A forecaster looks back a week and a day or two; older rows stay in the ledger."""
@@ -62,6 +67,8 @@ class SiteRuntime:
     _seen: dict[str, tuple[datetime, float]] = field(default_factory=dict)
     """By signal: interval in which it was measured last, and its value."""
     _cars: dict[str, CarAtCharger | None] = field(default_factory=dict)
+    _disbelieved: dict[str, date] = field(default_factory=dict)
+    """By machine: local date on which it was last said that its meters disagree."""
     _began: datetime | None = None
     """Start of the first interval ever controlled: from there on the ledger speaks, before it the history."""
 
@@ -86,6 +93,8 @@ class SiteRuntime:
                 at.to_pydatetime(): {str(name): float(value) for name, value in row.dropna().items()}
                 for at, row in zip(rows.index, _rows(rows), strict=True)
             }
+            for at, row in runtime._live.items():
+                runtime._cops.add(at, row)
             stored = ledger.answer(site.id, last)
             if stored is not None:
                 runtime.adopt(stored)
@@ -106,8 +115,21 @@ class SiteRuntime:
             if name not in self._seen or self._seen[name][0] <= closed.start:
                 self._seen[name] = (closed.start, signal.value)
         self._cars.update(closed.cars)
+        self._measure_machines(closed.start)
         oldest = closed.start - timedelta(days=RECENT_DAYS)
         self._live = {at: row for at, row in self._live.items() if at >= oldest}
+
+    def _measure_machines(self, start: datetime) -> None:
+        """Says once a day of a machine that its meters disagree."""
+        today = start.astimezone(self.site.zone).date()
+        for machine, power in self._cops.add(start, self._live[start]).items():
+            if self._disbelieved.get(machine) != today:
+                self._disbelieved[machine] = today
+                log.warning(
+                    "%s: %s took %.1f kW from %s on for what its data sheet gives with %.1f kW; plans do not learn "
+                    "from that: check its meters and its COP in the site file",
+                    self.site.id, machine, power.measured, start, power.by_sheet,
+                )  # fmt: skip
 
     def last_ends(self) -> dict[str, datetime]:
         """By signal: end of the interval in which it was measured last."""
@@ -135,6 +157,8 @@ class SiteRuntime:
         sessions = {charger: (_session(charger, car),) for charger, car in cars.items()}
         for limit in (service for service in self.site.services if service.kind == "carbon_limit"):
             devices[limit.id] = {"today_kg": self._emitted_today_kg(at)}
+        for machine, share in self._cops.shares().items():
+            devices.setdefault(machine, {})[COP_SHARE] = share
         calls = self._grid_events(at)
         orders = orders_at(self.site, self.ledger.commands(self.site.id), at, self.last_plan)
         return SiteState(
@@ -202,6 +226,10 @@ class SiteRuntime:
         midnight = local_midnight(at.astimezone(self.site.zone).date(), self.site.zone)
         recorded = self.history.loc[midnight : self._cut(at)]
         return emitted_today_kg(self.site, self._live_frame().combine_first(recorded), at, self.site.step_minutes)
+
+    @cached_property
+    def _cops(self) -> MeasuredCop:
+        return MeasuredCop(self.site)
 
     @cached_property
     def _tariff(self) -> Tariff:

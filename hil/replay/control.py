@@ -22,6 +22,7 @@ from hil.recorded import QUARTER, recorded_drivers
 from hil.replay.case import Block, Case, Window, real_truth
 from hil.replay.foresight import Foreseen
 from hil.truth import Truth
+from optimizer.devices.cop_machine import COP_SHARE
 from optimizer.plan import Plan, PlanStatus
 from optimizer.planner import Planner
 from settlement.carbon import emitted_today_kg
@@ -29,6 +30,7 @@ from settlement.operation import CostItem
 from site_configs.tariff import local_midnight
 from streams.control_cycle import control_cycle, planner_for
 from streams.gateways.registers import RejectReason
+from streams.measured_cop import MeasuredCop
 from streams.site_state import Outlook, SiteState
 
 METERED_MINUTES = 15
@@ -41,6 +43,7 @@ class Standing:
 
     plant: PlantState
     peaks: RunningPeaks
+    cops: MeasuredCop
     last_plan: Plan | None = None
 
 
@@ -93,28 +96,29 @@ def first_standing(case: Case, window: Window) -> Standing:
         for _, after in baseline_days(case.site, case.history, (month, window.begin), "rules"):
             before = after
     peaks = RunningPeaks(case.site, case.tariff, before, min(METERED_MINUTES, case.site.step_minutes))
-    return Standing(plant_of(case, window).start(), peaks)
+    return Standing(plant_of(case, window).start(), peaks, MeasuredCop(case.site))
 
 
 def run_block(case: Case, block: Block, standing: Standing, ahead: Foreseen | None) -> tuple[Standing, BlockResult]:
     """Runs the block; `ahead` is what lies ahead of its stretch, None for local rules, which do not ask."""
     plant, cycles, parts = plant_of(case, block.window), [], []
-    state, peaks, last = standing.plant, standing.peaks.copy(), standing.last_plan
+    state, peaks, cops, last = standing.plant, standing.peaks.copy(), standing.cops.copy(), standing.last_plan
     emitted = EmittedToday(case)
     for at, answer in _answers(case, block, ahead):
         began = time.perf_counter()
-        seen = emitted.added_to(site_state(plant, state, peaks.at(at)))
+        seen = _with_cops(emitted.added_to(site_state(plant, state, peaks.at(at))), cops)
         decision, last, attempts = answer(seen, last)
         took_ms = (time.perf_counter() - began) * 1e3
         state, answers = offer(plant, state, setpoints_of(plant, at, decision))
         refused = tuple(name for name, reason in answers.items() if reason is not RejectReason.NONE)
         state, records = run_minutes(plant, state, case.site.step_minutes)
         _add_imports(peaks, records)
+        cops.add(at, dict(zip(records.columns, records.values.mean(axis=0).tolist(), strict=True)))
         emitted.add(records)
         parts.append(records)
         cycles.append(Cycle(at, None if last is None else last.status, took_ms, attempts, refused))
     result = counted_result(plant, block, Records.joined(parts), cycles)
-    return Standing(state, peaks, last), replace(result, without_model=_without_model(block, ahead))
+    return Standing(state, peaks, cops, last), replace(result, without_model=_without_model(block, ahead))
 
 
 def _without_model(block: Block, ahead: Foreseen | None) -> tuple[WithoutModel, ...]:
@@ -157,6 +161,13 @@ def _add_imports(peaks: RunningPeaks, records: Records) -> None:
     for first in range(0, len(values), METERED_MINUTES):
         part = values[first : first + METERED_MINUTES]
         peaks.add(records.start + timedelta(minutes=first), float(part.mean()))
+
+
+def _with_cops(state: SiteState, cops: MeasuredCop) -> SiteState:
+    """The state with what the machines' meters have shown."""
+    shares = cops.shares()
+    measured = {name: {**state.devices.get(name, {}), COP_SHARE: share} for name, share in shares.items()}
+    return replace(state, devices={**state.devices, **measured}) if measured else state
 
 
 class EmittedToday:

@@ -1,10 +1,11 @@
 """Electric chiller: cold from power by a COP that the outdoor temperature decides.
 
     cold[t] ≤ Q                                                     (1)
-    power[t] = cold[t]·(1 + a)/COP(T_out[t])                         (2)
+    power[t] = cold[t]·(1 + a)/(s·COP(T_out[t]))                     (2)
     cold[t] = 0 or cold[t] ≥ r·Q                                     (3)
 
-Q is `cooling_limit_kw`, a `auxiliary_share`, r `min_part_load`.
+Q is `cooling_limit_kw`, a `auxiliary_share`, r `min_part_load`, s the state `cop_share`: the measured COP over that
+of the data sheet, 1 where none is reported.
 
 The COP is a parameter of the weather (RULES 4), linear between the given points and constant outside them. Below the
 least part load r a machine cycles; (3) keeps plans away from there and is enforced only where it is broken.
@@ -22,7 +23,6 @@ from pydantic import AfterValidator, Field
 from optimizer.devices.base import (
     Asked,
     Carrier,
-    Device,
     Direction,
     Fraction,
     NotNegative,
@@ -33,6 +33,7 @@ from optimizer.devices.base import (
     RuleView,
     Semicontinuous,
 )
+from optimizer.devices.cop_machine import CopMachine
 from optimizer.situation import Situation
 from optimizer.time_grid import Array, GridShape
 
@@ -49,7 +50,7 @@ def _rising(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float
 CopPoints = Annotated[tuple[tuple[float, float], ...], Field(min_length=1), AfterValidator(_rising)]
 
 
-class Chiller(Device):
+class Chiller(CopMachine):
     """A compression chiller with its pumps and tower."""
 
     kind: Literal["chiller"] = "chiller"
@@ -68,13 +69,9 @@ class Chiller(Device):
     def buses(self) -> dict[str, tuple[Carrier, Direction]]:
         return {"power_kw": ("power", "out"), "cold_kw": ("cold", "in")}
 
-    def required_series(self) -> tuple[str, ...]:
-        return ("weather.temperature_c",)
-
-    def conditions(self, situation: Situation) -> dict[str, Array]:
-        temperature = situation.need("weather.temperature_c")
+    def sheet_cop(self, outdoor_c: Array | float) -> Array:
         points = np.asarray(self.cop_points, dtype=float)
-        return {"cop": np.interp(temperature, points[:, 0], points[:, 1]) / (1.0 + self.auxiliary_share)}
+        return np.asarray(np.interp(outdoor_c, points[:, 0], points[:, 1]) / (1.0 + self.auxiliary_share))
 
     def add_to(self, block: Any, shape: GridShape) -> Ports:
         steps = range(shape.steps)

@@ -3,8 +3,8 @@
     import[t] ≤ min(I, S·cos φ),  export[t] ≤ min(X, S·cos φ)                           (1)
     import[t] = 0 or export[t] = 0                                                      (2)
     Σₖ w[t,k]·import[t-k] ≤ D₀ if step t is in the running billing period, else D₁        (3)
-    D₀, D₁ ≥ B = max(peak so far, free demand)                                           (4)
-    cost = Σ (price_in·import - price_out·export)·Δt + Σ_lines p₀·(D₀ - B) + p₁·(D₁ - B)  (5)
+    D₀ ≥ B₀ = max(peak so far, free demand),  D₁ ≥ B₁                                     (4)
+    cost = Σ (price_in·import - price_out·export)·Δt + Σ_lines p₀·(D₀ - B₀) + p₁·(D₁ - B₁)  (5)
 
 I is `import_limit_kw`, X `export_limit_kw`; prices and demand lines are the tariff's.
 
@@ -16,10 +16,10 @@ that which costs nothing more: in contract mode 1.05·C', above which the fee ri
 jump of rule B is not convex and is billed in settlement only). The load-factor rebate is not in the model: it is known
 when the month is over.
 
-What the next billing period's peak will be is unknown inside this one's plan; the running peak is its estimate, so that
-the last hours before the month's end neither fear nor waste it. (2) is not a row: it is checked in the answer. In the
-coarse tail, where it is not checked, surplus earns at most the import price, so that buying and selling at once can
-never pay.
+B₁ is the free demand where the plan reaches the end of the next billing period: that period's peak is then planned as
+on its first day. Where the plan ends within it, B₁ = B₀: the running peak is the estimate, so that the last hours
+before the month's end neither fear nor waste it. (2) is not a row: it is checked in the answer. In the coarse tail,
+where it is not checked, surplus earns at most the import price, so that buying and selling at once can never pay.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class GridConnection(Device):
             later = np.asarray(prices.billing_period, dtype=float)
             values |= {"in_running_period": 1.0 - later, "in_next_period": later}
         for line in prices.demand:
-            values |= _line_inputs(line, self._least_peak_kw(line, situation), situation)
+            values |= _line_inputs(line, self._least_peaks_kw(line, situation), situation)
         return values
 
     def step(self, asked: Asked, state: PhysicalState, conditions: Mapping[str, float], hours: float) -> Response:
@@ -154,13 +154,15 @@ class GridConnection(Device):
         shares, imports = _shares(line, situation)[:near], course.flows["import_kw"]
         demand = sum((shares[:, k] * np.roll(imports, k) for k in range(line.averaged_steps)), np.zeros(near))
         later = np.asarray(situation.prices.billing_period[:near]) > 0
-        least = self._least_peak_kw(line, situation)
-        rise, next_rise = (float(np.max(demand[of] - least, initial=0.0)) for of in (~later, later))
+        least, next_least = self._least_peaks_kw(line, situation)
+        rise = float(np.max(demand[~later] - least, initial=0.0))
+        next_rise = float(np.max(demand[later] - next_least, initial=0.0))
         return line.price_per_kw * rise + line.next_price_per_kw * next_rise
 
-    def _least_peak_kw(self, line: DemandLine, situation: Situation) -> float:
-        """B of (4)."""
-        return max(situation.peak_so_far_kw(self.id, line.id), line.free_kw)
+    def _least_peaks_kw(self, line: DemandLine, situation: Situation) -> tuple[float, float]:
+        """B₀ and B₁ of (4)."""
+        least = max(situation.peak_so_far_kw(self.id, line.id), line.free_kw)
+        return least, line.free_kw if situation.prices.next_period_whole else least
 
     def bounds_kw(self) -> tuple[float, float]:
         carried = math.inf if self.transformer_kva is None else self.transformer_kva * self.power_factor
@@ -182,11 +184,12 @@ def _add_line(block: Any, line: LineShape, shape: GridShape) -> tuple[Any, Any]:
 
     share = add("share", pyo.Param(_taps(line.averaged_steps, shape), mutable=True, initialize=1.0))
     least = add("least_peak_kw", pyo.Param(mutable=True, initialize=0.0))
+    next_least = add("least_next_peak_kw", pyo.Param(mutable=True, initialize=0.0))
     price = add("demand_price", pyo.Param(mutable=True, initialize=0.0))
     next_price = add("next_demand_price", pyo.Param(mutable=True, initialize=0.0))
     owed = add("demand_already_owed", pyo.Param(mutable=True, initialize=0.0))
     peak = add("peak_kw", pyo.Var(bounds=(least, None)))  # (4)
-    next_peak = add("next_peak_kw", pyo.Var(bounds=(least, None)))
+    next_peak = add("next_peak_kw", pyo.Var(bounds=(next_least, None)))
 
     def covers(b: Any, t: int) -> Any:  # (3)
         measured = sum(share[at, k] * b.import_kw[at - k] for at, k in _taps_at(t, line.averaged_steps, shape))
@@ -205,14 +208,18 @@ def _taps(averaged_steps: int, shape: GridShape) -> list[tuple[int, int]]:
     return [tap for t in range(shape.steps) for tap in _taps_at(t, averaged_steps, shape)]
 
 
-def _line_inputs(line: DemandLine, least: float, situation: Situation) -> dict[str, Array | float]:
+def _line_inputs(
+    line: DemandLine, least_peaks_kw: tuple[float, float], situation: Situation
+) -> dict[str, Array | float]:
+    least, next_least = least_peaks_kw
     shares = _shares(line, situation)
     return {
         f"share_{line.id}": np.array([shares[t, k] for t, k in _taps(line.averaged_steps, situation.shape)]),
         f"least_peak_kw_{line.id}": least,
+        f"least_next_peak_kw_{line.id}": next_least,
         f"demand_price_{line.id}": line.price_per_kw,
         f"next_demand_price_{line.id}": line.next_price_per_kw,
-        f"demand_already_owed_{line.id}": (line.price_per_kw + line.next_price_per_kw) * least,
+        f"demand_already_owed_{line.id}": line.price_per_kw * least + line.next_price_per_kw * next_least,
     }
 
 

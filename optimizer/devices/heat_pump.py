@@ -1,11 +1,12 @@
 """Air-source heat pump: heat from power by a COP that source and supply temperature decide.
 
     heat[t] ≤ Q                                                            (1)
-    heat[t] = COP(T_supply - T_out[t])·power[t]                             (2)
+    heat[t] = s·COP(T_supply - T_out[t])·power[t]                           (2)
     COP(ΔT) = 6.81 - 0.121·ΔT + 0.000630·ΔT²,  15 ≤ ΔT ≤ 60                (3)   (RULES 4, TV-14)
     heat[t] = 0 or heat[t] ≥ r·Q                                            (4)
 
-Q is `heat_limit_kw`, T_supply `supply_temperature_c`, r `min_part_load`.
+Q is `heat_limit_kw`, T_supply `supply_temperature_c`, r `min_part_load`, s the state `cop_share`: the measured COP over
+that of (3), 1 where none is reported.
 
 (3) is held constant outside its range. (4) is enforced only where it is broken.
 """
@@ -21,7 +22,6 @@ import pyomo.environ as pyo
 from optimizer.devices.base import (
     Asked,
     Carrier,
-    Device,
     Direction,
     Fraction,
     PhysicalState,
@@ -31,6 +31,7 @@ from optimizer.devices.base import (
     RuleView,
     Semicontinuous,
 )
+from optimizer.devices.cop_machine import CopMachine
 from optimizer.situation import Situation
 from optimizer.time_grid import Array, GridShape
 
@@ -45,7 +46,7 @@ def air_source_cop(lift_k: Array | float) -> Array:
     return np.asarray(6.81 - 0.121 * lift + 0.000630 * lift**2)
 
 
-class HeatPump(Device):
+class HeatPump(CopMachine):
     """A heat pump that takes its heat from the outdoor air."""
 
     kind: Literal["heat_pump"] = "heat_pump"
@@ -63,11 +64,8 @@ class HeatPump(Device):
     def buses(self) -> dict[str, tuple[Carrier, Direction]]:
         return {"power_kw": ("power", "out"), "heat_kw": ("heat", "in")}
 
-    def required_series(self) -> tuple[str, ...]:
-        return ("weather.temperature_c",)
-
-    def conditions(self, situation: Situation) -> dict[str, Array]:
-        return {"cop": air_source_cop(self.supply_temperature_c - situation.need("weather.temperature_c"))}
+    def sheet_cop(self, outdoor_c: Array | float) -> Array:
+        return air_source_cop(self.supply_temperature_c - outdoor_c)
 
     def add_to(self, block: Any, shape: GridShape) -> Ports:
         steps = range(shape.steps)

@@ -199,10 +199,11 @@ def _later_price(situation: Situation) -> Array:
 
 
 def _margin_kw(situation: Situation, devices: Devices) -> Array:
-    """(near,) of the steps in which the line counts; 0 in others, and where no margin is known."""
-    near, line = situation.grid.near, _applying(situation.prices.demand)
-    margin = situation.series.get(f"{connection_of(devices).id}.{MARGIN}")
+    """(near,) of the steps in which the line counts for the running bill; in others so low that (3) asks for nothing.
+    0 where no margin is known."""
+    near, line, connection = situation.grid.near, _applying(situation.prices.demand), connection_of(devices)
+    margin = situation.series.get(f"{connection.id}.{MARGIN}")
     if margin is None or line is None:
         return np.zeros(near)
     counted = (line.inside[:near] > 0.0) & (np.asarray(situation.prices.billing_period[:near]) == 0)
-    return np.where(counted, margin[:near], 0.0)
+    return np.where(counted, margin[:near], -connection.bounds_kw()[1])

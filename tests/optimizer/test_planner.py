@@ -80,6 +80,24 @@ def test_a_peak_beyond_the_billing_end_does_not_count_for_this_period() -> None:
     assert plan.cost["demand"] == pytest.approx(48.0 * 200.0)
 
 
+def test_the_next_period_is_planned_from_nothing_where_the_plan_reaches_its_end() -> None:
+    """700 kW from the end of the month on, the running peak, and all of the next period in the plan: its whole peak is
+    paid, and the battery is filled for it before the month ends."""
+    battery = Battery(id="battery1", capacity_kwh=400, charge_limit_kw=200, discharge_limit_kw=200)
+    devices = (GridConnection(id="grid", import_limit_kw=900), Load(id="load"), battery)
+    situation = park_situation(near=8, tail_hours=(), billing_end_step=4, battery_kwh=60.0, peak_kw=700.0)
+    series = {"load.demand_kw": np.array([400.0] * 4 + [700.0] * 4)}
+    prices = replace(situation.prices, next_period_whole=True)
+    unprepared, prepared = (
+        plan_of(devices, replace(situation, series=series, prices=one)) for one in (situation.prices, prices)
+    )
+    next_peak_kw = prepared.flow("grid", "import_kw")[4:].max()
+    assert next_peak_kw < unprepared.flow("grid", "import_kw")[4:].max() - 50.0
+    assert prepared.states["battery1"]["energy_kwh"][4] > unprepared.states["battery1"]["energy_kwh"][4] + 50.0
+    assert prepared.grid_limit_kw == pytest.approx(700.0)
+    assert prepared.cost["demand"] == pytest.approx(48.0 * next_peak_kw)
+
+
 @pytest.mark.parametrize(
     ("price_of", "export_per_kwh"),
     [((-0.5, 0.1, 0.2, 0.3), 0.0), ((0.28, 0.5, 0.6, 0.7), 0.9), ((0.0, 0.0, 0.0, 0.0), 0.0), ((-0.3,) * 4, 0.4)],

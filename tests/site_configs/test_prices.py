@@ -111,12 +111,28 @@ def test_the_tail_ends_at_local_multiples_and_at_the_end_of_the_month() -> None:
     assert prices_for(SITE, TARIFF, grid).billing_period[96:99] == (0, 0, 0)
 
 
-def test_the_tail_is_empty_once_the_near_horizon_passes_the_month_end() -> None:
+def test_once_the_near_horizon_passes_the_month_end_the_next_month_is_planned() -> None:
+    """The last plan of a month and the first of the next look at the same days."""
     grid = grid_for(SITE, local("2026-08-31 00:15"))
-    assert set(grid.tail_hours) == {0.0}
+    assert grid.end == local("2026-10-01 00:00") == grid_for(SITE, local("2026-09-01 00:00")).end
     prices = prices_for(SITE, TARIFF, grid)
-    assert prices.billing_period[:96] == (0,) * 95 + (1,)
+    assert prices.billing_period == (0,) * 95 + (1,) * (grid.shape.steps - 95)
+    assert prices.next_period_whole
     assert np.all(np.isfinite(prices.import_per_kwh))
+
+
+def test_a_plan_without_a_tail_or_within_its_month_does_not_know_the_next_peak() -> None:
+    within = grid_for(SITE, local("2026-08-31 00:00"))
+    short = grid_for(SITE, local("2026-08-31 00:15"), tail=False)
+    assert not prices_for(SITE, TARIFF, within).next_period_whole
+    assert not prices_for(SITE, TARIFF, short).next_period_whole
+
+
+def test_a_short_last_bill_is_planned_before_it_begins() -> None:
+    closes = local("2026-09-03 00:00")
+    grid = grid_for(SITE, local("2026-08-31 00:15"), closes=closes)
+    assert grid.end == closes
+    assert prices_for(SITE, TARIFF, grid, closes=closes).next_period_whole
 
 
 @pytest.mark.parametrize("closes", ["2026-08-28 00:00", "2026-08-28 13:00"])
@@ -132,6 +148,7 @@ def test_what_follows_a_closed_bill_is_of_the_next_one() -> None:
     grid = grid_for(SITE, local("2026-08-27 06:00"), closes=closes)
     prices = prices_for(SITE, TARIFF, grid, closes=closes)
     assert prices.billing_period[: grid.near] == (0,) * 72 + (1,) * 24
+    assert not prices.next_period_whole
     (line,) = prices.demand
     assert line.next_price_per_kw == line.price_per_kw > 0.0
 
@@ -156,8 +173,7 @@ def test_every_cycle_of_a_site_has_the_same_number_of_steps(day: date, quarter: 
     lengths = tail_hours(site, start, start + timedelta(hours=24))
     assert len(lengths) == len(tail_hours(site, datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)))
     assert all(0 <= length <= step + 1 for length in lengths)  # the hour that autumn adds
-    end = max(billing_month(start, site.zone)[1], start + timedelta(hours=24))
-    assert grid_for(site, start).end == end
+    assert grid_for(site, start).end == billing_month(start + timedelta(hours=24, microseconds=-1), site.zone)[1]
 
 
 def test_horizon_and_step_can_be_chosen() -> None:
