@@ -14,6 +14,7 @@ from types import FunctionType
 from typing import Any, TypeVar
 
 import numba
+from numba.core.compiler import Compiler
 
 from hil.code_digest import code_digest
 
@@ -29,6 +30,20 @@ def inlined(function: Function) -> Function:
     """As `compiled`, and always written out where it is called: for the body of a loop that is to be vectorised."""
     result: Function = _jit(function, compiled_helper=inlined, no_cpython_wrapper=True, forceinline=True)
     return result
+
+
+class _ApartArrays(Compiler):
+    """Tells LLVM that a function's arrays do not overlap."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)  # type: ignore[no-untyped-call]
+        self.state.flags.noalias = True
+
+
+def on_apart_arrays(function: Function) -> Function:
+    """As `compiled`, for a loop over many arrays that do not overlap where one of them is written to. Otherwise the
+    loop looks at every pair of them before it begins, which takes as long as a hundred of its rounds."""
+    return _jit(function, no_cpython_wrapper=True, pipeline_class=_ApartArrays)
 
 
 def borrowing(function: Function) -> Function:
@@ -65,7 +80,7 @@ def _made_a_place() -> bool:
     return os.access(place, os.W_OK)
 
 
-def _jit(function: Function, compiled_helper: Callable[[Any], Any] | None = None, **options: bool) -> Function:
+def _jit(function: Function, compiled_helper: Callable[[Any], Any] | None = None, **options: Any) -> Function:
     jit: Any = numba.njit  # its stubs do not know the options
     whole = _with_helpers(function, compiled_helper or compiled)
     result: Function = jit(error_model="numpy", **options)(whole)

@@ -12,9 +12,9 @@ Arrays end in the sites, so that neighbouring sites lie side by side and a loop 
 
 A row is one device of every site. Devices meet only in `missing`; `close` then settles it at the connections.
 
-A `row` below is one step of one device of one site, the device's own `step` between target and `missing`. `kernel_of`
-lays it over rows, steps and sites. Each array is cut into one-dimensional rows first: with those LLVM sees that rows do
-not overlap, and vectorises.
+A `row` below is one step of one device of one site, the device's own `step` between target and `missing`. `over_sites`
+lays it over sites, `kernel_of` over rows and steps. Each array is cut into one-dimensional rows first, which do not
+overlap: with those LLVM vectorises.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.compiling import callable_from_python, inlined
+from hil.compiling import callable_from_python, inlined, on_apart_arrays
 from hil.physics import meters
 from hil.physics.giving_way import give_way
 from optimizer.devices import (
@@ -90,10 +90,21 @@ def _cut(count: int) -> Callable[[Array, int, int], tuple[Array, ...]]:
     return inlined(rows)
 
 
+def over_sites(row: Row) -> Callable[..., None]:
+    """Compiled: one step of one device at all sites of the rows."""
+
+    def step_sites(target: Array, c: Any, p: Any, x: Any, record: Any, bus: Any, hours: float) -> None:
+        for s in range(len(target)):
+            row(s, target, c, p, x, record, bus, hours)
+
+    return on_apart_arrays(step_sites)
+
+
 def kernel_of(row: Row, parameters: int, conditions: int, states: int, quantities: int) -> Kernel:
     """Compiled: `row` over all rows, steps and the sites from `first` to before `end`."""
     of_parameters, of_conditions, of_states = _cut(parameters), _cut(conditions), _cut(states)
     of_records, of_missing = _cut(quantities + states), _cut(len(CARRIERS))
+    step_sites = over_sites(row)
 
     def kernel(
         targets: Array, around: Array, parameters: Array, states: Array, records: Array, missing: Array,
@@ -104,8 +115,7 @@ def kernel_of(row: Row, parameters: int, conditions: int, states: int, quantitie
             for t in range(len(targets)):
                 target, c = targets[t, d, first:end], of_conditions(around[t, d], first, end)
                 record, bus = of_records(records[keep * t, d], first, end), of_missing(missing[t], first, end)
-                for s in range(end - first):
-                    row(s, target, c, p, x, record, bus, hours)
+                step_sites(target, c, p, x, record, bus, hours)
 
     return callable_from_python(kernel)
 
@@ -255,6 +265,7 @@ def charger_kernel() -> Kernel:
     """As `kernel_of`, but what stands at a charger changes only now and then: `changes` say when, by row in order of
     time, and `around` (rows, 6, sites) holds what is there now. Between changes nothing of it is read from memory."""
     of_five, of_car, of_one, of_three, of_missing = _cut(5), _cut(CAR_SIZE), _cut(1), _cut(3), _cut(len(CARRIERS))
+    step_sites = over_sites(charger_row)
 
     def kernel(
         targets: Array, around: Array, parameters: Array, states: Array, records: Array, missing: Array,
@@ -274,9 +285,7 @@ def charger_kernel() -> Kernel:
                         change_car(around[d], states[d], sites[change], cars[change])
                     change += 1
                 record, bus = of_three(records[keep * t, d], first, end), of_missing(missing[t], first, end)
-                target = targets[t, d, first:end]
-                for s in range(end - first):
-                    charger_row(s, target, car, p, x, record, bus, hours)
+                step_sites(targets[t, d, first:end], car, p, x, record, bus, hours)
 
     return callable_from_python(kernel)
 
@@ -326,24 +335,6 @@ demand window that ends with the step."""
 _of_limits, _of_missing, _of_site = _cut(3), _cut(len(CARRIERS)), _cut(SITE_SIZE)
 
 
-@callable_from_python
-def close(missing: Array, limits: Array, window: Array, sites: Array, offset: int, first: int, end: int) -> None:
-    """Settles the buses at the connections: `limits` (3, sites) of import, export and gas [kW]; `window` (n, sites)
-    holds the imports of the last n steps, changed in place; `sites` (steps, 11, sites) takes the record."""
-    imports, exports, supplies = _of_limits(limits, first, end)
-    for t in range(len(missing)):
-        bus, record = _of_missing(missing[t], first, end), _of_site(sites[t], first, end)
-        latest = window[(offset + t) % len(window), first:end]
-        for s in range(end - first):
-            _settle(s, bus, imports, exports, supplies, record, latest)
-        demand = record[DEMAND_KW]
-        demand[:] = 0.0
-        for n in range(len(window)):
-            before = window[n, first:end]
-            for s in range(end - first):
-                demand[s] += before[s] / len(window)
-
-
 @inlined
 def _settle(s: int, bus: Any, imports: Array, exports: Array, supplies: Array, record: Any, latest: Array) -> None:
     power, heat, cold, gas = bus[POWER][s], bus[HEAT][s], bus[COLD][s], bus[GAS][s]
@@ -355,6 +346,29 @@ def _settle(s: int, bus: Any, imports: Array, exports: Array, supplies: Array, r
     record[UNSERVED_HEAT_KW][s], record[SURPLUS_HEAT_KW][s] = max(heat, 0.0), max(0.0 - heat, 0.0)
     record[UNSERVED_COLD_KW][s], record[SURPLUS_COLD_KW][s] = max(cold, 0.0), max(0.0 - cold, 0.0)
     record[UNSERVED_GAS_KW][s] = max(gas - supply, 0.0)
+
+
+@on_apart_arrays
+def _settle_sites(bus: Any, imports: Array, exports: Array, supplies: Array, record: Any, latest: Array) -> None:
+    for s in range(len(latest)):
+        _settle(s, bus, imports, exports, supplies, record, latest)
+
+
+@callable_from_python
+def close(missing: Array, limits: Array, window: Array, sites: Array, offset: int, first: int, end: int) -> None:
+    """Settles the buses at the connections: `limits` (3, sites) of import, export and gas [kW]; `window` (n, sites)
+    holds the imports of the last n steps, changed in place; `sites` (steps, 11, sites) takes the record."""
+    imports, exports, supplies = _of_limits(limits, first, end)
+    for t in range(len(missing)):
+        bus, record = _of_missing(missing[t], first, end), _of_site(sites[t], first, end)
+        latest = window[(offset + t) % len(window), first:end]
+        _settle_sites(bus, imports, exports, supplies, record, latest)
+        demand = record[DEMAND_KW]
+        demand[:] = 0.0
+        for n in range(len(window)):
+            before = window[n, first:end]
+            for s in range(end - first):
+                demand[s] += before[s] / len(window)
 
 
 @callable_from_python

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.devices import Chiller, GridConnection, HeatPump, Load
@@ -49,6 +49,7 @@ def measured(*intervals: dict[str, float]) -> MeasuredCop:
     return cops
 
 
+@settings(deadline=None)
 @given(share=st.floats(0.6, 1.6), outdoor_c=st.floats(-5.0, 45.0), seed=st.integers(0, 99))
 def test_a_share_is_found_whatever_the_load_and_the_weather(share: float, outdoor_c: float, seed: int) -> None:
     loads = np.random.default_rng(seed).uniform(50, 400, 96 * 3)
