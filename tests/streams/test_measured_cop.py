@@ -55,7 +55,7 @@ def test_a_share_is_found_whatever_the_load_and_the_weather(share: float, outdoo
     loads = np.random.default_rng(seed).uniform(50, 400, 96 * 3)
     found = measured(*(means(load, load / 2, share, outdoor_c) for load in loads)).shares()
     assert set(found) == {"chiller1", "pump1"}
-    assert all(value == pytest.approx(share, rel=0.02) for value in found.values())
+    assert all(value == pytest.approx(share, rel=0.04) for value in found.values())
 
 
 def test_few_readings_leave_the_share_close_to_the_data_sheet() -> None:
