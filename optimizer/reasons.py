@@ -25,6 +25,7 @@ LIMIT_VALUE = 50.0
 CARRIERS: dict[Carrier, str] = {"power": "电", "heat": "热", "cold": "冷", "gas": "气"}
 BANDS = {"sharp": "尖峰", "peak": "高峰", "flat": "平段", "valley": "低谷", "deep": "深谷"}
 
+DAY_ABOVE = Text(zh="为负荷高于预测的一天所留备用", en="what is kept for a day above its forecast")
 ROWS = {
     "energy_above_minimum": Text(zh="最低荷电状态", en="its lowest state of charge"),
     "energy_below_maximum": Text(zh="最高荷电状态", en="its highest state of charge"),
@@ -49,6 +50,10 @@ ROWS = {
     "carried_by_what_is_stored": Text(zh="孤岛运行备用电量", en="the energy kept for an island"),
     "kept_within_power": Text(zh="控制最大需量的备用功率", en="the power kept against the month's peak"),
     "kept_by_what_is_stored": Text(zh="控制最大需量的备用电量", en="the energy kept against the month's peak"),
+    "day_is_borne_within_power": DAY_ABOVE,
+    "day_is_made_up_within_power": DAY_ABOVE,
+    "day_is_borne_by_what_is_stored": DAY_ABOVE,
+    "energy_behind_the_plan": DAY_ABOVE,
     "emissions_stay_under_the_limit": Text(zh="碳排放限额", en="the carbon limit of the day"),
 }
 BOUNDS = {
@@ -345,6 +350,8 @@ class Reasons:
             return Text(zh="本计费期最大需量", en="the highest demand of the billing period")
         if local.startswith("peak_is_kept"):
             return ROWS["kept_within_power"]
+        if local.startswith("day_is_borne"):
+            return DAY_ABOVE
         if local.endswith("_limit") and owner == SITE:
             feeder = local.removesuffix("_limit")
             return Text(zh=f"馈线 {feeder} 容量", en=f"the limit of feeder {feeder}")

@@ -23,7 +23,7 @@ from optimizer.rules import rule_plan, shifted_plan
 from optimizer.services.accounts import with_accounts
 from optimizer.services.base import Service
 from optimizer.services.carbon_price import CarbonPrice
-from optimizer.services.peak_reserve import usual_reserve
+from optimizer.services.usual import usual_reserves
 from optimizer.situation import Situation
 from optimizer.time_grid import TimeGrid
 from optimizer.verify import Violation, verify
@@ -47,11 +47,12 @@ def feeder_limits(site: Site) -> tuple[FeederLimit, ...]:
 
 
 def services_of(site: Site) -> tuple[Service, ...]:
-    """The site's services, the reserve against the month's peak, and the price of carbon where it counts one."""
+    """The site's services, the usual reserves against the month's peak, and the price of carbon where it counts one."""
     price = site.carbon.price_per_kg
     counted = (CarbonPrice(id="carbon_price", price_per_kg=price),) if price > 0 else ()
-    reserved = any(service.kind == "peak_reserve" for service in site.services)
-    return (*site.services, *(() if reserved else usual_reserve(site.devices)), *counted)
+    own = {service.kind for service in site.services}
+    usual = (service for service in usual_reserves(site.devices) if service.kind not in own)
+    return (*site.services, *usual, *counted)
 
 
 def planner_for(site: Site) -> Planner:

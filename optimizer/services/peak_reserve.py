@@ -28,7 +28,6 @@ It holds where one demand line applies and demand is measured over one step; els
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -39,7 +38,8 @@ from optimizer.devices.base import Cost, Device, DeviceId
 from optimizer.devices.battery import Battery
 from optimizer.plan import Plan
 from optimizer.services.base import Account, BuiltSite, Devices, Service, ServicePorts, connection_of, not_able
-from optimizer.situation import DemandLine, Situation
+from optimizer.services.import_margin import applying_line, margin_kw, prices_by_line, window_of
+from optimizer.situation import Situation
 from optimizer.time_grid import Array, GridShape
 
 TERM = "peak_reserve"
@@ -62,8 +62,6 @@ while plans to come can still prepare for the later ones."""
 LATER_PER_HOUR = 3e-4
 """ρ of (4), as a share of the mean import price [1/h]: more than what a battery loses standing, far less than prices
 differ by."""
-MARGIN = "import_margin_kw"
-"""Quantity of the grid connection's series with the margin; a situation without it has none."""
 
 
 class PeakReserve(Service):
@@ -108,7 +106,7 @@ class PeakReserve(Service):
             price = pyo.Param(mutable=True, initialize=0.0)
 
             def kept(b: Any, level: int, t: int, peak: Any = peak, over: Any = over) -> Any:  # (3)
-                window = _window(t, shape.near)
+                window = window_of(t, shape.near, WINDOWS)
                 if not LEVELS[level].weights[window]:
                     return pyo.Constraint.Skip
                 drawn = imports[t] + LEVELS[level].margins * b.margin_kw[t]
@@ -123,20 +121,17 @@ class PeakReserve(Service):
         return ServicePorts(tuple(costs))
 
     def inputs(self, situation: Situation, devices: Devices) -> dict[str, Array | float]:
-        lines = situation.prices.demand
-        if not lines:
+        if not situation.prices.demand:
             return {}
-        applying = _applying(lines)
-        prices = {f"price_per_kw_{line.id}": line.price_per_kw if line is applying else 0.0 for line in lines}
         return {
-            "margin_kw": _margin_kw(situation, devices),
+            "margin_kw": margin_kw(situation, devices),
             "later_price": _later_price(situation),
             "share_of_hours": self._share_of_hours(situation),
-            **prices,
+            **prices_by_line(situation),
         }
 
     def account(self, situation: Situation, plan: Plan, devices: Devices) -> Account:
-        line = _applying(situation.prices.demand)
+        line = applying_line(situation)
         if line is None or plan.grid_limit_kw is None:
             return Account({TERM: 0.0} if situation.prices.demand else {})
         above = plan.flow(connection_of(devices).id, "import_kw") - plan.grid_limit_kw
@@ -146,7 +141,7 @@ class PeakReserve(Service):
             later += float(later_price @ charge)
             left = devices[name].bounds_kw()[1] - discharge + charge
             above = above - np.minimum(left, self._lasting_kw(devices[name], situation, plan))
-        margin, windows = _margin_kw(situation, devices), [_window(t, len(above)) for t in range(len(above))]
+        margin, windows = margin_kw(situation, devices), [window_of(t, len(above), WINDOWS) for t in range(len(above))]
         found = 0.0
         for level in LEVELS:
             over = above + level.margins * margin
@@ -173,37 +168,9 @@ class PeakReserve(Service):
         return not_able(self.devices, ("battery",), devices)
 
 
-def usual_reserve(devices: Iterable[Device]) -> tuple[PeakReserve, ...]:
-    """The reserve of all batteries that can promise power; none where there are none."""
-    by_id = {device.id: device for device in devices}
-    able = tuple(name for name in by_id if not not_able((name,), ("battery",), by_id))
-    return (PeakReserve(id=TERM, devices=able),) if able else ()
-
-
-def _window(step: int, near: int) -> int:
-    return next(number for number, share in enumerate(WINDOWS) if step < max(1.0, share * near))
-
-
-def _applying(lines: tuple[DemandLine, ...]) -> DemandLine | None:
-    """The one line whose peak the reserve is for."""
-    found = [line for line in lines if line.price_per_kw > 0.0 and line.inside[0] > 0.0]
-    return found[0] if len(found) == 1 and found[0].averaged_steps == 1 else None
-
-
 def _later_price(situation: Situation) -> Array:
     """(near,) what a kW that is charged in a step counts for being charged so late, by (4) [money/kW]; 0 without a
     line that the reserve is for."""
     grid, prices = situation.grid, situation.prices
-    mean = float(np.mean(prices.import_per_kwh[: grid.near])) if _applying(prices.demand) else 0.0
+    mean = float(np.mean(prices.import_per_kwh[: grid.near])) if applying_line(situation) else 0.0
     return np.asarray(LATER_PER_HOUR * max(0.0, mean) * grid.step_hours**2 * np.arange(grid.near), dtype=float)
-
-
-def _margin_kw(situation: Situation, devices: Devices) -> Array:
-    """(near,) of the steps in which the line counts for the running bill; in others so low that (3) asks for nothing.
-    0 where no margin is known."""
-    near, line, connection = situation.grid.near, _applying(situation.prices.demand), connection_of(devices)
-    margin = situation.series.get(f"{connection.id}.{MARGIN}")
-    if margin is None or line is None:
-        return np.zeros(near)
-    counted = (line.inside[:near] > 0.0) & (np.asarray(situation.prices.billing_period[:near]) == 0)
-    return np.where(counted, margin[:near], -connection.bounds_kw()[1])

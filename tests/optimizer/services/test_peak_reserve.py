@@ -10,7 +10,8 @@ import pytest
 from optimizer.model import build
 from optimizer.plan import Plan
 from optimizer.room import with_room
-from optimizer.services.peak_reserve import PeakReserve, usual_reserve
+from optimizer.services.peak_reserve import PeakReserve
+from optimizer.services.usual import usual_reserves
 from optimizer.situation import Situation
 from optimizer.solver import Status, solve
 from optimizer.time_grid import Array
@@ -138,6 +139,6 @@ def test_the_local_loop_may_use_what_is_kept() -> None:
 
 def test_the_usual_reserve_is_of_all_batteries_that_can_promise_power() -> None:
     tapered = battery().model_copy(update={"id": "tapered", "discharge_limit_by_soc": ((0.2, 0.5), (1.0, 1.0))})
-    (found,) = usual_reserve((*devices(), tapered))
+    found, _ = usual_reserves((*devices(), tapered))
     assert found.devices == ("battery1",)
-    assert usual_reserve(devices()[:2]) == ()
+    assert usual_reserves(devices()[:2]) == ()
