@@ -163,5 +163,4 @@ class _Together(NamedTuple):
             b_eq=np.zeros(near - 1),
             bounds=[(0.0, limit) for limit in most.tolist()],
         )
-        assert found.fun is not None  # heights may be anything: there always is an answer
-        return found.fun
+        return np.inf if found.fun is None else found.fun
