@@ -50,9 +50,7 @@ ROWS = {
     "carried_by_what_is_stored": Text(zh="孤岛运行备用电量", en="the energy kept for an island"),
     "kept_within_power": Text(zh="控制最大需量的备用功率", en="the power kept against the month's peak"),
     "kept_by_what_is_stored": Text(zh="控制最大需量的备用电量", en="the energy kept against the month's peak"),
-    "day_is_borne_within_power": DAY_ABOVE,
     "day_is_made_up_within_power": DAY_ABOVE,
-    "day_is_borne_by_what_is_stored": DAY_ABOVE,
     "energy_behind_the_plan": DAY_ABOVE,
     "emissions_stay_under_the_limit": Text(zh="碳排放限额", en="the carbon limit of the day"),
 }

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from math import fsum
 from typing import NamedTuple
 
-from optimizer.devices.cop_machine import CopMachine
+from optimizer.devices.cop_machine import COP_SHARE, CopMachine
 from site_configs.site import Site
 
 MEMORY = timedelta(days=10)
@@ -62,12 +62,19 @@ class MeasuredCop:
         self._intervals = {at: kept for at, kept in self._intervals.items() if at >= start - MEMORY} | {start: believed}
         return {name: power for name, power in found.items() if name not in believed}
 
-    def shares(self) -> dict[str, float]:
-        """By machine that has run: the measured COP over that of its data sheet [-]."""
+    def added_to(self, devices: Mapping[str, Mapping[str, float]], at: datetime) -> dict[str, Mapping[str, float]]:
+        """The devices' states at a moment, with the share of each machine that has run."""
+        measured = {name: {**devices.get(name, {}), COP_SHARE: share} for name, share in self.shares(at).items()}
+        return {**devices, **measured}
+
+    def shares(self, at: datetime) -> dict[str, float]:
+        """By machine that has run in the days before `at`: the measured COP over that of its data sheet [-]."""
         found = {}
         sheet_intervals = SHEET_HOURS * 60.0 / self._site.step_minutes
         for machine in self._machines:
-            powers = [one[machine.id] for one in self._intervals.values() if machine.id in one]
+            powers = [
+                one[machine.id] for start, one in self._intervals.items() if start >= at - MEMORY and machine.id in one
+            ]
             if powers:
                 sheet_kw = sheet_intervals * machine.bounds_kw()[1] * -machine.fed_per_kw()
                 by_sheet = fsum([sheet_kw, *(power.by_sheet for power in powers)])

@@ -12,7 +12,6 @@ from functools import cached_property
 
 import pandas as pd
 
-from optimizer.devices.cop_machine import COP_SHARE
 from optimizer.plan import Plan
 from optimizer.situation import Session
 from settlement.carbon import emitted_today_kg
@@ -157,14 +156,12 @@ class SiteRuntime:
         sessions = {charger: (_session(charger, car),) for charger, car in cars.items()}
         for limit in (service for service in self.site.services if service.kind == "carbon_limit"):
             devices[limit.id] = {"today_kg": self._emitted_today_kg(at)}
-        for machine, share in self._cops.shares().items():
-            devices.setdefault(machine, {})[COP_SHARE] = share
         calls = self._grid_events(at)
         orders = orders_at(self.site, self.ledger.commands(self.site.id), at, self.last_plan)
         return SiteState(
             self.site.id,
             at,
-            devices,
+            self._cops.added_to(devices, at),
             self.peaks_kw(at),
             sessions,
             quality,

@@ -12,7 +12,7 @@ from forecasting.forecast import Forecast
 from optimizer.events import Event
 from optimizer.reported import steps_reported
 from optimizer.services.import_margin import MARGIN
-from optimizer.services.usual import usual_reserves
+from optimizer.services.usual import able_batteries
 from optimizer.situation import FixedPower, ImportCap, Prices, Session, Situation, Uncertainty
 from optimizer.time_grid import Array, TimeGrid
 from site_configs.prices import grid_for, prices_for
@@ -105,7 +105,7 @@ def outlook_of(
     """
     series = {name: grid.average(forecast.median) for name, forecast in forecasts.items()}
     prices = prices_for(site, tariff, grid, series, closes)
-    if any(line.price_per_kw > 0.0 for line in prices.demand) and not usual_reserves(site.devices):
+    if any(line.price_per_kw > 0.0 for line in prices.demand) and not able_batteries(site.devices):
         series |= cautious_demand(site, forecasts, grid)
     series |= import_margin(site, forecasts, grid, series)
     return Outlook(

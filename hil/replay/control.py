@@ -22,7 +22,6 @@ from hil.recorded import QUARTER, recorded_drivers
 from hil.replay.case import Block, Case, Window, real_truth
 from hil.replay.foresight import Foreseen
 from hil.truth import Truth
-from optimizer.devices.cop_machine import COP_SHARE
 from optimizer.plan import Plan, PlanStatus
 from optimizer.planner import Planner
 from settlement.carbon import emitted_today_kg
@@ -106,7 +105,8 @@ def run_block(case: Case, block: Block, standing: Standing, ahead: Foreseen | No
     emitted = EmittedToday(case)
     for at, answer in _answers(case, block, ahead):
         began = time.perf_counter()
-        seen = _with_cops(emitted.added_to(site_state(plant, state, peaks.at(at))), cops)
+        seen = emitted.added_to(site_state(plant, state, peaks.at(at)))
+        seen = replace(seen, devices=cops.added_to(seen.devices, at))
         decision, last, attempts = answer(seen, last)
         took_ms = (time.perf_counter() - began) * 1e3
         state, answers = offer(plant, state, setpoints_of(plant, at, decision))
@@ -161,13 +161,6 @@ def _add_imports(peaks: RunningPeaks, records: Records) -> None:
     for first in range(0, len(values), METERED_MINUTES):
         part = values[first : first + METERED_MINUTES]
         peaks.add(records.start + timedelta(minutes=first), float(part.mean()))
-
-
-def _with_cops(state: SiteState, cops: MeasuredCop) -> SiteState:
-    """The state with what the machines' meters have shown."""
-    shares = cops.shares()
-    measured = {name: {**state.devices.get(name, {}), COP_SHARE: share} for name, share in shares.items()}
-    return replace(state, devices={**state.devices, **measured}) if measured else state
 
 
 class EmittedToday:

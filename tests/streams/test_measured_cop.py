@@ -53,13 +53,13 @@ def measured(*intervals: dict[str, float]) -> MeasuredCop:
 @given(share=st.floats(0.6, 1.6), outdoor_c=st.floats(-5.0, 45.0), seed=st.integers(0, 99))
 def test_a_share_is_found_whatever_the_load_and_the_weather(share: float, outdoor_c: float, seed: int) -> None:
     loads = np.random.default_rng(seed).uniform(50, 400, 96 * 3)
-    found = measured(*(means(load, load / 2, share, outdoor_c) for load in loads)).shares()
+    found = measured(*(means(load, load / 2, share, outdoor_c) for load in loads)).shares(at(288))
     assert set(found) == {"chiller1", "pump1"}
     assert all(value == pytest.approx(share, rel=0.04) for value in found.values())
 
 
 def test_few_readings_leave_the_share_close_to_the_data_sheet() -> None:
-    (share,) = measured(means(cold_kw=40.0, share=0.6)).shares().values()
+    (share,) = measured(means(cold_kw=40.0, share=0.6)).shares(at(1)).values()
     assert 0.95 < share < 1.0
     assert SHEET_HOURS == 1.0
 
@@ -67,32 +67,33 @@ def test_few_readings_leave_the_share_close_to_the_data_sheet() -> None:
 def test_a_machine_that_stands_or_is_not_metered_has_none() -> None:
     without_meter = {"chiller1.cold_kw": 300.0, "weather.temperature_c": 30.0}
     without_weather = {name: value for name, value in means().items() if not name.startswith("weather")}
-    assert measured(means(cold_kw=0.0), without_meter, without_weather, means(cold_kw=float("nan"))).shares() == {}
+    assert measured(means(cold_kw=0.0), without_meter, without_weather, means(cold_kw=float("nan"))).shares(at(4)) == {}
 
 
 @pytest.mark.parametrize("share", [0.9 * BELIEVED[0], 1.1 * BELIEVED[1]])
 def test_meters_that_disagree_are_told_and_not_learned_from(share: float) -> None:
     cops = measured(*[means()] * 40)
-    before = cops.shares()
+    before = cops.shares(at(41))
     (machine, power), = cops.add(at(40), means(share=share)).items()  # fmt: skip
     assert machine == "chiller1"
     assert power.share == pytest.approx(share)
-    assert cops.shares() == before
+    assert cops.shares(at(41)) == before
 
 
 def test_what_is_too_old_is_forgotten() -> None:
     cops = measured(*[means(share=0.7)] * 20)
     later = 20 + MEMORY // STEP
-    for quarter in range(20, later + 1):
+    for quarter in range(20, later):
         cops.add(at(quarter), means(share=1.0))
-    assert cops.shares()["chiller1"] == 1.0
+    assert cops.shares(at(later))["chiller1"] == 1.0
+    assert cops.shares(at(later - 1))["chiller1"] < 1.0
 
 
 def test_a_copy_goes_on_by_itself() -> None:
     cops = measured(means())
     other = cops.copy()
     other.add(at(1), means(share=0.7))
-    assert cops.shares() == measured(means()).shares() != other.shares()
+    assert cops.shares(at(2)) == measured(means()).shares(at(2)) != other.shares(at(2))
 
 
 def test_the_plan_and_its_cost_are_those_of_the_measured_machine() -> None:

@@ -75,6 +75,17 @@ def with_peak(moment: Situation, margin_kw: float, *, so_far_kw: float = 300.0, 
     )
 
 
+def without(moment: Situation, what: str) -> Situation:
+    """The moment without its demand line, without its margin, or with a second line beside its one."""
+    prices = moment.prices
+    if what == "demand":
+        return replace(moment, prices=replace(prices, demand=()))
+    if what == "margin":
+        return replace(moment, series={"load.demand_kw": moment.series["load.demand_kw"]})
+    (line,) = prices.demand
+    return replace(moment, prices=replace(prices, demand=(line, replace(line, id="other"))))
+
+
 def call(bid_kw: float, price: float = 3.0, *, begin: int = 4, end: int = 8, **given: object) -> DemandResponseEvent:
     """An event between two quarter hours, with a baseline of 300 kW."""
     quarter = timedelta(minutes=15)

@@ -9,7 +9,7 @@ import pytest
 
 from optimizer.plan import Plan
 from optimizer.services.peak_course import MARGINS, WEIGHT, PeakCourse
-from tests.optimizer.services.small_site import devices, planned, situation, with_peak
+from tests.optimizer.services.small_site import devices, planned, situation, with_peak, without
 
 COURSE = PeakCourse(id="course", devices=("battery1",))
 STEPS = 24
@@ -77,16 +77,9 @@ def test_the_account_finds_the_height_that_the_model_found(seed: int) -> None:
     assert plan.cost["peak_course"] >= 0.0
 
 
-@pytest.mark.parametrize("without", ["demand", "margin", "one line"])
-def test_where_nothing_is_known_or_two_lines_apply_the_plan_is_as_without_it(without: str) -> None:
-    moment = evening(60.0)
-    if without == "demand":
-        moment = replace(moment, prices=replace(moment.prices, demand=()))
-    elif without == "margin":
-        moment = replace(moment, series={"load.demand_kw": moment.series["load.demand_kw"]})
-    else:
-        (line,) = moment.prices.demand
-        moment = replace(moment, prices=replace(moment.prices, demand=(line, replace(line, id="other"))))
+@pytest.mark.parametrize("what", ["demand", "margin", "one line"])
+def test_where_nothing_is_known_or_two_lines_apply_the_plan_is_as_without_it(what: str) -> None:
+    moment = without(evening(60.0), what)
     kept, free = planned(devices(), [COURSE], moment), planned(devices(), [], moment)
     assert kept.total_cost == pytest.approx(free.total_cost)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -15,7 +13,7 @@ from optimizer.services.usual import usual_reserves
 from optimizer.situation import Situation
 from optimizer.solver import Status, solve
 from optimizer.time_grid import Array
-from tests.optimizer.services.small_site import battery, devices, planned, situation, with_peak
+from tests.optimizer.services.small_site import battery, devices, planned, situation, with_peak, without
 
 DEAR_BETWEEN = np.array([0.3] * 2 + [1.5] * 4 + [0.3] * 2)
 RESERVE = PeakReserve(id="peak", devices=("battery1",))
@@ -115,16 +113,9 @@ def test_a_peak_that_was_higher_needs_no_reserve() -> None:
     assert lowest_kwh(kept) == pytest.approx(lowest_kwh(free))
 
 
-@pytest.mark.parametrize("without", ["demand", "margin", "one line"])
-def test_where_nothing_is_known_or_two_lines_apply_the_plan_is_as_without_it(without: str) -> None:
-    moment = evening(60.0)
-    if without == "demand":
-        moment = replace(moment, prices=replace(moment.prices, demand=()))
-    elif without == "margin":
-        moment = replace(moment, series={"load.demand_kw": moment.series["load.demand_kw"]})
-    else:
-        (line,) = moment.prices.demand
-        moment = replace(moment, prices=replace(moment.prices, demand=(line, replace(line, id="other"))))
+@pytest.mark.parametrize("what", ["demand", "margin", "one line"])
+def test_where_nothing_is_known_or_two_lines_apply_the_plan_is_as_without_it(what: str) -> None:
+    moment = without(evening(60.0), what)
     kept, free = planned(devices(), [RESERVE], moment), planned(devices(), [], moment)
     assert kept.total_cost == pytest.approx(free.total_cost)
     assert kept.states["battery1"]["energy_kwh"] == pytest.approx(free.states["battery1"]["energy_kwh"])
