@@ -8,6 +8,7 @@ are the same ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,11 +32,28 @@ from optimizer.time_grid import Array
 
 CHUNK_VALUES = 32_768
 """Steps times sites that are stepped by one device kind after the other: their buses stay in a core's second cache."""
+LINE_VALUES = 8
+"""In a line of a core's cache."""
 LEAST_SPAN = 64
 """Sites below which a thread more does not pay."""
 
 Places = Mapping[tuple[int, str], tuple[Group, int]]
 ByGroup = Mapping[Group, Array]
+
+
+def aligned(shape: tuple[int, ...]) -> Array:
+    """An empty array that begins where a line of the core's cache does. NumPy's begin 16 bytes into one, so that every
+    vector of eight values is read from two lines: a fleet of 1,000 takes an eighth longer."""
+    size = math.prod(shape)
+    room = np.empty(size + LINE_VALUES)
+    skipped = -room.ctypes.data // room.itemsize % LINE_VALUES
+    return room[skipped : skipped + size].reshape(shape)
+
+
+def aligned_copy(values: Array) -> Array:
+    copy = aligned(values.shape)
+    copy[...] = values
+    return copy
 
 
 @dataclass(frozen=True)
@@ -74,8 +92,8 @@ class FleetState:
     """(n, sites) imports of the last steps within the demand window; a ring."""
 
     def copy(self) -> FleetState:
-        states = {group: array.copy() for group, array in self.states.items()}
-        return FleetState(self.step, states, self.standing.copy(), self.window_kw.copy())
+        states = {group: aligned_copy(array) for group, array in self.states.items()}
+        return FleetState(self.step, states, aligned_copy(self.standing), aligned_copy(self.window_kw))
 
 
 @dataclass(frozen=True)
@@ -116,7 +134,7 @@ class Fleet:
         self.rows = {group: 1 + max(row for at, row in self.places.values() if at == group) for group in self._groups()}
         self.parameters = {group: self._parameters(group) for group in self.rows}
         self.lines = {group: self._lines(group) for group in self.rows if group.limited}
-        self.limits = np.array([_connection(devices) for devices in self.sites]).T.copy()
+        self.limits = aligned_copy(np.array([_connection(devices) for devices in self.sites]).T)
 
     def _groups(self) -> list[Group]:
         return list(dict.fromkeys(group for group, _ in self.places.values()))
@@ -128,7 +146,7 @@ class Fleet:
 
     def _parameters(self, group: Group) -> Array:
         form = FORMS[group.kind]
-        values = np.empty((self.rows[group], len(form.idle), len(self.sites)))
+        values = aligned((self.rows[group], len(form.idle), len(self.sites)))
         values[:] = np.array(form.idle)[:, None]
         for row, site, device in self._of(group):
             values[row, :, site] = form.numbers(device, self.hours)
@@ -155,7 +173,8 @@ class Fleet:
         return Surroundings(around, cars, steps)
 
     def _around(self, group: Group, form: Form, situations: Sequence[Situation], steps: int) -> Array:
-        values = np.zeros((steps, self.rows[group], len(form.conditions), len(self.sites)))
+        values = aligned((steps, self.rows[group], len(form.conditions), len(self.sites)))
+        values[:] = 0.0
         values[:, :, [name == "cop" for name in form.conditions]] = 1.0
         for row, site, device in self._of(group):
             given = device.conditions(situations[site])
@@ -175,8 +194,9 @@ class Fleet:
 
     def targets(self, told: Sequence[Mapping[str, Array | float]], steps: int) -> dict[Group, Array]:
         """(steps, rows, sites) setpoints by group, from each site's by device; the safe value where none is told."""
-        targets = {group: np.zeros((steps, rows, len(self.sites))) for group, rows in self.rows.items()}
+        targets = {group: aligned((steps, rows, len(self.sites))) for group, rows in self.rows.items()}
         for group, values in targets.items():
+            values[:] = 0.0
             for row, site, device in self._of(group):
                 values[:, row, site] = told[site].get(device.id, device.safe_kw())
         return targets
@@ -214,8 +234,8 @@ class Fleet:
         """Room for so many steps of the sites, and of the devices or only of their last step."""
         sizes = {group: len(FORMS[group.kind].quantities + FORMS[group.kind].states) for group in self.rows}
         kept = steps if of_devices else 1
-        devices = {g: np.empty((kept, rows, sizes[g], len(self.sites))) for g, rows in self.rows.items()}
-        return FleetRecords(devices, np.empty((steps, kernels.SITE_SIZE, len(self.sites))), self.places)
+        devices = {g: aligned((kept, rows, sizes[g], len(self.sites))) for g, rows in self.rows.items()}
+        return FleetRecords(devices, aligned((steps, kernels.SITE_SIZE, len(self.sites))), self.places)
 
     def _run_span(
         self, records: FleetRecords, state: FleetState, targets: ByGroup, around: Surroundings, first: int, end: int
@@ -223,7 +243,7 @@ class Fleet:
         """Sites `first` to before `end`, chunk by chunk; every array is the whole fleet's."""
         steps = len(records.sites)
         chunk = min(steps, max(1, CHUNK_VALUES // (end - first)))
-        missing = np.empty((chunk, len(kernels.CARRIERS), len(self.sites)))
+        missing = aligned((chunk, len(kernels.CARRIERS), len(self.sites)))
         for at in range(0, steps, chunk):
             part = slice(at, min(at + chunk, steps))
             bus = missing[: part.stop - at]
@@ -254,8 +274,8 @@ class Fleet:
 
 def _spans(sites: int, threads: int) -> list[tuple[int, int]]:
     count = max(1, min(threads, sites // LEAST_SPAN))
-    edges = [sites * n // count for n in range(count + 1)]
-    return list(pairwise(edges))
+    edges = [LINE_VALUES * (sites * n // count // LINE_VALUES) for n in range(count)]
+    return list(pairwise([*edges, sites]))
 
 
 def _placed(site: int, devices: Sequence[AnyDevice]) -> list[tuple[tuple[int, str], tuple[Group, int]]]:

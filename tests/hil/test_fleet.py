@@ -160,6 +160,17 @@ def test_threads_and_chunks_change_nothing():
         assert np.array_equal(one.states[group], state.states[group])
 
 
+def test_what_vectors_read_begins_at_a_line_of_the_cache():
+    fleet, situations = fleet_of_examples()
+    steps = situations[0].grid.near
+    _, targets = drawn_targets(fleet, steps, np.random.default_rng(1))
+    ended, records = run(fleet, situations, targets)
+    arrays = [ended.standing, ended.window_kw, records.sites, fleet.limits]
+    for by_group in (targets, fleet.parameters, ended.states, records.devices):
+        arrays += [array for array in by_group.values() if array.size]
+    assert all(array.ctypes.data % 64 == 0 and array.flags.c_contiguous for array in arrays)
+
+
 def test_a_run_beyond_the_surroundings_is_refused():
     fleet, situations = fleet_of_examples(60)
     _, targets = drawn_targets(fleet, 7, np.random.default_rng(0))
