@@ -104,7 +104,7 @@ def _direction_changes(told_kw: Sequence[float]) -> int:
 def highs_alone_ms(planner: Planner, situation: Situation) -> float:
     """HiGHS on the program that the plan ended with: cold, with presolve, same conditions, same gap."""
     model = planner.model_for(situation.shape)
-    inputs = {d.id: d.inputs(situation, d.conditions(situation)) for d in planner.devices}
+    inputs = planner.inputs(situation, {device.id: device.conditions(situation) for device in planner.devices})
     program = model.compiled.program(model.compiled.parameters.values(inputs))
     enforced = solve_exactly(program, model.choices, 60.0).enforced
     began = time.perf_counter()

@@ -129,7 +129,7 @@ def _warm(planner: Planner, situation: Situation, last: Plan | None) -> tuple[fl
 
 def _program(planner: Planner, situation: Situation) -> tuple[Program, Choices]:
     model = planner.model_for(situation.shape)
-    inputs = {d.id: d.inputs(situation, d.conditions(situation)) for d in planner.devices}
+    inputs = planner.inputs(situation, {device.id: device.conditions(situation) for device in planner.devices})
     program = model.compiled.program(model.compiled.parameters.values(inputs))
     return program, Choices(solve_exactly(program, model.choices, 600.0).enforced)
 

@@ -156,12 +156,19 @@ class Planner:
 
     def _prepared(self, model: Model, situation: Situation) -> _Prepared:
         conditions = {device.id: device.conditions(situation) for device in self.devices}
-        inputs = {device.id: device.inputs(situation, conditions[device.id]) for device in self.devices}
-        by_id = {device.id: device for device in self.devices}
-        inputs |= {service.id: service.inputs(situation, by_id) for service in self.services}
-        parameters = model.compiled.parameters.values(inputs)
+        parameters = model.compiled.parameters.values(self.inputs(situation, conditions))
         program = ordered_program(model.compiled.program(parameters), model, self.devices, conditions, situation)
         return _Prepared(conditions, parameters, within_reported(program, model, situation))
+
+    def inputs(
+        self, situation: Situation, conditions: Mapping[str, Mapping[str, Array]]
+    ) -> dict[str, dict[str, Array | float]]:
+        """By device and service: what the model's parameters are in this situation; `conditions` by device."""
+        by_id = {device.id: device for device in self.devices}
+        return {
+            **{name: device.inputs(situation, conditions[name]) for name, device in by_id.items()},
+            **{service.id: service.inputs(situation, by_id) for service in self.services},
+        }
 
     def model_for(self, shape: GridShape) -> Model:
         """The built model for this number of steps; built now when there is none."""

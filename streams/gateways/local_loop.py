@@ -238,11 +238,11 @@ def _told_kw(device: Movable) -> float:
 
 
 def _asked(device: Movable, told_kw: float) -> float | None:
+    if abs(told_kw - device.planned_kw) < LEAST_MOVE_KW:
+        return None
     if abs(told_kw - device.present_kw) < LEAST_MOVE_KW:
         kept = device.adjusted_kw
         return None if kept is None else _between(device.least_kw, device.greatest_kw, kept)
-    if abs(told_kw - device.planned_kw) < LEAST_MOVE_KW:
-        return None
     return _between(device.least_kw, device.greatest_kw, told_kw)
 
 
@@ -304,6 +304,7 @@ class LocalLoop:
         asked: dict[str, float | None] = dict.fromkeys(device.device for device in movable)
         if not self._watch.stands_still:
             asked = adjustments(status.net_import_kw - ahead_kw, limit_kw, self._window, self._limits, movable)
+            asked = self._together(asked, movable, running, reads)
         self._seen = {name: held.block.seq for name, held in running.items()}
         moves = (
             self._guard(device, guarded[device.device], asked[device.device])
@@ -312,6 +313,27 @@ class LocalLoop:
             for device in movable
         )
         return {device.device: move for device, move in zip(movable, moves, strict=True) if move is not None}
+
+    def _together(
+        self,
+        asked: Mapping[str, float | None],
+        movable: Iterable[Movable],
+        running: Mapping[str, Held],
+        reads: Mapping[str, Readback | ReadFault],
+    ) -> dict[str, float | None]:
+        """Where a fresh plan is corrected at once, its other batteries are told their part of it as directly: a device
+        that takes its time over a setpoint would follow when the correction has counted on it already."""
+        if all(kw is None for kw in asked.values()):
+            return dict(asked)
+        waited_for = {
+            device.device: device.planned_kw
+            for device in movable
+            if device.role == BATTERY
+            and asked[device.device] is None
+            and self._seen.get(device.device) != running[device.device].block.seq
+            and abs(device.planned_kw - device.fed_per_kw * _measured_kw(reads[device.device])) >= LEAST_MOVE_KW
+        }
+        return {**asked, **waited_for}
 
     def _movable(self, running: Mapping[str, Held], reads: Mapping[str, Readback | ReadFault]) -> Iterator[Movable]:
         for name, held in running.items():
@@ -362,7 +384,8 @@ class LocalLoop:
             self._asked.pop(device.device, None)
         else:
             self._asked[device.device] = (seq, kw)
-        return _moved(device, kw) if kw is None or device.adjusted_kw is None else None
+        was_on_plan, is_on_plan = (power in (None, device.planned_kw) for power in (device.adjusted_kw, kw))
+        return None if was_on_plan == is_on_plan else _moved(device, None if is_on_plan else kw)
 
 
 @dataclass(frozen=True)

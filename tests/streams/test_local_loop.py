@@ -254,6 +254,42 @@ def test_a_fresh_setpoint_counts_before_it_is_measured() -> None:
     assert loop.turn(face.status, later, face.read())["a"].asked_kw == pytest.approx(-50.0)
 
 
+class TwoBatteries:
+    """A face that notes what is written; what the batteries do is told from outside."""
+
+    def __init__(self) -> None:
+        self.writes: dict[str, float | None] = {}
+
+    def adjust(self, device: str, power_kw: float | None) -> None:
+        self.writes[device] = power_kw
+
+
+def test_where_a_fresh_plan_is_corrected_all_its_batteries_are_told_directly() -> None:
+    """A plan hands 30 kW from one battery to the other while 20 kW are exported: were only the first told at once, the
+    second would still feed its 30 kW, and these would flow through the connection, too."""
+    devices = [Battery(id=name, capacity_kwh=1, charge_limit_kw=500, discharge_limit_kw=500) for name in "ab"]
+    face = TwoBatteries()
+    loop = LocalLoop(SITE_LIMITS, devices, face)
+
+    def turn(seq: int, net_kw: float, targets_kw: tuple[float, float], measured_kw: tuple[float, float]) -> set[str]:
+        blocks = [block(0.0, target_kw=kw, seq=seq) for kw in targets_kw]
+        running = {
+            name: Held(of, f"{name}{seq}", "applied", (-500.0, 500.0)) for name, of in zip("ab", blocks, strict=True)
+        }
+        reads = {
+            name: Readback(of, seq, kw, kw, DeviceState.ACTIVE, RejectReason.NONE, (-500.0, 500.0))
+            for name, of, kw in zip("ab", blocks, measured_kw, strict=True)
+        }
+        face.writes.clear()
+        return set(loop.turn(SiteStatus(START, True, 0, net_kw), running, reads))
+
+    assert (turn(1, 0.0, (370.0, 200.0), (370.0, 200.0)), face.writes) == (set(), {})
+    assert turn(2, -20.0, (400.0, 170.0), (370.0, 200.0)) == {"a"}
+    assert face.writes == {"a": pytest.approx(380.0), "b": 170.0}
+    assert (turn(2, 0.0, (400.0, 170.0), (380.0, 170.0)), face.writes) == (set(), {"b": None})
+    assert loop.adjusted == 1
+
+
 def test_a_ceiling_of_pv_is_no_promise_of_sun() -> None:
     pv = Pv(id="a", capacity_kw=400)
     cloudy = Readback(block(LIMIT, target_kw=400.0), 1, 400.0, 90.0, DeviceState.ACTIVE, RejectReason.NONE)
