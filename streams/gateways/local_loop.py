@@ -330,6 +330,7 @@ class LocalLoop:
             for device in movable
             if device.role == BATTERY
             and asked[device.device] is None
+            and running[device.device].guards_after is None
             and self._seen.get(device.device) != running[device.device].block.seq
             and abs(device.planned_kw - device.fed_per_kw * _measured_kw(reads[device.device])) >= LEAST_MOVE_KW
         }

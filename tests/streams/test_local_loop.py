@@ -397,6 +397,23 @@ def test_with_nothing_in_danger_a_device_stays_at_its_safe_value() -> None:
     assert face.blocks == face.writes == []
 
 
+def test_a_battery_on_its_way_to_its_safe_value_needs_no_block_while_another_is_corrected() -> None:
+    over = Held(block(LIMIT, target_kw=60.0), "b1", "expired", (-500.0, 500.0))
+    running = {"a": Held(block(LIMIT, target_kw=0.0), "a1", "applied", (-500.0, 500.0))}
+    states = {"a": (0.0, DeviceState.ACTIVE), "b": (30.0, DeviceState.EXPIRED)}
+    reads = {
+        name: Readback(block(LIMIT), 1, kw, kw, state, RejectReason.NONE, (-50.0, 50.0))
+        for name, (kw, state) in states.items()
+    }
+    face = EndedBattery(0.0)
+    devices = [Battery(id=name, capacity_kwh=1, charge_limit_kw=500, discharge_limit_kw=500) for name in "ab"]
+    moves = LocalLoop(SITE_LIMITS, devices, face).turn(
+        SiteStatus(START, True, 0, LIMIT - 10.0), running, reads, {"b": over}
+    )
+    assert set(moves) == {"a"}
+    assert face.blocks == []
+
+
 def test_guarding_blocks_leave_the_next_plan_its_sequence_number() -> None:
     """A plan of the next quarter hour has a number 15 above; the fourteenth block is the last one."""
     face = EndedBattery(1100.0)
