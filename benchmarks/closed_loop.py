@@ -118,7 +118,7 @@ class Loop:
     def situation(self, step: int) -> Situation:
         fixed, at = self.fixed, START + step * STEP
         site = fixed.fortnight.site
-        grid = grid_for(site, at, closes=START + STEPS * STEP)
+        grid = grid_for(site, at, closes=fixed.whole_grid.end)
         grid = replace(grid, tail_hours=grid.tail_hours[: fixed.tail_steps])
         series = {name: grid.average(values) for name, values in self.foreseen(grid).items()}
         state = SiteState(site.id, at, self.states, {"demand": self.peak_kw}, self.cars_here(grid))

@@ -14,9 +14,9 @@ from itertools import pairwise
 
 import numpy as np
 from figures import Figure, median, percentile
+from warm_cycle import ended_with
 
 from forecasting.site_forecaster import FittedSite
-from optimizer.exact import solve_exactly
 from optimizer.plan import Plan
 from optimizer.planner import Planner
 from optimizer.situation import Situation
@@ -103,10 +103,7 @@ def _direction_changes(told_kw: Sequence[float]) -> int:
 
 def highs_alone_ms(planner: Planner, situation: Situation) -> float:
     """HiGHS on the program that the plan ended with: cold, with presolve, same conditions, same gap."""
-    model = planner.model_for(situation.shape)
-    inputs = planner.inputs(situation, {device.id: device.conditions(situation) for device in planner.devices})
-    program = model.compiled.program(model.compiled.parameters.values(inputs))
-    enforced = solve_exactly(program, model.choices, 60.0).enforced
+    program, enforced = ended_with(planner, situation)
     began = time.perf_counter()
     solve(program, enforced)
     return (time.perf_counter() - began) * 1e3

@@ -100,7 +100,7 @@ def measure(on_off: bool) -> Moments:
         situation = record.situation(START + cycle * QUARTER, state)
         took, plan = _warm(planner, situation, last)
         state = plan.states_at(1)
-        program, enforced = _program(planner, situation)
+        program, enforced = ended_with(planner, situation)
         if cycle == 0:
             _require_same_optimum(situation)
         elif cycle % EVERY_ALONE == 0:
@@ -127,7 +127,8 @@ def _warm(planner: Planner, situation: Situation, last: Plan | None) -> tuple[fl
     return time.perf_counter() - began, plan
 
 
-def _program(planner: Planner, situation: Situation) -> tuple[Program, Choices]:
+def ended_with(planner: Planner, situation: Situation) -> tuple[Program, Choices]:
+    """The program of a plan and the conditions that its answer had to have enforced."""
     model = planner.model_for(situation.shape)
     inputs = planner.inputs(situation, {device.id: device.conditions(situation) for device in planner.devices})
     program = model.compiled.program(model.compiled.parameters.values(inputs))

@@ -246,6 +246,24 @@ def _asked(device: Movable, told_kw: float) -> float | None:
     return _between(device.least_kw, device.greatest_kw, told_kw)
 
 
+def _together(
+    asked: Mapping[str, float | None], planned: Iterable[Movable], ahead_kw: Mapping[str, float]
+) -> dict[str, float | None]:
+    """Where a fresh plan is corrected at once, its other batteries are told their part of it as directly: a device that
+    takes its time over a setpoint would follow when the correction has counted on it already.
+
+    `planned` are the devices that a plan tells what to do, `ahead_kw` by how much each is about to move by itself.
+    """
+    if all(kw is None for kw in asked.values()):
+        return dict(asked)
+    waited_for = {
+        device.device: device.planned_kw
+        for device in planned
+        if device.role == BATTERY and asked[device.device] is None and abs(ahead_kw[device.device]) >= LEAST_MOVE_KW
+    }
+    return {**asked, **waited_for}
+
+
 def _allowed_export_kw(limits: SiteLimits, devices: Iterable[Movable]) -> float:
     if not limits.generation_only:
         return limits.export_kw
@@ -299,12 +317,13 @@ class LocalLoop:
         planned = [held.block for held in running.values() if held.guards_after is None]
         limit_kw = grid_limit_of(planned or [held.block for held in running.values()])
         movable = tuple(self._movable(running, reads))
-        ahead_kw = sum(d.present_kw - d.fed_per_kw * _measured_kw(reads[d.device]) for d in movable)
+        ahead_kw = {d.device: d.present_kw - d.fed_per_kw * _measured_kw(reads[d.device]) for d in movable}
         self._watch = self._watch.with_look(status.net_import_kw, sum(map(_measured_kw, reads.values())))
         asked: dict[str, float | None] = dict.fromkeys(device.device for device in movable)
         if not self._watch.stands_still:
-            asked = adjustments(status.net_import_kw - ahead_kw, limit_kw, self._window, self._limits, movable)
-            asked = self._together(asked, movable, running, reads)
+            net_kw = status.net_import_kw - sum(ahead_kw.values())
+            asked = adjustments(net_kw, limit_kw, self._window, self._limits, movable)
+            asked = _together(asked, (d for d in movable if running[d.device].guards_after is None), ahead_kw)
         self._seen = {name: held.block.seq for name, held in running.items()}
         moves = (
             self._guard(device, guarded[device.device], asked[device.device])
@@ -313,28 +332,6 @@ class LocalLoop:
             for device in movable
         )
         return {device.device: move for device, move in zip(movable, moves, strict=True) if move is not None}
-
-    def _together(
-        self,
-        asked: Mapping[str, float | None],
-        movable: Iterable[Movable],
-        running: Mapping[str, Held],
-        reads: Mapping[str, Readback | ReadFault],
-    ) -> dict[str, float | None]:
-        """Where a fresh plan is corrected at once, its other batteries are told their part of it as directly: a device
-        that takes its time over a setpoint would follow when the correction has counted on it already."""
-        if all(kw is None for kw in asked.values()):
-            return dict(asked)
-        waited_for = {
-            device.device: device.planned_kw
-            for device in movable
-            if device.role == BATTERY
-            and asked[device.device] is None
-            and running[device.device].guards_after is None
-            and self._seen.get(device.device) != running[device.device].block.seq
-            and abs(device.planned_kw - device.fed_per_kw * _measured_kw(reads[device.device])) >= LEAST_MOVE_KW
-        }
-        return {**asked, **waited_for}
 
     def _movable(self, running: Mapping[str, Held], reads: Mapping[str, Readback | ReadFault]) -> Iterator[Movable]:
         for name, held in running.items():
