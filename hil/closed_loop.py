@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -43,6 +43,17 @@ class Decision:
     """By device [kW], > 0 feeds the bus; a device that is not named keeps to its last setpoint, then its safe value."""
     grid_limit_kw: float | None = None
     """Import that the site must stay under."""
+    self_supply_kw: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """By device that is to keep the connection at zero: least and greatest power within which it does."""
+
+
+def decision_of(plan: Plan) -> Decision:
+    """What the plan tells the devices for its first step."""
+    return Decision(
+        {setpoint.device: setpoint.target_kw for setpoint in plan.setpoints},
+        plan.grid_limit_kw,
+        {s.device: s.self_supply_kw for s in plan.setpoints if s.self_supply_kw is not None},
+    )
 
 
 Controller = Callable[[SiteState], Decision]
@@ -133,7 +144,9 @@ def setpoints_of(plant: Plant, at: datetime, decision: Decision) -> dict[str, He
     safe = {device.id: device.safe_kw() for device in plant.devices}
     seq = int(at.timestamp()) // 60
     return {
-        name: HeldSetpoint(seq, target, safe[name], at, until, decision.grid_limit_kw)
+        name: HeldSetpoint(
+            seq, target, safe[name], at, until, decision.grid_limit_kw, decision.self_supply_kw.get(name)
+        )
         for name, target in decision.targets.items()
     }
 

@@ -44,10 +44,11 @@ HEAT, COLD, POWER, GAS = range(4)
 CHILLER, HEAT_PUMP, WASTE_HEAT, GAS_BOILER, ABSORPTION_CHILLER, CHP, BACKUP, OTHER = range(8)
 """Kinds of machines and engines."""
 
-SEQ, TARGET, SAFE, VALID_FROM, VALID_UNTIL, GRID_LIMIT, ADJUSTED = range(7)
-"""Places in a held setpoint: numbers, kW, seconds since 1970; a limit of NaN is none, a seq of -1 no setpoint. ADJUSTED
-is the power that a fast loop asks for in place of the target; NaN for none."""
-SETPOINT_SIZE = 7
+SEQ, TARGET, SAFE, VALID_FROM, VALID_UNTIL, GRID_LIMIT, SUPPLY_LEAST, SUPPLY_MOST, ADJUSTED = range(9)
+"""Places in a held setpoint: numbers, kW, seconds since 1970; a limit of NaN is none, a seq of -1 no setpoint. Between
+SUPPLY_LEAST and SUPPLY_MOST the device keeps the connection at zero; NaN: it keeps to its target. ADJUSTED is the power
+that a fast loop asks for in place of the target; NaN for none."""
+SETPOINT_SIZE = 9
 HELD, NEXT = 0, 1
 """A device holds the setpoint in force and the one that comes after it."""
 NOT_GUARDED = -1
@@ -182,7 +183,7 @@ class PlantArrays(NamedTuple):
     layers: Array
     """(stores, 2, layers) fills, BEFORE and AFTER."""
     held: Array
-    """(slots, 2, 7) setpoints HELD and NEXT."""
+    """(slots, 2, 9) setpoints HELD and NEXT."""
     wanted_kw: Array
     """(slots,) target of the setpoint in force."""
     acting_kw: Array
@@ -773,6 +774,21 @@ def allowed_export_kw(layout: Layout, feeds: Array) -> float:
     return float(min(layout.export_limit_kw, generation))
 
 
+@borrowing
+def self_supplied(
+    layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array, net_kw: float
+) -> float:
+    """Lets batteries keep the connection at zero as far as their setpoints say so; the net import that is left [kW]."""
+    for i in range(layout.batteries):
+        setpoint = now.held[i, HELD]
+        if now.status[i] == ACTIVE and not np.isnan(setpoint[SUPPLY_LEAST]):
+            least, most = min(setpoint[SUPPLY_LEAST], feeds[i]), max(setpoint[SUPPLY_MOST], feeds[i])
+            fed = delivered(layout, now, around, row, i, min(max(feeds[i] + net_kw, least), most))
+            net_kw -= fed - feeds[i]
+            feeds[i] = fed
+    return net_kw
+
+
 @compiled
 def guarded(
     layout: Layout, now: PlantArrays, around: Surroundings, row: int, feeds: Array, net_kw: float, limit_kw: float
@@ -913,6 +929,7 @@ def run(layout: Layout, now: PlantArrays, around: Surroundings, first: int, slot
         record[LIMIT_KW] = grid_limit_kw(layout, now)
         net = demand - wished(layout, now, around, row, feeds, out)
         if layout.guards:
+            net = self_supplied(layout, now, around, row, feeds, net)
             guarded(layout, now, around, row, feeds, net, record[LIMIT_KW])
         metered(layout, now, demand - settled(layout, now, around, row, feeds, out), record)
         now.clock_s[0] += 60.0

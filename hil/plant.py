@@ -60,11 +60,14 @@ class HeldSetpoint:
     valid_from: datetime
     valid_until: datetime
     grid_limit_kw: float | None = None
+    self_supply_kw: tuple[float, float] | None = None
+    """Least and greatest power within which it keeps the connection at zero in place of its target."""
 
     def row(self) -> Array:
         limit = np.nan if self.grid_limit_kw is None else self.grid_limit_kw
         times = (self.valid_from.timestamp(), self.valid_until.timestamp())
-        return np.array([self.seq, self.target_kw, self.safe_value_kw, *times, limit, np.nan])
+        own = (np.nan, np.nan) if self.self_supply_kw is None else self.self_supply_kw
+        return np.array([self.seq, self.target_kw, self.safe_value_kw, *times, limit, *own, np.nan])
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,10 @@ class Holding:
         length = self._hours if hours is None else hours
         return dual / length if length > 0 else 0.0
 
+    def reduced_cost(self, device: str, quantity: str) -> float:
+        """What a kWh more of a flow in the first step costs beyond what it brings at present prices [money/kWh]."""
+        return float(self._solution.col_dual[self._places.first_flows[device, quantity]]) / self._hours
+
     def flow(self, device: str, quantity: str) -> float:
         """The first step's flow as executed [kW]."""
         return float(self._executed[self._places.first_flows[device, quantity]])

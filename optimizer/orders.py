@@ -67,7 +67,7 @@ def ordered_setpoints(plan: Plan, devices: Sequence[Device], situation: Situatio
 def _ordered(setpoint: Setpoint, order: FixedPower, bounds: tuple[float, float]) -> Setpoint:
     target = min(max(order.power_kw, bounds[0]), bounds[1])
     reason = Text(zh=f"运行人员指令：{order.reason}", en=f"ordered by the operator: {order.reason}")
-    return replace(setpoint, target_kw=target, reason=reason, room_kw=None)
+    return replace(setpoint, target_kw=target, reason=reason, room_kw=None, self_supply_kw=None)
 
 
 def _course(

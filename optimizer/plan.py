@@ -52,6 +52,9 @@ class Setpoint:
     room_kw: tuple[float, float] | None = None
     """Least and greatest power to which fast local control may move the device within the step without breaking what
     the plan promises (energy limits, cars that are due); None: it is not to be moved."""
+    self_supply_kw: tuple[float, float] | None = None
+    """Least and greatest power, the target between them, within which the device is to keep the connection at zero in
+    place of its target; None: it keeps to its target."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,7 @@ class Plan:
                     valid_until=s.valid_until,
                     reason=s.reason,
                     room_kw=s.room_kw,
+                    self_supply_kw=s.self_supply_kw,
                 )
                 for s in self.setpoints
             ],
@@ -250,6 +254,8 @@ class SetpointDocument(BaseModel):
     reason: Text
     room_kw: tuple[float, float] | None = None
     """Least and greatest power to which fast local control may move the device; null: it is not to be moved."""
+    self_supply_kw: tuple[float, float] | None = None
+    """Least and greatest power within which the device keeps the connection at zero; null: it keeps to its target."""
 
 
 class ScenariosDocument(BaseModel):

@@ -32,6 +32,7 @@ from optimizer.reading import Reading
 from optimizer.reasons import Reasons
 from optimizer.reported import within_reported
 from optimizer.scenarios import Stack, first_step_columns, scenario_situations, stack
+from optimizer.self_supply import with_self_supply
 from optimizer.services.base import Service
 from optimizer.situation import Situation
 from optimizer.solver import Linear
@@ -144,7 +145,8 @@ class Planner:
             self.devices, model, situation, central.conditions, central.parameters, answer, reasons, self.services
         )
         took = {"update": (updated - began) * 1e3, "solve": (solved - updated) * 1e3}
-        return replace(reading.plan(), time_ms=took, scenarios=whole.outcome(steady))
+        plan = with_self_supply(reading.plan(), self.devices, holding, situation.prices)
+        return replace(plan, time_ms=took, scenarios=whole.outcome(steady))
 
     def _answer(self, model: Model, whole: Stack, deadline_s: float) -> Answer:
         if self._trail is None or whole.risk is not None:

@@ -36,9 +36,11 @@ def _with_room(
     if setpoint.device in relieved_kw:
         room = (setpoint.target_kw - relieved_kw[setpoint.device], setpoint.target_kw)
     if room is None:
-        return setpoint
+        return replace(setpoint, self_supply_kw=None)
     least, greatest = min(room[0], setpoint.target_kw), max(room[1], setpoint.target_kw)
-    return replace(setpoint, room_kw=(least, greatest))
+    own = setpoint.self_supply_kw
+    within = None if own is None else (max(own[0], least), min(own[1], greatest))
+    return replace(setpoint, room_kw=(least, greatest), self_supply_kw=within)
 
 
 def _relieved_kw(plan: Plan, free: Mapping[str, Device], situation: Situation) -> dict[str, float]:

@@ -89,6 +89,7 @@ def _message(plan: Plan, setpoint: Setpoint, plan_hash: str, forecast_id: str) -
         safe_value_kw=setpoint.safe_value_kw,
         grid_limit_kw=plan.grid_limit_kw,
         room_kw=setpoint.room_kw,
+        self_supply_kw=setpoint.self_supply_kw,
         answer=plan.status,
         reason=setpoint.reason,
         plan_id=plan.plan_id,

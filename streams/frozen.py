@@ -105,7 +105,16 @@ def thaw_plan(text: str, grid: TimeGrid) -> Plan:
         export_per_kwh=np.asarray(document.prices["export_per_kwh"], dtype=float),
         cost=cost,
         setpoints=tuple(
-            Setpoint(s.device, s.target_kw, s.safe_value_kw, s.valid_from, s.valid_until, s.reason, s.room_kw)
+            Setpoint(
+                s.device,
+                s.target_kw,
+                s.safe_value_kw,
+                s.valid_from,
+                s.valid_until,
+                s.reason,
+                s.room_kw,
+                s.self_supply_kw,
+            )
             for s in document.setpoints
         ),
         shadow_prices={carrier: np.asarray(v, dtype=float) for carrier, v in document.shadow_prices.items()},

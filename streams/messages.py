@@ -110,6 +110,8 @@ class SetpointMessage(Message):
     """Import that the site must stay under while this setpoint holds."""
     room_kw: tuple[float, float] | None = None
     """Least and greatest power to which the gateway's local loop may move the device; None: it is not to be moved."""
+    self_supply_kw: tuple[float, float] | None = None
+    """Least and greatest power within which the device keeps the connection at zero; None: it keeps to its target."""
     answer: PlanStatus
     reason: Text
     plan_id: str

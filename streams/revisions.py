@@ -62,7 +62,8 @@ def _revision(
     if order is not None:
         reason = Text(zh=f"运行人员指令：{order.reason}", en=f"ordered by the operator: {order.reason}")
         target_kw = min(max(order.power_kw, bounds[0]), bounds[1])
-        wanted = wanted.model_copy(update={"target_kw": target_kw, "room_kw": None, "reason": reason})
+        alone = {"room_kw": None, "self_supply_kw": None}
+        wanted = wanted.model_copy(update={"target_kw": target_kw, "reason": reason, **alone})
     named = {"seq": last.seq, "cmd_id": last.cmd_id, "issued_at": last.issued_at}
     if wanted.model_copy(update=named) == last:
         return None

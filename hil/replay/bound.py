@@ -1,10 +1,12 @@
 """The bound: what the replay would have cost with everything known, as one linear program over each billing month.
 
 Nothing is a forecast in it: loads, sun, prices and cars are the recorded ones, the machines are those of the case's
-own site, and what makes plans dearer is left out: least part loads, one direction at a time, whole decisions. Months
-are linked by what stores and cars hold: each is solved with a week of the next one and goes on from where the one
-before ended, so that what is left at a month's end is worth what the next month makes of it. At the end of the replay
-stores may be empty.
+own site, and what makes plans dearer is left out: least part loads, whole decisions, and one direction at a time but
+where a kilowatt both ways earns by itself. There, as where export pays more than import costs, the linear program
+would buy and sell what no meter lets pass, and one of the two is chosen by branch and bound. Months are linked by
+what stores and cars hold: each is solved with a week of the next one and goes on from where the one before ended, so
+that what is left at a month's end is worth what the next month makes of it. At the end of the replay stores may be
+empty.
 A month of quarter hours takes HiGHS's interior point two seconds; building its rows takes five times as long.
 """
 
@@ -23,6 +25,8 @@ from hil.replay.case import Block, Case, Stretch, Window
 from hil.replay.control import BlockResult, Cycle, counted_result, plant_of
 from hil.replay.foresight import recorded_ahead
 from optimizer.balance import FeederLimit, feeders_without
+from optimizer.branching import pays_by_itself
+from optimizer.choices import Choices
 from optimizer.devices import AnyDevice
 from optimizer.devices.v2g_charger import V2gCharger
 from optimizer.model import Model, build
@@ -38,6 +42,10 @@ LOOK_AHEAD = timedelta(days=7)
 """Of the next month that a month is solved with."""
 METHODS = (("hipo", "off"), ("ipm", "off"), ("simplex", "off"))
 """Ways to solve it and whether they cross over to a corner; the next one where one finds no optimum."""
+DIRECTIONS_GAP = 1e-3
+"""Proven distance from the optimum with which directions are chosen, relative to the cost."""
+DIRECTIONS_NODES = 500
+"""A search that proves no such distance by then leaves the linear bound as it is."""
 
 States = Mapping[str, Mapping[str, float]]
 
@@ -79,7 +87,8 @@ def _optimum(case: Case, window: Window, states: States) -> Optimum:
     situation = _situation(case, window.start, min(window.end + LOOK_AHEAD, case.end), states)
     model = build(devices, feeders, situation.shape)
     inputs = {device.id: device.inputs(situation, device.conditions(situation)) for device in devices}
-    x = _minimum(model.compiled.program(model.compiled.parameters.values(inputs)), window)
+    values = model.compiled.parameters.values(inputs)
+    x = _minimum(model.compiled.program(values), model.choices_at(values), window)
     return _read(model, devices, x, (window.end - window.start) // case.step)
 
 
@@ -106,11 +115,19 @@ def _situation(case: Case, start: datetime, end: datetime, states: States) -> Si
     )
 
 
-def _minimum(program: Program, window: Window) -> Array:
+def _minimum(program: Program, choices: Choices, window: Window) -> Array:
+    relaxed = _linear_minimum(program, window)
+    directions = Choices(choice for choice in choices if pays_by_itself(program, choice))
+    if not directions.broken(relaxed):
+        return relaxed
+    directed = _directed_minimum(program, directions)
+    return relaxed if directed is None else directed
+
+
+def _linear_minimum(program: Program, window: Window) -> Array:
     part = without_fixed(program)
     for method, crossover in METHODS:
-        highs = QuietHighs()
-        highs.setOptionValue("parallel", "off")
+        highs = _highs()
         highs.setOptionValue("solver", method)
         highs.setOptionValue("run_crossover", crossover)
         pass_program(highs, part.program, np.zeros(len(part.columns), dtype=bool))
@@ -120,6 +137,26 @@ def _minimum(program: Program, window: Window) -> Array:
     raise RuntimeError(
         f"no optimum from {window.start} to {window.end}: {highs.modelStatusToString(highs.getModelStatus())}"
     )
+
+
+def _directed_minimum(program: Program, directions: Choices) -> Array | None:
+    """One direction at a time, within `DIRECTIONS_GAP`; None where the search does not come so near."""
+    extended, whole = directions.as_binaries(program)
+    part = without_fixed(extended)
+    highs = _highs()
+    highs.setOptionValue("mip_rel_gap", DIRECTIONS_GAP)
+    highs.setOptionValue("mip_max_nodes", DIRECTIONS_NODES)
+    pass_program(highs, part.program, whole[part.columns])
+    highs.run()
+    if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return None
+    return part.whole(np.asarray(highs.getSolution().col_value, dtype=float))[: len(program.cost)]
+
+
+def _highs() -> QuietHighs:
+    highs = QuietHighs()
+    highs.setOptionValue("parallel", "off")
+    return highs
 
 
 def _read(model: Model, devices: tuple[AnyDevice, ...], x: Array, steps: int) -> Optimum:

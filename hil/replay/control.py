@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from hil.closed_loop import Decision, RunningPeaks, baseline, baseline_days, setpoints_of, site_state
+from hil.closed_loop import Decision, RunningPeaks, baseline, baseline_days, decision_of, setpoints_of, site_state
 from hil.measured import means, served_cars, wear
 from hil.plant import Plant, PlantState, Records, offer, run_minutes
 from hil.recorded import QUARTER, recorded_drivers
@@ -143,8 +143,7 @@ def _engine(case: Case, planner: Planner, outlook: Outlook) -> Answer:
         situation = outlook.seen_from(state, case.site)
         result = control_cycle(case.site, planner, situation, last, deadline_s=case.terms.deadline_s)
         plan = result.plan
-        targets = {setpoint.device: setpoint.target_kw for setpoint in plan.setpoints}
-        return Decision(targets, plan.grid_limit_kw), plan, result.attempts
+        return decision_of(plan), plan, result.attempts
 
     return answer
 

@@ -156,7 +156,7 @@ class KeepsOld(Controller):
     def _as_before(self, message: SetpointMessage) -> SetpointMessage:
         first = self._first[message.device]
         kept = {name: getattr(first, name) for name in ("target_kw", "grid_limit_kw")}
-        return message.model_copy(update={**kept, "room_kw": None})
+        return message.model_copy(update={**kept, "room_kw": None, "self_supply_kw": None})
 
 
 class Blind(Controller):

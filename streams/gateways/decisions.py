@@ -37,7 +37,8 @@ class Accept:
     held: bool = False
     """The device has it already (sent before a restart or a lost answer): only the read-back is missing."""
     room_kw: tuple[float, float] | None = None
-    """Within the device's bounds."""
+    """Within the device's bounds, and so is the other one."""
+    self_supply_kw: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class Held:
     """Within the device's bounds; None where the local loop is to leave the device alone."""
     guards_after: int | None = None
     """Of a block by which the local loop guards on: sequence number of the setpoint that is over."""
+    self_supply_kw: tuple[float, float] | None = None
+    """Within it the device keeps the connection at zero; None: it keeps to its target."""
 
     @property
     def is_open(self) -> bool:
@@ -136,7 +139,7 @@ def decide(setpoint: SetpointMessage, device: Device | None, memory: DeviceMemor
 
 def accepted(memory: DeviceMemory, setpoint: SetpointMessage, accept: Accept, now: datetime) -> Outcome:
     """After the block has been written: what it replaces is superseded."""
-    new = Held(accept.block, setpoint.cmd_id, room_kw=accept.room_kw)
+    new = Held(accept.block, setpoint.cmd_id, room_kw=accept.room_kw, self_supply_kw=accept.self_supply_kw)
     event = Event(setpoint.cmd_id, setpoint.seq, "accepted", reason=accept.note)
     replaced: tuple[Held | None, ...] = ()
     if accept.held:
@@ -210,12 +213,14 @@ def _within_bounds(setpoint: SetpointMessage, bounds: tuple[float, float]) -> Ac
         valid_from=setpoint.valid_from.replace(microsecond=0),
         valid_until=setpoint.valid_until.replace(microsecond=0),
     )
-    least, greatest = setpoint.room_kw or (target, target)
-    room = None if setpoint.room_kw is None else (_clamp(least, bounds), _clamp(greatest, bounds))
-    if target == setpoint.target_kw:
-        return Accept(block, room_kw=room)
-    note = f"clamped from {setpoint.target_kw:g} kW to the device's bound of {target:g} kW"
-    return Accept(block, note, room_kw=room)
+    clamped = target != setpoint.target_kw
+    note = f"clamped from {setpoint.target_kw:g} kW to the device's bound of {target:g} kW" if clamped else ""
+    room, own = _clamp_both(setpoint.room_kw, bounds), _clamp_both(setpoint.self_supply_kw, bounds)
+    return Accept(block, note, room_kw=room, self_supply_kw=own)
+
+
+def _clamp_both(span: tuple[float, float] | None, bounds: tuple[float, float]) -> tuple[float, float] | None:
+    return None if span is None else (_clamp(span[0], bounds), _clamp(span[1], bounds))
 
 
 def _clamp(value: float, bounds: tuple[float, float]) -> float:

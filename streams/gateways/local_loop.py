@@ -123,6 +123,8 @@ class Movable:
     greatest_kw: float
     adjusted_kw: float | None = None
     """What the loop asked for last; None while it follows its setpoint."""
+    self_supply_kw: Range | None = None
+    """Within it the device keeps the connection at zero in place of its setpoint."""
     fed_per_kw: float = 1.0
     """Power that it feeds for each kW of its setpoint. The loop looks again every second, so it need not be exact."""
 
@@ -186,11 +188,37 @@ def adjustments(
         return {device.device: device.adjusted_kw for device in movable}
     allowed_kw = limits.import_kw if grid_limit_kw is None else min(limits.import_kw, window.allowed_kw(grid_limit_kw))
     export_kw = _allowed_export_kw(limits, movable)
+    guided = _self_supplied(net_import_kw, limits.cables, movable)
     if -export_kw <= net_import_kw <= allowed_kw:
-        movable = tuple(replace(device, present_kw=_told_kw(device)) for device in movable)
+        guided = tuple(replace(device, present_kw=_told_kw(device)) for device in guided)
     band_kw = BAND_SHARE * (limits.import_kw if grid_limit_kw is None else grid_limit_kw)
-    told = _guarded(net_import_kw, (allowed_kw, export_kw, band_kw), limits.cables, movable)
+    told = _guarded(net_import_kw, (allowed_kw, export_kw, band_kw), limits.cables, guided)
     return {device.device: _asked(device, kw) for device, kw in zip(movable, told, strict=True)}
+
+
+def _self_supplied(net_import_kw: float, cables: Iterable[Cable], devices: tuple[Movable, ...]) -> tuple[Movable, ...]:
+    """The devices, with what supplies the site itself planned where the connection would be at zero."""
+    aims_kw = []
+    for device in devices:
+        aim_kw = device.present_kw
+        if device.self_supply_kw is not None:
+            least, greatest = _both(device.self_supply_kw, (device.least_kw, device.greatest_kw))
+            aim_kw = _between(least, greatest, device.present_kw + net_import_kw)
+        net_import_kw -= aim_kw - device.present_kw
+        aims_kw.append(aim_kw)
+    for cable in cables:
+        aims_kw = _within(cable, devices, aims_kw)
+    return tuple(
+        device if device.self_supply_kw is None else _aimed(device, aim_kw)
+        for device, aim_kw in zip(devices, aims_kw, strict=True)
+    )
+
+
+def _aimed(device: Movable, aim_kw: float) -> Movable:
+    """Only what a limit took beyond its range goes back slowly."""
+    least, greatest = device.self_supply_kw or (device.planned_kw,) * 2
+    beyond = device.adjusted_kw is not None and not least <= device.adjusted_kw <= greatest
+    return replace(device, planned_kw=aim_kw, adjusted_kw=device.adjusted_kw if beyond else None)
 
 
 def _guarded(
@@ -351,7 +379,8 @@ class LocalLoop:
                     present = _expected_kw(role, _between(least, greatest, target), present)
                 per_kw = self._devices[name].fed_per_kw()
                 low, high = sorted((per_kw * least, per_kw * greatest))
-                yield Movable(name, role, per_kw * target, per_kw * present, low, high, adjusted, per_kw)
+                own = held.self_supply_kw if role == BATTERY else None
+                yield Movable(name, role, per_kw * target, per_kw * present, low, high, adjusted, own, per_kw)
 
     def _guarded(self, ended: Mapping[str, Held], now: datetime) -> dict[str, Held]:
         """The blocks by which devices would be guarded on, while there are sequence numbers below the next plan's."""

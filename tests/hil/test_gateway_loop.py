@@ -136,16 +136,17 @@ class Noon:
     def site(self):
         return self.controller.plant.truth.site
 
-    def tell(self, seq, battery_kw, room):
-        told = (("battery1", battery_kw, room), ("pv1", 400.0, (0.0, 400.0)))
+    def tell(self, seq, battery_kw, room, own=None):
+        told = (("battery1", battery_kw, room, own), ("pv1", 400.0, (0.0, 400.0), None))
         self.gateway.handle([self.setpoint(seq, *one) for one in told])
 
-    def setpoint(self, seq, device, target_kw, room):
+    def setpoint(self, seq, device, target_kw, room, own):
         at = self.controller.clock
         return SetpointMessage(
             site="testpark", cmd_id=f"{device}:{seq}", device=device, seq=seq, issued_at=at, valid_from=at,
             valid_until=at + timedelta(minutes=20), target_kw=target_kw, safe_value_kw=0.0, grid_limit_kw=400.0,
-            room_kw=room, answer="optimal", reason=Text(zh="", en=""), plan_id="p", plan_hash="h", forecast_id="f",
+            room_kw=room, self_supply_kw=own, answer="optimal", reason=Text(zh="", en=""), plan_id="p", plan_hash="h",
+            forecast_id="f",
         )  # fmt: skip
 
     def run(self, minutes):
@@ -178,3 +179,24 @@ def test_nothing_is_exported_when_the_sun_comes_out_and_the_plan_is_kept_when_it
     assert sunny.get("battery1.discharge_kw")[-1] < 60.0
     assert cloudy_again.get("battery1.discharge_kw")[-1] == pytest.approx(60.0)
     assert {ack.state for ack in noon.acks} <= {"accepted", "applied", "superseded"}
+
+
+@pytest.mark.parametrize("protocol", ["direct", "modbus"])
+def test_a_battery_keeps_the_connection_at_zero_as_far_as_its_setpoint_says(park, protocol):
+    """What the site draws beside the battery decides, not the 60 kW of the setpoint."""
+    noon = Noon(park, [300.0, 240.0, 380.0, 50.0, 300.0, 300.0, 300.0, 300.0])
+    with noon.behind(protocol):
+        quarters = []
+        for quarter in range(4):
+            noon.tell(quarter + 1, 60.0, (-250.0, 250.0), (-10.0, 200.0))
+            quarters.append(noon.run(15))
+        noon.tell(5, 60.0, (-250.0, 250.0))
+        alone = noon.run(15)
+    fed = [records.get("battery1.discharge_kw") - records.get("battery1.charge_kw") for records in quarters]
+    net = [records.get("meter.import_kw") - records.get("meter.export_kw") for records in quarters]
+    needed = [kw + net_kw for kw, net_kw in zip(fed, net, strict=True)]
+    assert [round(float(kw[-1])) for kw in needed] == [34, 105, -25, 316]
+    for kw, wanted in zip(fed, needed, strict=True):
+        exported = np.where(wanted < -10.0, wanted, -10.0)  # nothing may be exported: a limit, not a wish
+        assert kw[2:] == pytest.approx(np.clip(wanted[2:], exported[2:], 200.0), abs=1.0)
+    assert alone.get("battery1.discharge_kw")[-1] == pytest.approx(60.0)

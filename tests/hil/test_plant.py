@@ -326,6 +326,21 @@ def test_grid_limit_is_kept_by_discharging_down_to_the_reserve_and_after_the_set
     assert records.get("meter.import_kw")[-1] > 400  # nothing left to give
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_battery_keeps_the_connection_at_zero_as_far_as_its_setpoint_says(park, exact):
+    """The sun rises from six o'clock on; the battery's setpoint is 100 kW, and ends after 20 minutes."""
+    plant = park.exact_plant() if exact else park.drawn_plant()
+    state, _ = run_minutes(plant, plant.start(), 8 * 60)
+    own = {"battery1": park.setpoint(1, 100.0, start_min=480, self_supply_kw=(-30.0, 250.0))}
+    _, records = run_minutes(plant, offer(plant, state, own)[0], 60)
+    fed = records.get("battery1.discharge_kw") - records.get("battery1.charge_kw")
+    needed = fed + records.get("meter.import_kw") - records.get("meter.export_kw")
+    assert exact or needed[:20].min() < 250.0 < needed[:20].max()
+    held = slice(2, 20)
+    assert fed[held] == pytest.approx(np.clip(needed[held], -30.0, 250.0), abs=1e-6)
+    assert fed[25:] == pytest.approx(0.0, abs=1.0)
+
+
 def test_a_store_takes_over_from_a_machine_before_the_battery_feeds(park):
     """160 kW of cold, all of the chiller's, and 5 kW too much: the store gives what the chiller gives less."""
     truth = Truth.exact(park.PARK)

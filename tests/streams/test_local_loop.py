@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -97,6 +98,34 @@ def test_above_the_plans_limit_charging_gives_way_first_then_cars_then_batteries
     assert asked[0] == {"a": -40.0, "b": None, "c": None, "d": None, "e": None}
     assert asked[1] == {"a": 0.0, "b": 0.0, "c": -10.0, "d": None, "e": None}
     assert asked[2] == {"a": 195.0, "b": 0.0, "c": 0.0, "d": -10.0, "e": None}
+
+
+def self_supplied(feed_kw: float, own: tuple[float, float], adjusted: float | None = None) -> list[Movable]:
+    """The first battery keeps the connection at zero within its range; its setpoint is 50 kW."""
+    first, *others = movables([feed_kw, 0.0, 0.0, -10.0, 400.0], [50.0, 0.0, 0.0, -10.0, 400.0])
+    return [replace(first, self_supply_kw=own, adjusted_kw=adjusted), *others]
+
+
+@pytest.mark.parametrize(
+    ("feed_kw", "net_kw", "asked_kw"),
+    [(50.0, 30.0, 80.0), (80.0, -10.0, 70.0), (50.0, 400.0, 200.0), (50.0, -90.0, -20.0), (80.0, -30.0, None)],
+    ids=["import", "export", "more than it may", "less than it may", "as the setpoint says"],
+)
+def test_a_battery_follows_what_the_site_draws(feed_kw: float, net_kw: float, asked_kw: float | None) -> None:
+    sells = replace(SITE_LIMITS, export_kw=400.0)
+    asked = adjustments(net_kw, LIMIT, DemandWindow(), sells, self_supplied(feed_kw, (-20.0, 200.0), feed_kw))
+    assert asked == {"a": asked_kw, "b": None, "c": None, "d": None, "e": None}
+
+
+def test_limits_come_before_self_supply() -> None:
+    """Above the limit it gives more than its range, and goes back to it as others do: by the room below the limit."""
+    devices = self_supplied(200.0, (-20.0, 200.0), 200.0)
+    assert adjustments(1080.0, LIMIT, DemandWindow(), SITE_LIMITS, devices)["a"] == 280.0
+    devices = self_supplied(280.0, (-20.0, 200.0), 280.0)
+    assert adjustments(950.0, LIMIT, DemandWindow(), SITE_LIMITS, devices)["a"] == 250.0
+    cable = replace(SITE_LIMITS, cables=(Cable(100.0, frozenset("a"), True),))
+    devices = self_supplied(50.0, (-20.0, 200.0))
+    assert adjustments(120.0, LIMIT, DemandWindow(), cable, devices)["a"] == 100.0
 
 
 def test_nothing_is_exported_where_nothing_may_be() -> None:

@@ -95,6 +95,22 @@ def test_the_bound_is_below_all_and_what_is_lost_adds_up(park: ModuleType, engin
     assert split.fallback == 0.0
 
 
+def test_the_bound_does_not_sell_what_it_buys(park: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    dear = {**park.PARK.export.model_dump(), "price_per_kwh": 0.8}
+    site = park.PARK.model_copy(update={"export": park.PARK.export.model_copy(update=dear)})
+    bound, none = (replay(site, park.history(), park.START, park.END, name) for name in ("perfect", "none"))
+    assert _bought_and_sold_kw(bound) < 1e-3
+    monkeypatch.setattr("hil.replay.bound.DIRECTIONS_NODES", 0)
+    relaxed = replay(site, park.history(), park.START, park.END, "perfect")
+    assert _bought_and_sold_kw(relaxed) > 10.0
+    assert relaxed.account.cost["total"] < bound.account.cost["total"] < none.account.cost["total"]
+
+
+def _bought_and_sold_kw(result: ReplayResult) -> float:
+    meters = result.account.meters
+    return float(np.minimum(meters["meter.import_kw"], meters["meter.export_kw"]).max())
+
+
 def _run(park: ModuleType, controller, terms: Terms) -> ReplayResult:  # type: ignore[no-untyped-def]
     return replay(park.PARK, park.history(), park.START, park.END, controller, terms=terms)
 
