@@ -25,6 +25,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 from figures import Figure, run, tracked
+from near_prior import Elsewhere
 from recorded_loads import Load, public_days, recorded_loads, year_long_loads
 
 from forecasting import boosted, day_ahead, first_hours, members
@@ -78,17 +79,19 @@ def tasks_of(
     folder: Path, parts: Sequence[str], refit: timedelta | None, peer: bool = True, history: timedelta | None = None
 ) -> list[Task]:
     found: list[Task] = []
+    loads = recorded_loads(folder)
+    elsewhere = Elsewhere(loads)
     if "year" in parts:
         days = [(load, _midnights(load, 365, DAY)) for load in year_long_loads(folder)]
-        found += [_task("year", load, origins, DAY, refit or YEAR_REFIT) for load, origins in days]
+        found += [_task("year", load, elsewhere, origins, DAY, refit or YEAR_REFIT) for load, origins in days]
     if "near" in parts:
-        found += [_near("near", load, refit or NEAR_REFIT, peer) for load in recorded_loads(folder)]
+        found += [_near("near", load, elsewhere, refit or NEAR_REFIT, peer, history) for load in loads]
     if "tail" in parts:
-        weeks = [(load, _midnights(load, 70, WEEK)) for load in recorded_loads(folder)]
+        weeks = [(load, _midnights(load, 70, WEEK)) for load in loads]
         cut = [(_connected(load, origins[0], history), origins) for load, origins in weeks]
-        found += [_task("tail", load, origins, MONTH, refit or TAIL_REFIT) for load, origins in cut]
+        found += [_task("tail", load, elsewhere, origins, MONTH, refit or TAIL_REFIT) for load, origins in cut]
     if "sample" in parts:
-        found += [_near("sample", load, refit or NEAR_REFIT, peer) for load in sample_loads()]
+        found += [_near("sample", load, elsewhere, refit or NEAR_REFIT, peer) for load in sample_loads()]
     return found
 
 
@@ -96,9 +99,12 @@ def sample_loads() -> list[Load]:
     """Two series of the shipped park. Its load knows weekends but not the Chinese holidays (SOURCES.md beside it)."""
     frame = pd.read_csv(SAMPLE, index_col="time", parse_dates=["time"])
     clock = LocalClock(ZoneInfo("Asia/Shanghai"), 15)
-    carriers = {"load.demand_kw": "electric", "cold_load.demand_kw": "cold"}
+    carriers = {"load.demand_kw": ("San Diego", "electric"), "cold_load.demand_kw": ("Hong Kong", "cold")}
     end = frame.index[-1] + timedelta(minutes=15)
-    return [Load(f"sample {name}", of, clock, frame[name], public_days("none"), end) for name, of in carriers.items()]
+    return [
+        Load(place, f"sample {name}", of, clock, frame[name], public_days("none"), end)
+        for name, (place, of) in carriers.items()
+    ]
 
 
 def _connected(load: Load, first: datetime, history: timedelta | None) -> Load:
@@ -106,19 +112,28 @@ def _connected(load: Load, first: datetime, history: timedelta | None) -> Load:
     return load if history is None else replace(load, series=load.series.loc[first - history :])
 
 
-def _near(purpose: str, load: Load, refit: timedelta, peer: bool) -> Task:
+def _near(
+    purpose: str, load: Load, elsewhere: Elsewhere, refit: timedelta, peer: bool, history: timedelta | None = None
+) -> Task:
     end = load.scored_until.to_pydatetime()
     origins = rolling_origins(end - WEEKS * WEEK, end - NEAR, timedelta(hours=7), load.clock.zone)
-    return _task(purpose, load, origins, NEAR, refit, peer)
+    return _task(purpose, _connected(load, origins[0], history), elsewhere, origins, NEAR, refit, peer)
 
 
 def _task(
-    purpose: str, load: Load, origins: tuple[datetime, ...], horizon: timedelta, refit: timedelta, peer: bool = False
+    purpose: str,
+    load: Load,
+    elsewhere: Elsewhere,
+    origins: tuple[datetime, ...],
+    horizon: timedelta,
+    refit: timedelta,
+    peer: bool = False,
 ) -> Task:
+    kind = Demand(prior=elsewhere.than(load.place))
     record = Record(load.series.to_frame(load.name), load.clock.step_minutes)
     schedule = Schedule(origins, horizon, refit)
     days = day_table(record, load.day_type, load.clock.zone, schedule)
-    return Task(purpose, load, tuple(blocks(record, load.name, Demand(), days, load.clock.zone, schedule, peer)))
+    return Task(purpose, load, tuple(blocks(record, load.name, kind, days, load.clock.zone, schedule, peer)))
 
 
 def _midnights(load: Load, days: int, every: timedelta) -> tuple[datetime, ...]:

@@ -29,6 +29,8 @@ REPEATED_SHARE = 0.95
 class Load:
     """One recorded load."""
 
+    place: str
+    """Loads of one place have weather, calendar and habits in common."""
     name: str
     carrier: str
     """`electric`, `heat` or `cold`."""
@@ -68,7 +70,7 @@ def _ucsd(folder: Path) -> list[Load]:
         frame = pd.read_csv(folder / "ucsd_microgrid" / f"{file}_15min.csv.gz", parse_dates=["timestamp_local"])
         series = _on_wall_clock(frame["timestamp_local"], frame[column], "America/Los_Angeles")
         series = _without_repeated_days(series, clock)
-        loads.append(_load(name, "electric", clock, series, _university_day))
+        loads.append(_load("San Diego", name, "electric", clock, series, _university_day))
     return loads
 
 
@@ -88,7 +90,7 @@ def _steel(folder: Path) -> Load:
     frame = pd.read_csv(folder / "steel_korea" / "steel_industry_15min.csv.gz")
     index = pd.date_range("2018-01-01", periods=len(frame), freq="15min", tz="Asia/Seoul").tz_convert("UTC")
     series = pd.Series(4.0 * frame["Usage_kWh"].to_numpy(), index=index)
-    return _load("steel plant", "electric", LocalClock(ZoneInfo("Asia/Seoul"), 15), series, public_days("KR"))
+    return _load("Korea", "steel plant", "electric", LocalClock(ZoneInfo("Asia/Seoul"), 15), series, public_days("KR"))
 
 
 def _hong_kong(folder: Path) -> Load:
@@ -100,7 +102,7 @@ def _hong_kong(folder: Path) -> Load:
     cold = sum(WATER_KJ_PER_KG_K * frame[f"{name}-CHWFWR"] * rise for name, rise in zip(chillers, warming, strict=True))
     dead = (frame[[f"{name}-CHWRWT" for name in chillers]] == 0).all(axis=1)
     series = _on_wall_clock(times, pd.Series(cold).mask(dead).clip(lower=0.0), "Asia/Hong_Kong")
-    return _load("chillers", "cold", LocalClock(ZoneInfo("Asia/Hong_Kong"), 15), series, public_days("HK"))
+    return _load("Hong Kong", "chillers", "cold", LocalClock(ZoneInfo("Asia/Hong_Kong"), 15), series, public_days("HK"))
 
 
 def _cambridge(folder: Path) -> list[Load]:
@@ -116,7 +118,7 @@ def _cambridge(folder: Path) -> list[Load]:
             carrier = "heat" if column == "gas_heating" else "electric"
             series = frame[column].where(frame[column] != 0)
             name = f"university {building} {'gas' if carrier == 'heat' else 'electricity'}"
-            loads.append(_load(name, carrier, clock, series.loc[:"2019-12-31"], public_days("GB")))
+            loads.append(_load("Cambridge", name, carrier, clock, series.loc[:"2019-12-31"], public_days("GB")))
     return loads
 
 
@@ -132,7 +134,9 @@ def _bdg2(folder: Path) -> list[Load]:
     clock = LocalClock(ZoneInfo("UTC"), 60)
     zoned = frame.tz_localize("UTC")
     return [
-        _load(name, "electric", clock, zoned[column].where(zoned[column] > 0), public_days(country))
+        _load(
+            column.split("_")[0], name, "electric", clock, zoned[column].where(zoned[column] > 0), public_days(country)
+        )
         for column, (name, country) in sites.items()
     ]
 
@@ -147,22 +151,25 @@ def _heating(folder: Path) -> list[Load]:
     mountain = LocalClock(ZoneInfo("Etc/GMT+7"), 60)
     days = public_days("US")
     return [
-        _load("hot-water plant", "heat", LocalClock(ZoneInfo("America/Los_Angeles"), 60), heat, days),
+        _load("hot water", "hot-water plant", "heat", LocalClock(ZoneInfo("America/Los_Angeles"), 60), heat, days),
         _load(
+            "RSF",
             "office RSF heating",
             "heat",
             mountain,
             pd.Series(office["Total Heating (kW)"].to_numpy(), index=index),
             days,
         ),
-        _load("office RSF electricity", "electric", mountain, pd.Series(np.asarray(electric), index=index), days),
+        _load(
+            "RSF", "office RSF electricity", "electric", mountain, pd.Series(np.asarray(electric), index=index), days
+        ),
     ]
 
 
-def _load(name: str, carrier: str, clock: LocalClock, series: pd.Series, day_type: DayType) -> Load:
+def _load(place: str, name: str, carrier: str, clock: LocalClock, series: pd.Series, day_type: DayType) -> Load:
     regular = series.astype(float).groupby(level=0).mean().asfreq(timedelta(minutes=clock.step_minutes))
     known = regular.loc[regular.first_valid_index() : regular.last_valid_index()].rename(name)
-    return Load(name, carrier, clock, known, day_type, known.index[-1] + timedelta(minutes=clock.step_minutes))
+    return Load(place, name, carrier, clock, known, day_type, known.index[-1] + timedelta(minutes=clock.step_minutes))
 
 
 def _on_wall_clock(times: pd.Series, values: pd.Series, zone: str) -> pd.Series:

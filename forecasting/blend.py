@@ -23,7 +23,7 @@ EDGES_HOURS = (0.3, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 def weights_by_lead(errors: Array, usual: Array, step_hours: float) -> Array:
-    """(members, leads) weights from (members, n, leads) errors; NaN where nothing was measured."""
+    """(members, leads) weights from (members, n, leads) errors, NaN where nothing was measured, and the usual ones."""
     count = errors.shape[2]
     hours = (np.arange(count) + 1) * step_hours
     groups = np.searchsorted(EDGES_HOURS, hours, side="left")
@@ -31,9 +31,9 @@ def weights_by_lead(errors: Array, usual: Array, step_hours: float) -> Array:
     middles = np.array([np.log(hours[groups == name]).mean() for name in names])
     of_groups = [errors[:, :, groups == name].reshape(len(errors), -1) for name in names]
     pulls = PULL + PULL_PER_HOUR * np.exp(middles)
-    weights = np.stack(
-        [blend_weights(group, usual, float(pull)) for group, pull in zip(of_groups, pulls, strict=True)], axis=1
-    )
+    usual_of = [usual[:, groups == name].mean(axis=1) for name in names]
+    found = zip(of_groups, usual_of, pulls, strict=True)
+    weights = np.stack([blend_weights(group, often, float(pull)) for group, often, pull in found], axis=1)
     by_lead = np.stack([np.interp(np.log(hours), middles, of_member) for of_member in weights])
     return np.asarray(by_lead / by_lead.sum(axis=0), dtype=float)
 

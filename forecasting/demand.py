@@ -10,18 +10,20 @@ errors also give the spread. Then everything is fitted again on the whole histor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from forecasting.blend import blend_weights, weights_by_lead
 from forecasting.cleaning import Nature
 from forecasting.day_types import DayTable, LocalClock
+from forecasting.first_hours import GROUP_ENDS_HOURS
 from forecasting.forecast import Array
 from forecasting.kinds import FitContext, Outcome
 from forecasting.measured import Measured
 from forecasting.members import Members, fit_members
 from forecasting.near_model import NEAR_HOURS, NearView, near_leads, near_view
+from forecasting.near_prior import NearPrior, shipped_prior
 from forecasting.profile import TypeProfiles, day_matrix
 from forecasting.special_days import SpecialDays
 from forecasting.spread import Swing, around, error_quantiles, memory_hours
@@ -41,8 +43,14 @@ BRIDGE_HOURS = 1.0
 """Longest gap that is bridged by a straight line [h]."""
 KEPT_DAYS = 60
 """Measurements kept with the fit [days]: four days of either type lie within them, also around the longest holidays."""
-NEAR_WEIGHTS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 5
-"""Usual weights near by, in the order of `Members.near_paths`: the learners; the others must show that they help."""
+LEARNERS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 5
+LINEAR = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+FIRST_HOURS = np.array([0.5, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
+"""Weights near by, in the order of `Members.near_paths`, that are usual after a long history, and after a short one
+beyond the first hours and within them: trees need days, where the linear model begins with what is usual of loads. The
+others must show that they help."""
+HALF_TREES_DAYS = 300.0
+"""Days of history after which trees count half of what they do in the end."""
 TAIL_WEIGHTS = np.array([0.25, 0.25, 0.5])
 TAIL_PULL = 0.5
 """Usual weights beyond the next day, and how strongly they hold: four weeks are one sample of a month's weather."""
@@ -58,6 +66,8 @@ class Demand:
     highest: float = np.inf
     measured: bool = True
     nature: Nature = "demand"
+    prior: NearPrior = field(default_factory=shipped_prior)
+    """What the linear model expects of a load it has not seen."""
 
     def fit(self, past: Measured, context: FitContext) -> FittedDemand:
         """Fits the trial and the whole.
@@ -81,9 +91,9 @@ class Demand:
         kept = past.between(max(past.first, past.end - KEPT_DAYS * clock.steps_per_day), past.end)
         past = special.removed_from(past)
         cut = _trial_start(past, int(min(TRIAL_DAYS, known_days / 3)), clock)
-        trial = fit_members(past.between(past.first, cut), past.end, clock, days)
-        whole = fit_members(past, context.end, clock, days)
-        near = _judge_near(past, trial, cut, clock, days)
+        trial = fit_members(past.between(past.first, cut), past.end, clock, days, self.prior)
+        whole = fit_members(past, context.end, clock, days, self.prior)
+        near = _judge_near(past, trial, cut, clock, days, usual_weights(known_days, clock))
         tail_weights, tail_errors = _judge_tail(past, trial, cut, clock, days)
         limits = (self.lowest, self.highest)
         return FittedDemand(clock, days, kept, special, whole, near, tail_weights, tail_errors, limits)
@@ -162,7 +172,18 @@ def _trial_start(past: Measured, measured_days: int, clock: LocalClock) -> int:
     return past.end - min(length, LONGEST_TRIAL_DAYS * clock.steps_per_day)
 
 
-def _judge_near(past: Measured, trial: Members, cut: int, clock: LocalClock, days: DayTable) -> NearJudged:
+def usual_weights(known_days: float, clock: LocalClock) -> Array:
+    """(members, near leads) weights that are usual after so many days of history."""
+    trees = known_days / (known_days + HALF_TREES_DAYS)
+    early = near_leads(clock) < clock.steps_in(GROUP_ENDS_HOURS[-1])
+    linear = np.where(early, FIRST_HOURS[:, None], LINEAR[:, None])
+    usual: Array = trees * LEARNERS[:, None] + (1.0 - trees) * linear
+    return usual
+
+
+def _judge_near(
+    past: Measured, trial: Members, cut: int, clock: LocalClock, days: DayTable, usual: Array
+) -> NearJudged:
     """The weights that did best over the trial; the errors with the weights that did best over the other weeks of it.
 
     Weights look better on the errors they were chosen by than they will be, so those give no honest spread.
@@ -175,12 +196,12 @@ def _judge_near(past: Measured, trial: Members, cut: int, clock: LocalClock, day
     missed = np.full(errors.shape[1:], np.nan)
     odd_weeks = (view.origins - cut) // (7 * clock.steps_per_day) % 2 == 1
     for here in (odd_weeks, ~odd_weeks):
-        others = weights_by_lead(errors[:, ~here], NEAR_WEIGHTS, clock.step_minutes / 60)
+        others = weights_by_lead(errors[:, ~here], usual, clock.step_minutes / 60)
         missed[here] = np.einsum("mh,mnh->nh", others, errors[:, here])
     missed /= swing.at(past, view.origins, clock.steps_per_day)[:, None]
     scored_days = max(1.0, np.isfinite(missed).any(axis=1).sum() * TRIAL_EVERY_HOURS / 24)
     return NearJudged(
-        weights=weights_by_lead(errors, NEAR_WEIGHTS, clock.step_minutes / 60),
+        weights=weights_by_lead(errors, usual, clock.step_minutes / 60),
         errors=error_quantiles(missed, INDEPENDENT_A_DAY * scored_days),
         swing=swing,
         memory_hours=memory_hours(missed, clock.step_minutes / 60),

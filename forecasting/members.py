@@ -24,6 +24,7 @@ from forecasting.forecast import Array
 from forecasting.known import window_mean
 from forecasting.measured import Measured
 from forecasting.near_model import MIN_ORIGINS, NearModel, NearView, fit_near, near_leads, near_view
+from forecasting.near_prior import NearPrior
 from forecasting.profile import TypeProfiles
 from forecasting.prophet_demand import prophet_path
 from forecasting.yardsticks import persistence, same_slot
@@ -119,8 +120,8 @@ class Members:
         return np.nan_to_num(window_mean(missed, origins - window.first, length))
 
 
-def fit_members(past: Measured, end: int, clock: LocalClock, days: DayTable) -> Members:
-    """All members from `past`, for leads up to `end`.
+def fit_members(past: Measured, end: int, clock: LocalClock, days: DayTable, prior: NearPrior) -> Members:
+    """All members from `past`, for leads up to `end`; the linear model begins with what is usual of loads.
 
     Raises:
         ValueError: too little history for the linear model, on which the others stand.
@@ -130,7 +131,7 @@ def fit_members(past: Measured, end: int, clock: LocalClock, days: DayTable) -> 
         raise ValueError(f"{past.known / clock.steps_per_day:.1f} days of history are too few for the near model")
     view = near_view(past, origins, clock, days)
     targets = past.at(view.origins[:, None] + near_leads(clock))
-    near = fit_near(view, targets)
+    near = fit_near(view, targets, clock, prior)
     failures: list[str] = []
 
     def tried(name: str, fit: Callable[[], T]) -> T | None:

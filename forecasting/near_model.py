@@ -9,7 +9,7 @@
 P is the profile known on the origin's day, o the first step not yet measured; all of x is a difference from P or from
 the profile of its own day. How much of an anomaly stays depends on the hour and on the kind of day, hence (3). Each
 lead h has its own weights, fitted directly (no recursion) by ridge with Huber's reweighting, so that odd days do not
-bend them.
+bend them. What the ridge draws them towards are not zeros but the weights of other loads (`near_prior`).
 """
 
 from __future__ import annotations
@@ -22,16 +22,20 @@ from forecasting.day_types import Bools, DayTable, Ints, LocalClock
 from forecasting.forecast import Array
 from forecasting.known import window_mean
 from forecasting.measured import Measured, values_at
+from forecasting.near_prior import NearPrior
 from forecasting.profile import TypeProfiles, anomalies
 
 NEAR_HOURS = 30.0
 """Leads with a model of their own [h]: a day, and the hours over which the tail takes over."""
 WINDOW_HOURS = (1.0, 4.0, 24.0, 168.0)
+SHAPE_FEATURES = 2
+"""The last ones of (2): what they say is of each load alone, so there is nothing to expect of them."""
 WEEKS = 4
 LOOK_BACK_DAYS = 8
 """Days before an origin whose anomalies count; a profile needs more, see `demand.KEPT_DAYS`."""
-RIDGE_ROWS = 30.0
-"""Penalty: as if so many more rows with the mean square of each feature had shown no effect."""
+PRIOR_DAYS, PRIOR_DAYS_PER_HOUR = 10.0, 10.0 / 3
+"""Penalty: as if so many more days, with the mean square of each feature, had shown the weights of other loads; more of
+them for each hour of lead where that is more: what is missed a day ahead is missed for a day."""
 HUBER_SCALES = 0.5
 """Residuals above this many robust standard deviations count linearly."""
 REWEIGHTINGS = 2
@@ -103,7 +107,7 @@ def near_view(past: Measured, origins: Ints, clock: LocalClock, days: DayTable) 
     return NearView(origins, profile, features, _basis(origins, leads, clock, days), profiles)
 
 
-def fit_near(view: NearView, targets: Array) -> NearModel:
+def fit_near(view: NearView, targets: Array, clock: LocalClock, prior: NearPrior) -> NearModel:
     """Weights from a view and its (n, leads) measured targets, NaN where nothing was measured.
 
     Raises:
@@ -113,10 +117,13 @@ def fit_near(view: NearView, targets: Array) -> NearModel:
     if keep.sum() < MIN_ORIGINS:
         raise ValueError(f"only {keep.sum()} of {len(keep)} origins have measurements around them")
     kept, odd = view.of(keep), targets[keep] - view.profile[keep]
-    inputs, weights = kept.basis.shape[2] * kept.features.shape[2], []
-    last = np.zeros(inputs)
+    expected = prior.at(odd.shape[1], clock)
+    days = (int(view.origins[-1]) - int(view.origins[0]) + 1) / clock.steps_per_day
+    hours = (np.arange(odd.shape[1]) + 1) * clock.step_minutes / 60
+    rows = np.maximum(PRIOR_DAYS, PRIOR_DAYS_PER_HOUR * hours) * len(view.origins) / days
+    weights, last = [], expected[0]
     for lead in range(odd.shape[1]):
-        last = _robust_ridge(_products(kept, lead), odd[:, lead], last)
+        last = robust_ridge(products(kept, lead), odd[:, lead], last, expected[lead], float(rows[lead]))
         weights.append(last)
     return NearModel(np.stack(weights).reshape(odd.shape[1], kept.basis.shape[2], -1))
 
@@ -131,7 +138,7 @@ def _basis(origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Arr
     return np.stack([np.ones(targets.shape), np.cos(turn), np.sin(turn), off, other], axis=2)
 
 
-def _products(view: NearView, lead: int) -> Array:
+def products(view: NearView, lead: int) -> Array:
     """(n, 5·p) b·x of (1) at one lead."""
     products: Array = view.basis[:, lead, :, None] * view.features[:, lead, None, :]
     return products.reshape(len(products), -1)
@@ -175,18 +182,23 @@ def _hold(values: Array, longest: int) -> Array:
     return np.where((last >= 0) & (places - last < longest), values[np.maximum(last, 0)], np.nan)
 
 
-def _robust_ridge(features: Array, target: Array, start: Array) -> Array:
+def robust_ridge(
+    features: Array, target: Array, start: Array, expected: Array, rows: float, reweightings: int = REWEIGHTINGS
+) -> Array:
     """Weights that make |target - features·w| small in Huber's sense; rows with an unknown target are left out.
 
-    `start` are weights that are about right, e.g. those of the lead before: then two rounds are enough.
+    Args:
+        start: weights that are about right, e.g. those of the lead before: then two rounds are enough.
+        expected: what the weights are drawn towards, as if so many `rows` more had shown them.
     """
     known = np.isfinite(target)
     x, y = features[known], target[known]
-    penalty = np.diag(RIDGE_ROWS * np.einsum("nf,nf->f", x, x) / max(1, len(x)) + 1e-9)
+    penalty = rows * np.einsum("nf,nf->f", x, x) / max(1, len(x)) + 1e-9
     weights = start
-    for _ in range(REWEIGHTINGS):
+    for _ in range(reweightings):
         residual = np.abs(y - x @ weights)
         scale = 1.4826 * HUBER_SCALES * float(np.median(residual)) if len(y) else 0.0
         weighted = x * (scale / np.maximum(residual, scale))[:, None] if scale > 0 else x
-        weights = np.asarray(np.linalg.solve(weighted.T @ x + penalty, weighted.T @ y), dtype=float)
+        gram, moment = weighted.T @ x + np.diag(penalty), weighted.T @ y + penalty * expected
+        weights = np.asarray(np.linalg.solve(gram, moment), dtype=float)
     return weights

@@ -60,7 +60,7 @@ def test_each_lead_has_its_own_weights_and_they_change_without_a_jump() -> None:
     rng = np.random.default_rng(5)
     growing = rng.normal(0, 1, (200, 120)) * np.linspace(0.2, 4.0, 120)  # good near by
     steady = rng.normal(0, 1.5, (200, 120))
-    weights = weights_by_lead(np.stack([growing, steady]), np.array([0.5, 0.5]), 0.25)
+    weights = weights_by_lead(np.stack([growing, steady]), np.full((2, 120), 0.5), 0.25)
     assert weights.sum(axis=0) == pytest.approx(1.0)
     assert weights[0, 0] > 0.9
     assert weights[0, -1] < 0.4

@@ -16,6 +16,7 @@ from forecasting.day_types import DayTable, LocalClock
 from forecasting.measured import Measured
 from forecasting.members import Members, fit_members
 from forecasting.near_model import NearView, near_leads, near_view
+from forecasting.near_prior import shipped_prior
 from tests.forecasting.park import ISSUED, ZONE, day_type, made_up_park
 
 CLOCK = LocalClock(ZONE, 60)
@@ -37,16 +38,20 @@ def without_prophet() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def load() -> Measured:
+def hourly_load() -> Measured:
     """Hourly means of the made-up park's load, to three days after ISSUED."""
     values = made_up_park()["load.demand_kw"].to_numpy().reshape(-1, 4).mean(axis=1)
     return Measured(ORIGIN - 45 * 24, values)
 
 
+@pytest.fixture(scope="module")
+def load() -> Measured:
+    return hourly_load()
+
+
 def fitted(load: Measured) -> Members:
     with threadpool_limits(1):  # as in operation: other tests run beside these
-        return fit_members(load.between(load.first, ORIGIN), END, CLOCK, DAYS)
+        return fit_members(load.between(load.first, ORIGIN), END, CLOCK, DAYS, shipped_prior())
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +127,7 @@ def test_a_member_without_a_value_speaks_as_the_first(load: Measured, ways: Memb
 def test_two_weeks_are_enough(load: Measured) -> None:
     short = load.between(ORIGIN - 14 * 24, ORIGIN)  # of three, a third is the trial
     with threadpool_limits(1):
-        ways = fit_members(short, END, CLOCK, DAYS)
+        ways = fit_members(short, END, CLOCK, DAYS, shipped_prior())
     assert ways.boosted
     assert ways.day_ahead
     assert np.isfinite(ways.near_paths(short, view_at(short, ORIGIN))).all()
@@ -130,7 +135,7 @@ def test_two_weeks_are_enough(load: Measured) -> None:
 
 def test_too_short_a_history_is_said(load: Measured) -> None:
     with pytest.raises(ValueError, match=r"12\.0 days of history are too few for the near model"):
-        fit_members(load.between(ORIGIN - 12 * 24, ORIGIN), END, CLOCK, DAYS)
+        fit_members(load.between(ORIGIN - 12 * 24, ORIGIN), END, CLOCK, DAYS, shipped_prior())
 
 
 def test_the_plain_forest_says_what_the_learner_says() -> None:

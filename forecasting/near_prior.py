@@ -1,0 +1,61 @@
+"""What the near model expects before it has seen a load: weights learned over many other loads.
+
+    min over w  Σ_n ρ(y[n] - x[n]·w) + d·n/days·Σ_f mean(x_f²)·(w_f - w0_f)²                    (1)
+
+How much of an anomaly is left after some hours differs little between an office and a steel works, since anomalies are
+differences from the load's own profile: the weights w0 have no unit. A load's own days have to speak against them, d of
+them as loud as the prior; days and not rows, because what a day's rows miss a day ahead they miss together.
+
+The weights in `near_prior.json` were learned by `benchmarks/near_prior.py` on recorded loads that are named there.
+
+Source: ridge towards a prior mean, i.e. the posterior mean of a normal prior; A. Gelman et al., "Bayesian Data
+Analysis", 3rd ed., ch. 14.8.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Self
+
+import numpy as np
+
+from forecasting.day_types import LocalClock
+from forecasting.forecast import Array
+
+FILE = "near_prior.json"
+
+
+@dataclass(frozen=True, eq=False)
+class NearPrior:
+    """w0 of (1) at some leads; between them weights run straight over the logarithm of the lead."""
+
+    name: str
+    hours: Array = field(repr=False)
+    """(k,) from the origin to the end of the interval forecast, ascending."""
+    weights: Array = field(repr=False)
+    """(k, b, p) weights as those of `NearModel`."""
+
+    def at(self, leads: int, clock: LocalClock) -> Array:
+        """(leads, b·p) weights for the first leads of a load; before the first and after the last as there."""
+        hours = np.log((np.arange(leads) + 1) * clock.step_minutes / 60)
+        flat = self.weights.reshape(len(self.hours), -1)
+        return np.stack([np.interp(hours, np.log(self.hours), column) for column in flat.T], axis=1)
+
+    def written(self, **more: object) -> str:
+        """As the text of a file."""
+        rounded = np.round(self.weights, 4).tolist()
+        return json.dumps({"name": self.name, **more, "hours": self.hours.tolist(), "weights": rounded}) + "\n"
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        found = json.loads(text)
+        return cls(found["name"], np.array(found["hours"], dtype=float), np.array(found["weights"], dtype=float))
+
+
+@cache
+def shipped_prior() -> NearPrior:
+    """The one that comes with the package."""
+    return NearPrior.read(files("forecasting").joinpath(FILE).read_text(encoding="utf-8"))
