@@ -133,11 +133,15 @@ def parse_languages(text: str, option: str = "--lang") -> tuple[Literal["zh", "e
     return tuple(lang for lang in ("zh", "en") if text in (lang, "both"))
 
 
+def interval_start(moment: datetime, step_minutes: int) -> datetime:
+    """Start of the interval that holds the moment, in UTC."""
+    return datetime.fromtimestamp(moment.timestamp() // (step_minutes * 60) * (step_minutes * 60), UTC)
+
+
 def require_on_step(moment: datetime, step_minutes: int, option: str = "--at") -> None:
     """Raises InputError when the moment is not the start of an interval."""
-    past = moment.timestamp() % (step_minutes * 60)
-    if past:
-        earlier = datetime.fromtimestamp(moment.timestamp() - past, UTC)
+    earlier = interval_start(moment, step_minutes)
+    if earlier != moment:
         message = f"must be the start of a {step_minutes}-minute interval: the one before is {earlier:%Y-%m-%dT%H:%MZ}"
         refuse(option, f"{moment:%Y-%m-%dT%H:%M:%SZ}", message)
 

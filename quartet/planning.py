@@ -19,7 +19,7 @@ from optimizer.devices.v2g_charger import V2gCharger
 from optimizer.errors import InputError, Problem
 from optimizer.plan import PlanDocument
 from optimizer.situation import Session
-from quartet.arguments import refuse, require_on_step
+from quartet.arguments import interval_start, refuse, require_on_step
 from settlement.carbon import emitted_today_kg
 from settlement.demand import peaks_so_far_kw
 from site_configs.history import History, read_history
@@ -39,7 +39,7 @@ METER_IMPORT = "meter.import_kw"
 def plan_once(
     site: Site, folder: Path, at: datetime, horizon_hours: float | None = None, step_minutes: int | None = None
 ) -> PlanDocument:
-    """The plan from `at` on, for the history in `folder`.
+    """The plan from `at` on, for the history in `folder`. Forecasts are those of the site's interval that holds `at`.
 
     Raises:
         InputError: the moment is not the start of an interval, or the history does not serve.
@@ -54,7 +54,8 @@ def plan_once(
     state = state_at(site, known, at, tariff.billing_month(at)[0])
     end = grid_for(site, at, horizon_hours, step).end
     published = published_rows(site, history.frame, history.weather_forecast)
-    forecasts = _fitted(site, known, at, published).issue(known.frame, at, end, published=published)
+    issued = interval_start(at, site.step_minutes)
+    forecasts = _fitted(site, known, issued, published).issue(known.frame, issued, end, published=published)
     situation = build_situation(site, tariff, state, forecasts, horizon_hours=horizon_hours, step_minutes=step)
     plan = control_cycle(site, planner_for(site), situation, last_plan=None).plan
     repairs = (

@@ -17,6 +17,7 @@ from optimizer.situation import Session
 from quartet.planning import assumptions, known_before, last_states, month_peaks_kw, plan_once, state_at
 from site_configs.history import History, read_history, sample_folder, write_history
 from site_configs.loader import load_site
+from streams.site_forecasts import yardstick_site
 
 AT = datetime(2026, 8, 26, tzinfo=UTC)
 SITE = load_site("jiashan_park")
@@ -80,6 +81,24 @@ def test_json_is_the_document_and_nothing_else(quartet):
     assert (ran.code, ran.err) == (0, "")
     plan = PlanDocument.model_validate(ran.json)
     assert (plan.step_minutes, len(plan.times), plan.issued_at) == (30, 4, AT)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Yardsticks in the place of fitted models."""
+
+    def fitted(site, frame, at, sessions, published):
+        return yardstick_site(site, frame, at, "quick", published)
+
+    monkeypatch.setattr("quartet.planning.fit_site", fitted)
+
+
+@pytest.mark.parametrize(("site_step", "step", "minute"), [(15, 5, 5), (60, 15, 45), (15, 30, 30)])
+def test_a_plan_may_start_inside_an_interval_of_the_site(quick, site_step, step, minute):
+    site = SITE.model_copy(update={"step_minutes": site_step})
+    at = AT + timedelta(minutes=minute)
+    plan = plan_once(site, sample_folder(SITE.id), at, horizon_hours=2, step_minutes=step)
+    assert (plan.times[0], len(plan.times), plan.status) == (at, 120 // step, "optimal")
 
 
 def test_nothing_measured_from_the_moment_on_changes_the_plan(document, tmp_path):
