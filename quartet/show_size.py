@@ -17,7 +17,7 @@ def show_size(document: SizeDocument) -> None:
     proven = "proven" if proposal.proven else "an estimate"
     console.print(
         f"year model: {proposal.method}, {proposal.passes} passes, cost {proposal.cost:,.2f}, lower bound "
-        f"{proposal.lower_bound:,.2f}, gap {proposal.gap:.4%} ({proven})"
+        f"{_number(proposal.lower_bound, ',.2f')}, gap {_number(proposal.gap, '.4%')} ({proven})"
     )
     console.print(_assessed_table(document))
     if document.parties:

@@ -95,7 +95,7 @@ def sized_site(order: SizeOrder) -> SizedSite:
 def write_size(document: SizeDocument, folder: Path) -> None:
     """size.json, size.html and size.png; each appears whole or not at all."""
     files = {
-        "size.json": document.model_dump_json(indent=2, by_alias=True).encode(),
+        "size.json": document.model_dump_json(indent=2).encode(),
         "size.html": size_html(document).encode(),
         "size.png": size_png(document),
     }

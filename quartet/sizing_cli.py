@@ -85,7 +85,7 @@ def size(
     if folder is not None:
         write_size(document, folder)
     if as_json:
-        print(document.model_dump_json(indent=2, by_alias=True))
+        print(document.model_dump_json(indent=2))
     else:
         show_size(document)
     if document.recommended is None:

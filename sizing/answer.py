@@ -52,6 +52,11 @@ class YearAnswer:
     that of a relaxation and no upper bound."""
 
     @property
+    def bounded(self) -> bool:
+        """Whether the bound is one of the same prices as the cost."""
+        return self.method != "prices made convex"
+
+    @property
     def gap(self) -> float:
         """How far the cost can be from the least one, relatively."""
         return (self.cost - self.bound) / abs(self.cost) if self.cost else 0.0

@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from settlement.documents import Document
 from sizing.candidates import Candidates
 
 if TYPE_CHECKING:  # every command knows the documents; the solvers behind this one are for `quartet size` alone
     from sizing.recommendation import Assessed, Recommendation
     from sizing.site_year import BuiltSizes
 
-DOCUMENT = ConfigDict(
-    frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, populate_by_name=True
-)
 
 NO_FIGURES = ("device", "sources", "id", "name_zh", "name_en", "devices")
 """Fields of a candidates file that say what a thing is, and not what is assumed of it."""
 
 
-class SizesDocument(BaseModel):
+class Part(Document):
+    """Base of the document and its parts: nothing else may stand in them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SizesDocument(Part):
     """Sizes as they are bought."""
 
-    model_config = DOCUMENT
     battery_kwh: float
     battery_kw: float
     pv_kw: float
@@ -46,37 +49,35 @@ class SizesDocument(BaseModel):
         )
 
 
-class ProposalDocument(BaseModel):
+class ProposalDocument(Part):
     """What the year model proposes, with everything known."""
 
-    model_config = DOCUMENT
     sizes: SizesDocument
     method: str
-    """`value function`, `value functions in turn`, `blocks` or `merged blocks`."""
+    """`value function`, `value functions in turn`, `blocks`, `merged blocks` or `prices made convex`."""
     cost: float
     """Investment by the year, bill and wear over the stretch: an upper bound of the least [money]."""
-    lower_bound: float
-    gap: float
+    lower_bound: float | None
+    """No sizes cost less [money]; null where what was found is the bound of a year with other prices."""
+    gap: float | None
     """(cost - lower_bound) / cost [-]."""
     proven: bool
     """Whether both are bounds of the stretch as recorded."""
     passes: int
 
 
-class ChoiceDocument(BaseModel):
+class ChoiceDocument(Part):
     """A choice of options, with the sizes that the year model finds beside it."""
 
-    model_config = DOCUMENT
     sizes: SizesDocument
     foreseen_cost: float | None
     """Paid in the stretch with everything known, with the investment's share [money]; null where nothing else was to be
     compared."""
 
 
-class FlowDocument(BaseModel):
+class FlowDocument(Part):
     """The payments of a year [money]; what is paid out is negative."""
 
-    model_config = DOCUMENT
     year: int
     purchase: float
     saving: float
@@ -91,10 +92,9 @@ class FlowDocument(BaseModel):
     """Share of the battery's first capacity at the year's start; null at the start."""
 
 
-class AssessedDocument(BaseModel):
+class AssessedDocument(Part):
     """Sizes and what they are worth."""
 
-    model_config = DOCUMENT
     sizes: SizesDocument
     foreseen_saving: float
     """Of battery and PV in the stretch, with everything known [money]."""
@@ -134,10 +134,9 @@ class AssessedDocument(BaseModel):
         )
 
 
-class SwingDocument(BaseModel):
+class SwingDocument(Part):
     """The NPV with one assumption changed."""
 
-    model_config = DOCUMENT
     assumption: str
     low: str
     high: str
@@ -145,19 +144,17 @@ class SwingDocument(BaseModel):
     npv_high: float
 
 
-class MapDocument(BaseModel):
+class MapDocument(Part):
     """NPV by capacity (columns) and power (rows); null where the power is above what the capacity allows."""
 
-    model_config = DOCUMENT
     battery_kwh: list[float]
     battery_kw: list[float]
     npv: list[list[float | None]]
 
 
-class PartyDocument(BaseModel):
+class PartyDocument(Part):
     """A party of the contract, before income tax."""
 
-    model_config = DOCUMENT
     role: str
     flows: list[float]
     """The first at the start [money]."""
@@ -166,23 +163,21 @@ class PartyDocument(BaseModel):
     payback_years: float | None
 
 
-class AssumptionDocument(BaseModel):
+class AssumptionDocument(Part):
     """A figure that the answer stands on."""
 
-    model_config = DOCUMENT
     name: str
     value: str
     meaning: str
     source: str
 
 
-class SizeDocument(BaseModel):
+class SizeDocument(Part):
     """The answer of `quartet size`."""
 
-    model_config = DOCUMENT
     site: str
-    start: datetime = Field(serialization_alias="from")
-    end: datetime = Field(serialization_alias="to")
+    start: datetime = Field(alias="from")
+    end: datetime = Field(alias="to")
     years_per_year: float
     """Years in a year over years in the stretch: sums over it times this are of a year."""
     currency: str
@@ -218,8 +213,8 @@ def size_document(found: Recommendation, judge: str, wall_s: float) -> SizeDocum
             sizes=SizesDocument.of(found.proposal.built),
             method=proposal.method,
             cost=proposal.cost,
-            lower_bound=proposal.bound,
-            gap=proposal.gap,
+            lower_bound=proposal.bound if proposal.bounded else None,
+            gap=proposal.gap if proposal.bounded else None,
             proven=proposal.proven,
             passes=proposal.passes,
         ),
@@ -290,6 +285,9 @@ def _reasons(found: Recommendation) -> Iterator[tuple[str, str]]:
         yield "parties", "no contract was given, or nothing is recommended"
     for reason in found.proposal.sized.year.why_not_convex():
         yield "proposal.method", reason
+    if not found.proposal.answer.bounded:
+        for name in ("proposal.lower_bound", "proposal.gap"):
+            yield name, "prices were made convex for the search: its bound is that of a year with other prices"
     if found.proposal.answer.both_ways_steps:
         yield "proposal.proven", f"a store or the grid runs both ways in {found.proposal.answer.both_ways_steps} steps"
     if found.best is not None and found.best.worth.irr is None:

@@ -12,14 +12,25 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from hil.closed_loop import simulated_meters
 from quartet.cli import main
+from quartet.documents import DOCUMENTS
 from site_configs.history import read_history, sample_folder, write_history
 from site_configs.loader import load_site
 from site_configs.tariff import billing_month, local_midnight
 from tests.quartet.browser import chromium, complaints
+
+PRINTED = {
+    "demo": "demo-summary",
+    "forecast": "forecast-backtest",
+    "hil": "hil-report",
+    "operator": "order",
+    **{name: name for name in ("bill", "carbon", "check", "ledger", "plan", "replay", "size", "statement", "trace")},
+}
+"""By command: the name of its document."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +40,16 @@ class Ran:
     code: int
     out: str
     err: str
+    document: str | None = None
+    """The name under which `quartet schema` has what the command prints."""
 
     @property
     def json(self) -> Any:
-        """Standard output as one strict JSON document."""
-        return json.loads(self.out, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+        """Standard output as one strict JSON document that fits its schema."""
+        found = json.loads(self.out, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+        if self.document is not None:
+            jsonschema.validate(found, DOCUMENTS[self.document].model_json_schema())
+        return found
 
 
 @pytest.fixture
@@ -49,7 +65,7 @@ def quartet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         except SystemExit as ended:
             code = int(ended.code or 0)
         out, err = capsys.readouterr()
-        return Ran(code, out, err)
+        return Ran(code, out, err, PRINTED.get(arguments[0]) if arguments else None)
 
     return run
 

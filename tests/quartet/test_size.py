@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
 import pytest
 from typer.testing import CliRunner
 
@@ -19,6 +20,7 @@ def size(*options: str) -> dict[str, object]:
     result = CliRunner().invoke(app, ["size", "jiashan_park", "--json", *options])
     assert result.exit_code == 0, result.output
     document: dict[str, object] = json.loads(result.stdout)
+    jsonschema.validate(document, SizeDocument.model_json_schema())
     return document
 
 
@@ -26,7 +28,7 @@ def test_the_document_and_the_files(complaints_of: Callable[[Path], list[str]], 
     document = size("--auto", "--judge", "none", "--beside", "0", "--out", str(tmp_path), *WEEK)
     assert document["from"] == "2026-08-02T16:00:00Z"
     assert document["recommended"] is not None
-    SizeDocument.model_validate(document | {"start": document.pop("from"), "end": document.pop("to")})
+    assert SizeDocument.model_validate(document).end.isoformat() == "2026-08-09T16:00:00+00:00"
     page = (tmp_path / "size.html").read_text(encoding="utf-8")
     assert "容量配置" in page
     assert page.count("<svg") == 3

@@ -146,3 +146,16 @@ def test_what_is_bought_begins_empty_but_for_what_the_old_store_held() -> None:
     held_kwh = before["cold_store"].initial_fill * before["cold_store"].capacity_kwh
     assert after["cold_store"].initial_fill * 4000 == pytest.approx(held_kwh)
     assert after["new_store"].initial_fill == 0.0
+
+
+def test_a_bound_of_other_prices_is_null_with_a_reason() -> None:
+    found = recommend(sized(), None, beside=0)
+    first = found.proposal
+    convex = replace(first.answer, method="prices made convex", bound=2.0 * first.answer.cost)
+    document = size_document(replace(found, proposals=(replace(first, answer=convex),)), "none", 0.0)
+    assert document.proposal.method == "prices made convex"
+    assert (document.proposal.lower_bound, document.proposal.gap) == (None, None)
+    assert "a year with other prices" in document.reasons["proposal.lower_bound"]
+    blocks = replace(first, answer=replace(first.answer, method="blocks"))
+    document = size_document(replace(found, proposals=(blocks,)), "none", 0.0)
+    assert document.proposal.lower_bound == first.answer.bound
