@@ -6,7 +6,7 @@ from pathlib import Path
 
 from optimizer.errors import InputError, Problem
 from quartet.documents import ClosureSuggestionDocument, DataCheck, LedgerCheck, SeriesFindingDocument, SiteCheck
-from site_configs.history import read_history
+from site_configs.history import read_site_history
 from site_configs.loader import check_site, load_site
 from site_configs.site import Site
 from streams.database import POSTGRES_URL
@@ -45,7 +45,7 @@ def check_ledger(where: str) -> LedgerCheck:
 
 def check_data(site: Site, folder: Path) -> DataCheck:
     """What is odd in the series that forecasts of the site are made from."""
-    history = read_history(folder, zone=site.timezone)
+    history = read_site_history(site, folder)
     checked = check_history(site, history.frame, history.end.to_pydatetime())
     return DataCheck(
         repairs=tuple(repair.as_text() for repair in history.repairs),

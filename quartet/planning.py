@@ -22,7 +22,7 @@ from optimizer.situation import Session
 from quartet.arguments import interval_start, refuse, require_on_step
 from settlement.carbon import emitted_today_kg
 from settlement.demand import peaks_so_far_kw
-from site_configs.history import History, read_history
+from site_configs.history import History, read_site_history
 from site_configs.prices import grid_for
 from site_configs.site import Site
 from site_configs.tariff import load_tariff
@@ -48,7 +48,7 @@ def plan_once(
     if step not in STEPS:
         refuse("--step", step, "must be 5, 15, 30 or 60")
     require_on_step(at, step)
-    history = read_history(folder, zone=site.timezone)
+    history = read_site_history(site, folder)
     known = known_before(history, at)
     tariff = load_tariff(site)
     state = state_at(site, known, at, tariff.billing_month(at)[0])

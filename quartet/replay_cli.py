@@ -64,7 +64,7 @@ def replay(
     from hil.replay.case import Terms
     from quartet.replaying import Order, replay_document, run_replays, write_flows
     from quartet.show_replay import show_replay
-    from site_configs.history import read_history
+    from site_configs.history import read_site_history
     from site_configs.loader import load_site
 
     began = time.perf_counter()
@@ -79,7 +79,7 @@ def replay(
     order = Order(start, stop, chosen, Terms(refit_days=refit, seed=seed), not no_baselines, split)
     folder = None if out is None else output_folder(out)
     kept = None if runs is None else output_folder(runs, "--runs")
-    history = read_history(data_folder(site, data), zone=park.timezone)
+    history = read_site_history(park, data_folder(site, data))
     found = run_replays(park, history, order, workers=workers, scheduler=scheduler, folder=kept)
     if folder is not None:
         write_flows(found, folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 from hil.paced import open_paced_bench
 from quartet.arguments import require_on_step
 from quartet.services import log_to_stderr, stop_on_signals
-from site_configs.history import read_history
+from site_configs.history import read_site_history
 from site_configs.site import Site
 from streams.admin import wait_for_broker
 
@@ -28,7 +28,7 @@ def serve_plant(
         MissingPartError: no broker, or the port is taken.
     """
     require_on_step(start, site.step_minutes)
-    history = read_history(folder, zone=site.timezone)
+    history = read_site_history(site, folder)
     minutes = round(hours * 60)
     log_to_stderr()
     with (

@@ -27,7 +27,7 @@ from settlement.metered_month import LEAST_COVERAGE, MeteredMonth, metered_month
 from settlement.recorded_bill import compare, read_recorded_bill
 from settlement.sub_bills import SubBill, sub_bills
 from settlement.utility_bill import EXPORT, IMPORT, billing_columns, billing_flows, utility_bill
-from site_configs.history import History, read_history, sample_root
+from site_configs.history import History, read_site_history, sample_root
 from site_configs.site import Site, TariffChoice
 from site_configs.tariff import Tariff, billing_month, load_tariff, local_midnight, shipped_table
 
@@ -95,7 +95,7 @@ def settled_month(
         InputError: no such month, a meter lacks, or too little of it was measured.
     """
     period = billing_month(local_midnight(parse_month(month), site.zone), site.zone)
-    history = read_history(data, zone=site.timezone)
+    history = read_site_history(site, data)
     simulate = meters_of(site, data, simulate)
     if simulate is not None:
         history = _simulated(site, history, period, simulate)

@@ -19,7 +19,7 @@ from quartet.files import write_whole
 from quartet.progress import parts_progress
 from quartet.size_page import size_html, size_png
 from settlement.contract import read_contract
-from site_configs.history import History, read_history
+from site_configs.history import History, read_site_history
 from site_configs.site import Site
 from site_configs.tariff import local_midnight
 from sizing.candidates import Candidates, read_candidates, usual_candidates
@@ -82,7 +82,7 @@ def sized_site(order: SizeOrder) -> SizedSite:
     Raises:
         InputError: as `run_size`.
     """
-    history = read_history(order.data, zone=order.site.timezone)
+    history = read_site_history(order.site, order.data)
     start, end = _stretch(order, history)
     if order.candidates is not None:
         candidates: Candidates = read_candidates(order.candidates, order.site)

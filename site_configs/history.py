@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -19,6 +19,7 @@ from site_configs.recorded.forecasts import KEYS, read_forecasts
 from site_configs.recorded.series import regular_series
 from site_configs.recorded.sessions import read_sessions, write_sessions
 from site_configs.recorded.table import read_table
+from site_configs.site import Site
 
 SERIES_FILES = ("series.csv", "series.csv.gz", "series.parquet")
 FORECAST_FILES = ("weather_forecast.csv", "weather_forecast.csv.gz")
@@ -108,6 +109,24 @@ def read_history(folder: Path | str, *, zone: str | None = None, bridged: bool =
         raise InputError(found.problems)
     frame, step = regular_series(table, known_zone, found, bridged)
     return History(str(root), frame, step, cars, weather, tuple(found.repairs), found.interpolated)
+
+
+def read_site_history(site: Site, folder: Path | str) -> History:
+    """The history of a site, with times without an offset read in its zone; sessions at chargers that it does not have
+    are left out and named in `History.repairs`.
+
+    Raises:
+        InputError: as `read_history`.
+    """
+    history = read_history(folder, zone=site.timezone)
+    chargers = {device.id for device in site.devices if device.kind == "v2g_charger"}
+    strangers = [session for session in history.sessions if session.charger not in chargers]
+    if not strangers:
+        return history
+    file, names = str(Path(folder) / SESSION_FILE), sorted({session.charger for session in strangers})
+    repair = Repair("unknown_charger", file, "charger", len(strangers), strangers[0].arrive, ", ".join(names))
+    kept = tuple(session for session in history.sessions if session.charger in chargers)
+    return replace(history, sessions=kept, repairs=(*history.repairs, repair))
 
 
 def write_history(

@@ -20,7 +20,7 @@ import pandas as pd
 from prometheus_client import CollectorRegistry
 
 from optimizer.situation import Session
-from site_configs.history import read_history
+from site_configs.history import read_site_history
 from site_configs.site import Site
 from streams import faust_private
 from streams.acks import AckIntake
@@ -100,7 +100,7 @@ Past = tuple[pd.DataFrame, tuple[Session, ...], pd.DataFrame | None]
 def _recorded(site: Site, folder: Path | None) -> Past:
     if folder is None:
         return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC", name="time")), (), None
-    history = read_history(folder, zone=site.timezone)
+    history = read_site_history(site, folder)
     published = published_rows(site, history.frame, history.weather_forecast)
     return at_step(history.frame, site.step_minutes), history.sessions, published
 

@@ -139,6 +139,18 @@ def test_cars_that_stand_at_a_charger_are_in_the_state():
     assert [session.session_id for session in state.sessions["ev01"]] == ["here"]
 
 
+def test_a_car_at_a_charger_that_the_site_lacks_is_named(quick, quartet, tmp_path):
+    def car(charger):
+        return Session(f"at_{charger}", charger, AT - timedelta(hours=1), AT + timedelta(hours=2), 5.0)
+
+    write_history(tmp_path, read_history(sample_folder(SITE.id)).frame, (car("ev01"), car("nowhere")))
+    plan = plan_once(SITE, tmp_path, AT, horizon_hours=2)
+    (named,) = (said for said in plan.repairs if "nowhere" in said)
+    assert "charger: 1 sessions at chargers that the site does not have, left out" in named
+    assert not any(said.startswith("nowhere") for said in plan.repairs)
+    assert named in quartet("check", SITE.id, "--data", str(tmp_path), "--json").json["data"]["repairs"]
+
+
 def peaks_of(past):
     return month_peaks_kw(SITE, past, past.frame.index[0].to_pydatetime(), past.end.to_pydatetime())
 
