@@ -23,6 +23,7 @@ FindingKind = Literal[
     "spike",
     "dip",
     "level",
+    "unit",
     "unchecked",
 ]
 
@@ -42,6 +43,7 @@ SENTENCES: dict[FindingKind, str] = {
     "spike": "single values far above their neighbours, left out",
     "dip": "single values far below their neighbours, left out",
     "level": "values on a lasting other level (new meter, new user), kept",
+    "unit": "values far above what the connection can carry, kept: is the unit right?",
     "unchecked": "values could not be checked, taken as they are",
 }
 

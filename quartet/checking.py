@@ -6,24 +6,26 @@ from pathlib import Path
 
 from optimizer.errors import InputError, Problem
 from quartet.documents import ClosureSuggestionDocument, DataCheck, LedgerCheck, SeriesFindingDocument, SiteCheck
-from site_configs.history import read_site_history
-from site_configs.loader import check_site, load_site
+from site_configs.history import History, read_site_history
+from site_configs.loader import check_site, errors_of, load_site
 from site_configs.site import Site
 from streams.database import POSTGRES_URL
 from streams.ledger import Ledger
-from streams.site_forecasts import check_history
+from streams.site_forecasts import check_history, lacking_columns
 
 
 def check_with_data(name: str, folder: Path) -> SiteCheck:
-    """All errors of the site file; without any, what is odd in its series.
-
-    Raises:
-        InputError: the history cannot be read.
-    """
+    """All errors of the site file; without any, those of its history, and what is odd in its series."""
     document = SiteCheck(**check_site(name).model_dump())
     if not document.ok:
         return document
-    return document.model_copy(update={"data": check_data(load_site(name), folder)})
+    site = load_site(name)
+    try:
+        history = read_site_history(site, folder)
+    except InputError as error:
+        return SiteCheck(site=name, ok=False, errors=errors_of(error.problems))
+    errors = errors_of(lacking_columns(site, history))
+    return SiteCheck(site=name, ok=not errors, errors=errors, data=check_data(site, history))
 
 
 def check_ledger(where: str) -> LedgerCheck:
@@ -43,9 +45,8 @@ def check_ledger(where: str) -> LedgerCheck:
         )
 
 
-def check_data(site: Site, folder: Path) -> DataCheck:
+def check_data(site: Site, history: History) -> DataCheck:
     """What is odd in the series that forecasts of the site are made from."""
-    history = read_site_history(site, folder)
     checked = check_history(site, history.frame, history.end.to_pydatetime())
     return DataCheck(
         repairs=tuple(repair.as_text() for repair in history.repairs),

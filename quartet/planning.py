@@ -28,7 +28,7 @@ from site_configs.site import Site
 from site_configs.tariff import load_tariff
 from streams.control_cycle import control_cycle, planner_for
 from streams.interval import is_state
-from streams.site_forecasts import check_history, fit_site, published_rows, series_kinds
+from streams.site_forecasts import check_history, fit_site, lacking_columns, published_rows
 from streams.site_state import SiteState, build_situation
 
 STEPS = (5, 15, 30, 60)
@@ -75,21 +75,14 @@ def about(site: Site, known: History, at: datetime) -> Iterator[str]:
 
 
 def _fitted(site: Site, known: History, at: datetime, published: pd.DataFrame | None) -> FittedSite:
-    needed = [name for name, kind in series_kinds(site).items() if kind.measured]
-    missing = [name for name in needed if name not in known.frame]
-    if missing:
-        raise InputError(
-            [
-                Problem(known.source, "columns", ", ".join(known.frame.columns), f"{name} is needed: add it")
-                for name in missing
-            ]
-        )
+    if lacking := lacking_columns(site, known):
+        raise InputError(lacking)
     return fit_site(site, known.frame, at, known.sessions, published=published)
 
 
 def assumptions(site: Site, known: History, state: SiteState, forecasts: Mapping[str, Forecast]) -> Iterator[str]:
     """What had to be assumed because the history does not say it."""
-    if METER_IMPORT not in known.frame:
+    if METER_IMPORT not in known.frame and state.peaks_kw:
         yield f"{METER_IMPORT} is not recorded: the month's peak is taken as loads less PV, {state.peak_kw:.1f} kW"
     if known.end < state.at:
         yield f"the history ends at {known.end:%Y-%m-%dT%H:%MZ}, before --at: the forecasts start from there"

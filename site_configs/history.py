@@ -123,8 +123,8 @@ def read_site_history(site: Site, folder: Path | str) -> History:
     strangers = [session for session in history.sessions if session.charger not in chargers]
     if not strangers:
         return history
-    file, names = str(Path(folder) / SESSION_FILE), sorted({session.charger for session in strangers})
-    repair = Repair("unknown_charger", file, "charger", len(strangers), strangers[0].arrive, ", ".join(names))
+    names = ", ".join(sorted({session.charger for session in strangers}))
+    repair = Repair("unknown_charger", SESSION_FILE, "charger", len(strangers), strangers[0].arrive, names)
     kept = tuple(session for session in history.sessions if session.charger in chargers)
     return replace(history, sessions=kept, repairs=(*history.repairs, repair))
 

@@ -6,7 +6,7 @@ that they speak even when the schema already found something.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -35,11 +35,11 @@ _SERVICE: TypeAdapter[AnyService] = TypeAdapter(AnyService)
 
 
 class CheckError(BaseModel):
-    """One thing wrong with a site file."""
+    """One thing wrong with a site file or its history."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     file: str
-    """File as named by the user, or the shipped file."""
+    """File or folder as named by the user, or the shipped file."""
     path: str
     """Field, e.g. `devices.3.capacity_kwh (battery1)`, or line."""
     value: str
@@ -93,9 +93,13 @@ def check_site(name_or_path: str | Path) -> CheckDocument:
     try:
         load_site(name_or_path)
     except InputError as error:
-        errors = (CheckError(file=p.file, path=p.path, value=p.value, message=p.message) for p in error.problems)
-        return CheckDocument(site=str(name_or_path), ok=False, errors=tuple(errors))
+        return CheckDocument(site=str(name_or_path), ok=False, errors=errors_of(error.problems))
     return CheckDocument(site=str(name_or_path), ok=True, errors=())
+
+
+def errors_of(problems: Iterable[Problem]) -> tuple[CheckError, ...]:
+    """Problems as the check's document has them."""
+    return tuple(CheckError(file=p.file, path=p.path, value=p.value, message=p.message) for p in problems)
 
 
 def _read(name_or_path: str | Path) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import chain
@@ -14,6 +14,7 @@ import pandas as pd
 from forecasting.cleaning import Nature
 from forecasting.demand import Demand
 from forecasting.ev_expected import ExpectedCars, Quantity
+from forecasting.findings import Finding
 from forecasting.forecast import Forecast
 from forecasting.kinds import FitContext, FittedSeries, PastSession, SeriesKind
 from forecasting.market import Market
@@ -23,17 +24,22 @@ from forecasting.site_forecaster import FittedSite, SeriesCheck, SiteForecaster
 from forecasting.standing import SCORE_DAYS, Issued
 from forecasting.sun import Position
 from forecasting.weather import Temperature
+from optimizer.devices import AnyDevice
 from optimizer.devices.flexible_load import FlexibleLoad
 from optimizer.devices.load import Load
+from optimizer.errors import Problem
 from optimizer.situation import Session
 from settlement.bill import market_columns
 from site_configs.calendar import Calendar
+from site_configs.history import History
 from site_configs.prices import GRID_CARBON, grid_for
 from site_configs.site import Site
 from site_configs.tariff import billing_month, load_tariff
 
 MODEL_LIFE = timedelta(days=7)
 """A model that could not be fitted again for so long is no longer used: the yardstick takes its place."""
+UNLIKELY_TIMES = 3.0
+"""An electric demand that is usually so many times what can be brought to it has another unit than it says."""
 SCORED_EVERY = 13
 """Of the forecasts in the ledger every 13th interval's is judged: all hours of the day come in turn within a week."""
 
@@ -132,10 +138,44 @@ def check_history(site: Site, history: pd.DataFrame, at: datetime) -> dict[str, 
     loads = (device for device in site.devices if isinstance(device, Load | FlexibleLoad))
     power = {device.id for device in loads if device.carrier == "power"}
     checked = site_forecaster(site).check(_with_all(site, history), at)
-    return {
-        name: check if name.split(".", 1)[0] in power else check._replace(closures=())
-        for name, check in checked.items()
-    }
+    found: dict[str, SeriesCheck] = {}
+    for name, check in checked.items():
+        if name.split(".", 1)[0] in power:
+            past = history.loc[history.index < at, name] if name in history else pd.Series(dtype=float)
+            found[name] = check._replace(findings=(*check.findings, *_wrong_unit(site, past)))
+        else:
+            found[name] = check._replace(closures=())
+    return found
+
+
+def lacking_columns(site: Site, history: History) -> list[Problem]:
+    """Series that forecasts need and that were not recorded."""
+    lacking = [name for name, kind in series_kinds(site).items() if kind.measured and name not in history.frame]
+    have = ", ".join(history.frame.columns)
+    return [Problem(history.source, "columns", have, f"{name} is needed: add it") for name in lacking]
+
+
+def _wrong_unit(site: Site, demand: pd.Series[float]) -> Iterator[Finding]:
+    """An electric demand that is usually far above what can be brought to it."""
+    carried_kw = most_carried_kw(site)
+    usual_kw = float(demand.median()) if demand.notna().any() else 0.0
+    if usual_kw > UNLIKELY_TIMES * carried_kw:
+        beyond = demand[demand > UNLIKELY_TIMES * carried_kw]
+        note = f"usually {usual_kw:,.0f} kW; the connection and the site's own plants can carry {carried_kw:,.0f} kW"
+        yield Finding(str(demand.name), "unit", len(beyond), beyond.index[0].to_pydatetime(), note)
+
+
+def most_carried_kw(site: Site) -> float:
+    """What the grid connection and the site's own plants can bring to its electric loads [kW]."""
+    return sum(_greatest_kw(device) for device in site.devices)
+
+
+def _greatest_kw(device: AnyDevice) -> float:
+    if device.kind == "grid_connection":
+        return device.import_limit_kw
+    if device.kind == "chp" or device.kind == "backup_generator":
+        return device.power_limit_kw
+    return device.capacity_kw if device.kind == "pv" else 0.0
 
 
 def yardstick_forecasts(

@@ -37,8 +37,7 @@ SENTENCES: dict[RepairKind, str] = {
     "short_gap": "values missing in gaps up to 1 h, left empty as what comes after a gap may not be known yet",
     "gap": "values missing in gaps longer than 1 h, left empty",
     "incomplete_car": "sessions give only one of capacity and energy on arrival, both ignored: the car is only charged",
-    "unknown_charger": "sessions at chargers that the site does not have, left out: correct the charger, or add it to the "
-    "site file",
+    "unknown_charger": "sessions at chargers that the site does not have, left out: correct or add the charger",
 }
 
 

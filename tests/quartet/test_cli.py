@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from optimizer.errors import MissingPartError
 from quartet.cli import app
 from quartet.documents import DOCUMENTS
-from site_configs.history import sample_folder
+from site_configs.history import read_history, sample_folder, write_history
 from site_configs.loader import CheckDocument
 
 SHIPPED = Path(__file__).parents[2] / "site_configs" / "jiashan_park.yaml"
@@ -105,6 +105,41 @@ def test_check_names_dirt_and_days_that_look_off_in_the_history(quartet):
     assert days.keys() == {"2026-07-02", "2026-08-31", "2026-09-20", "2026-10-10"}
     assert min(days.values()) > 0.8
     assert "add it to `closures`" in quartet("check", "jiashan_park", "--data", str(sample_folder("jiashan_park"))).out
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """A folder for eight days of the shipped park, changed as asked."""
+    frame = read_history(sample_folder("jiashan_park")).frame.iloc[: 8 * 96]
+
+    def written(change):
+        write_history(tmp_path, change(frame))
+        return str(tmp_path)
+
+    return written
+
+
+def test_check_names_series_that_plans_need_and_the_history_lacks(quartet, recorded):
+    folder = recorded(lambda frame: frame.drop(columns="load.demand_kw"))
+    ran = quartet("check", "jiashan_park", "--data", folder, "--json")
+    assert (ran.code, ran.json["ok"]) == (2, False)
+    assert [(e["file"], e["message"]) for e in ran.json["errors"]] == [(folder, "load.demand_kw is needed: add it")]
+    assert ran.json["data"] is not None
+
+
+def test_check_of_a_history_that_cannot_be_read_is_a_document_all_the_same(quartet, tmp_path):
+    ran = quartet("check", "jiashan_park", "--data", str(tmp_path), "--json")
+    assert (ran.code, ran.json["ok"], ran.json["data"]) == (2, False, None)
+    assert "needs one of series.csv" in ran.json["errors"][0]["message"]
+    assert "needs one of series.csv" in quartet("check", "jiashan_park", "--data", str(tmp_path)).out
+
+
+def test_check_names_watts_in_a_column_of_kilowatts(quartet, recorded):
+    folder = recorded(lambda frame: frame.assign(**{"load.demand_kw": 1000.0 * frame["load.demand_kw"]}))
+    findings = quartet("check", "jiashan_park", "--data", folder, "--json").json["data"]["findings"]
+    (found,) = (finding for finding in findings if finding["kind"] == "unit")
+    assert (found["series"], found["count"]) == ("load.demand_kw", 8 * 96)
+    assert "is the unit right?" in found["text"]
 
 
 def test_check_lists_all_errors_at_once(quartet, tmp_path):

@@ -18,6 +18,7 @@ from quartet.planning import assumptions, known_before, last_states, month_peaks
 from site_configs.history import History, read_history, sample_folder, write_history
 from site_configs.loader import load_site
 from streams.site_forecasts import yardstick_site
+from streams.site_state import SiteState
 
 AT = datetime(2026, 8, 26, tzinfo=UTC)
 SITE = load_site("jiashan_park")
@@ -58,6 +59,13 @@ def test_plan_covers_its_horizon_and_every_controlled_device(document):
 def test_what_is_assumed_is_said(document):
     assert any("meter.import_kw is not recorded" in repair for repair in document.repairs)
     assert any("battery1.energy_kwh is not recorded" in repair for repair in document.repairs)
+
+
+def test_without_a_demand_line_nothing_is_said_of_a_peak():
+    known = known_before(history(**{"load.demand_kw": [5.0] * 6}), AT)
+    for peaks, said in (({"demand": 5.0}, True), ({}, False)):
+        state = SiteState(SITE.id, AT, {}, peaks, {})
+        assert any("peak" in text for text in assumptions(SITE, known, state, {})) is said
 
 
 def test_a_tank_by_volume_may_report_its_temperature():
