@@ -37,7 +37,7 @@ def check_ledger(where: str) -> LedgerCheck:
     """
     if not where.startswith(POSTGRES_URL) and not Path(where).exists():
         raise InputError([Problem("command line", "FILE|URL", where, "no such file: give the ledger of an engine")])
-    with Ledger(where) as opened:
+    with Ledger.written(where) as opened:
         links, head = opened.head()
         changed = tuple(opened.changed())
         return LedgerCheck(

@@ -97,7 +97,7 @@ def _setpoints(site: Site, file: Path, times: Iterable[datetime]) -> Iterable[Tr
     if not file.is_file():
         raise InputError([Problem(str(file), "--ledger", "no such file", "give the ledger of the engine's run")])
     wanted = set(times)
-    with Ledger(file) as opened:
+    with Ledger.written(file) as opened:
         for trace in opened.setpoint_trace(site.id):
             if trace.interval in wanted:
                 yield TracedSetpoint(

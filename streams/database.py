@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,6 +60,22 @@ def open_database(where: Path | str) -> Database:
     if isinstance(where, str) and where.startswith(POSTGRES_URL):
         return PostgresDatabase(where)
     return SqliteDatabase(Path(where))
+
+
+def holds_table(where: Path | str, name: str) -> bool:
+    """Whether there is a database with a table, without changing anything.
+
+    Raises:
+        MissingPartError: a server does not answer.
+    """
+    if isinstance(where, str) and where.startswith(POSTGRES_URL):
+        with closing(PostgresDatabase(where)) as server:
+            return server.has_table(name)
+    try:
+        with closing(sqlite3.connect(f"{Path(where).resolve().as_uri()}?mode=ro", uri=True)) as file:
+            return bool(file.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchall())
+    except sqlite3.DatabaseError:
+        return False
 
 
 def unreadable(where: str, message: str) -> InputError:

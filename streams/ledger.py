@@ -19,8 +19,9 @@ from typing import Any
 
 import pandas as pd
 
+from optimizer.errors import InputError, Problem
 from streams.chain import UNHASHED, LinkedRow, broken_links, link_hash, row_digest
-from streams.database import Database, Row, open_database, unreadable
+from streams.database import Database, Row, holds_table, open_database, unreadable
 from streams.messages import (
     Acknowledgement,
     CarAtCharger,
@@ -115,6 +116,18 @@ class Ledger:
         except BaseException:
             self._db.close()
             raise
+
+    @classmethod
+    def written(cls, where: Path | str) -> Ledger:
+        """A ledger that is there already: nothing is made.
+
+        Raises:
+            InputError: it is not a ledger, or one of another version.
+            MissingPartError: it cannot be opened.
+        """
+        if not holds_table(where, "meta"):
+            raise InputError([Problem("command line", "ledger", str(where), "is not a ledger: give that of an engine")])
+        return cls(where)
 
     def __enter__(self) -> Ledger:
         return self

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from optimizer.errors import InputError
 from quartet.services import histories
+from quartet.tracing import _setpoints
 from site_configs.history import sample_folder
 from site_configs.loader import load_site
 from streams.ledger import Ledger
@@ -47,6 +50,24 @@ def test_no_ledger_is_bad_input_and_none_is_made(quartet: Any, tmp_path: Path) -
     assert ran.code == 2
     assert "no such file" in ran.err
     assert not (tmp_path / "none.db").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"time,load.demand_kw\n", "another database"])
+def test_what_is_no_ledger_is_left_as_it_is(quartet: Any, tmp_path: Path, content: bytes | str) -> None:
+    file = tmp_path / "some.db"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        with closing(sqlite3.connect(file)) as other:
+            other.execute("CREATE TABLE readings (value REAL)")
+            other.commit()
+    before = file.read_bytes()
+    ran = quartet("ledger", str(file))
+    assert (ran.code, ran.out) == (2, "")
+    assert f"is not a ledger: give that of an engine, got {file}" in ran.err
+    with pytest.raises(InputError, match="is not a ledger"):
+        list(_setpoints(load_site("jiashan_park"), file, ()))
+    assert (file.read_bytes(), [path.name for path in tmp_path.iterdir()]) == (before, ["some.db"])
 
 
 def test_histories_of_one_site_and_of_several(tmp_path: Path) -> None:
