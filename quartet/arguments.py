@@ -12,6 +12,9 @@ from optimizer.errors import InputError, Problem
 
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(min|h|d)")
 MINUTES = {"min": 1, "h": 60, "d": 1440}
+LONGEST_DAYS = 3660
+YEARS = range(1900, 2201)
+"""Years that a date may have: far from the ends of the calendar, so that horizons and months around it exist."""
 
 
 def refuse(option: str, value: object, message: str) -> NoReturn:
@@ -25,9 +28,31 @@ def parse_day(text: str, option: str = "--day") -> date:
         InputError: not a date.
     """
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         refuse(option, text, "must be a date such as 2026-08-26")
+    require_year(day, text, option)
+    return day
+
+
+def parse_month(text: str, option: str = "--month") -> date:
+    """The first day of a month given as 2026-07.
+
+    Raises:
+        InputError: it is not one.
+    """
+    try:
+        first = date.fromisoformat(f"{text}-01")
+    except ValueError:
+        refuse(option, text, "must be a month such as 2026-07")
+    require_year(first, text, option)
+    return first
+
+
+def require_year(day: date, text: str, option: str) -> None:
+    """Raises InputError when the year is far from all that can be recorded or planned."""
+    if day.year not in YEARS:
+        refuse(option, text, f"the year must be {YEARS.start} to {YEARS.stop - 1}")
 
 
 def parse_moment(text: str, zone: ZoneInfo, option: str = "--at") -> datetime:
@@ -40,6 +65,7 @@ def parse_moment(text: str, zone: ZoneInfo, option: str = "--at") -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         refuse(option, text, "must be a time such as 2026-08-26T08:00 (local) or 2026-08-26T00:00Z")
+    require_year(moment, text, option)
     if moment.tzinfo is not None:
         return moment.astimezone(UTC)
     first, second = (moment.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
@@ -57,22 +83,24 @@ def parse_edge(text: str, zone: ZoneInfo, option: str) -> datetime:
     from site_configs.tariff import local_midnight
 
     try:
-        return local_midnight(date.fromisoformat(text), zone)
+        day = date.fromisoformat(text)
     except ValueError:
         return parse_moment(text, zone, option)
+    require_year(day, text, option)
+    return local_midnight(day, zone)
 
 
 def parse_duration(text: str, option: str) -> timedelta:
     """A length of time such as 15min, 7h or 30d.
 
     Raises:
-        InputError: not a length of time, or none at all.
+        InputError: not a length of time, none at all, or more than ten years.
     """
     found = DURATION.fullmatch(text)
-    length = timedelta(minutes=float(found[1]) * MINUTES[found[2]]) if found else timedelta(0)
-    if length <= timedelta(0):
-        refuse(option, text, "must be a length of time such as 15min, 7h or 30d")
-    return length
+    minutes = float(found[1]) * MINUTES[found[2]] if found else 0.0
+    if not 0.0 < minutes <= LONGEST_DAYS * MINUTES["d"]:
+        refuse(option, text, f"must be a length of time such as 15min, 7h or 30d, {LONGEST_DAYS}d at most")
+    return timedelta(minutes=minutes)
 
 
 def parse_zone(text: str, option: str = "--zone") -> ZoneInfo:

@@ -5,10 +5,12 @@ Rooms are imported inside the commands, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -22,7 +24,8 @@ from quartet.replay_cli import replay_app
 from quartet.settlement_cli import settlement
 from quartet.sizing_cli import sizing_app
 
-BAD_INPUT, MISSING_PART, OWN_FAULT = 2, 3, 70
+BAD_INPUT, MISSING_PART, OWN_FAULT, READER_GONE = 2, 3, 70, 141
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 BROKER_WAIT_S = 30.0
 """How long a service waits for a broker that does not answer."""
 
@@ -50,7 +53,9 @@ app.add_typer(replay_app)
 def main() -> None:
     """Entry point: turns the errors of the house into messages and exit codes."""
     try:
-        app()
+        _run()
+    except BrokenPipeError:
+        _end_unwritten(READER_GONE)
     except InputError as error:
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr)
@@ -58,10 +63,34 @@ def main() -> None:
     except MissingPartError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(MISSING_PART)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            where = error.filename or "standard output"
+            print(
+                f"error: {where} cannot be written ({error.strerror}): make room, or write elsewhere", file=sys.stderr
+            )
+            _end_unwritten(BAD_INPUT)
         traceback.print_exc()
         print("error: this is a fault of Quartet itself; please report it with the lines above", file=sys.stderr)
         sys.exit(OWN_FAULT)
+
+
+def _run() -> None:
+    """Raises BrokenPipeError when nobody reads standard output any more, for which Typer and Rich end with 1."""
+    try:
+        app()
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):
+            raise ended.__context__ from None
+        raise
+    finally:
+        sys.stdout.flush()
+
+
+def _end_unwritten(code: int) -> NoReturn:
+    """Ends without trying again to write what is left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
 
 
 @app.command()

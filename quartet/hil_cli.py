@@ -84,7 +84,7 @@ def serve(
         int | None,
         typer.Option("--port", min=0, max=65535, help="Of Modbus TCP; the site file's if absent, 0: any."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Draws what the plan does not know of the plant.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws what the plan does not know of the plant.")] = 1,
 ) -> None:
     """Run a site's simulated plant behind Modbus TCP and Kafka, in real time or some times faster.
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from pydantic import BaseModel, ValidationError
 
 from optimizer.errors import InputError, MissingPartError, Problem
-from quartet.arguments import parse_moment, refuse
+from quartet.arguments import parse_duration, parse_moment, refuse
 from site_configs.site import Site
 from streams.kafka_access import kafka_access
 from streams.messages import BadMessageError, CommandAnswer, CommandKind, OperatorCommand, decode
 from streams.topics import COMMAND_ANSWERS, COMMANDS
 
 SEND_S = 10.0
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(min|h|d)")
-_UNITS = {"min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
 class OrderDocument(BaseModel):
@@ -71,11 +68,11 @@ def end_of(site: Site, now: datetime, until: str | None, lasting: str | None) ->
     if (until is None) == (lasting is None):
         refuse("--until / --for", f"{until} / {lasting}", "give one of them: an order ends by itself")
     if until is not None:
-        return parse_moment(until, site.zone, "--until")
-    found = _DURATION.fullmatch((lasting or "").strip())
-    if found is None:
-        refuse("--for", lasting, "must be a time such as 90min, 2h or 1d")
-    return now + float(found.group(1)) * _UNITS[found.group(2)]
+        end = parse_moment(until, site.zone, "--until")
+        if end <= now:
+            refuse("--until", until, f"is over already: give a time after {now.astimezone(site.zone):%Y-%m-%dT%H:%M}")
+        return end
+    return now + parse_duration("".join((lasting or "").split()), "--for")
 
 
 def give(command: OperatorCommand, broker: str, wait_s: float) -> CommandAnswer | None:
@@ -147,4 +144,4 @@ def _problem(detail: dict[str, object], kind: str) -> Problem:
     assert isinstance(where, tuple)
     field = ".".join(str(part) for part in where) or kind
     message = str(detail["msg"]).removeprefix("Value error, ")
-    return Problem("command line", field, str(detail["input"]) if where else kind, message)
+    return Problem("command line", field, str(detail["input"]) if where else f"a {kind} order", message)

@@ -44,7 +44,7 @@ def replay(
     refit: Annotated[
         int, typer.Option("--refit", metavar="DAYS", min=1, max=7, help="Days from one fit of forecasters to the next.")
     ] = 7,
-    seed: Annotated[int, typer.Option("--seed", help="Of the plant's own parameters and of its minutes.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the plant's own parameters and of its minutes.")] = 1,
     runs: Annotated[
         Path | None,
         typer.Option("--runs", metavar="DIR", help="Keep finished blocks here: a replay that was stopped goes on."),

@@ -17,7 +17,7 @@ from hil.scenarios.loading import Setting, load_setting, shipped_scenarios
 from hil.scenarios.report import run_all
 from hil.scenarios.running import ScenarioRun
 from optimizer.errors import InputError, Problem
-from quartet.arguments import refuse
+from quartet.arguments import output_folder, refuse
 from quartet.scenario_page import ScenarioPicture, picture_of, scenarios_html
 
 
@@ -31,7 +31,7 @@ def run_named(names: Sequence[str], controller: str, out: Path | None) -> HilRep
         refuse("--controller", controller, f"must be one of {', '.join(CONTROLLERS)}")
     settings = _settings(names or shipped_scenarios())
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        output_folder(out)
     pictures: list[ScenarioPicture] = []
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("scenarios", total=len(settings))

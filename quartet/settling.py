@@ -6,14 +6,14 @@ import hashlib
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
 from hil.closed_loop import simulated_meters
-from quartet.arguments import refuse
+from quartet.arguments import parse_month, refuse
 from settlement.bill import Bill
 from settlement.documents import (
     BillDocument,
@@ -121,18 +121,6 @@ def meters_of(site: Site, data: Path, asked: Simulated | None) -> Simulated | No
         print(f"the sample of {site.id} has no meters: they are simulated under rules", file=sys.stderr)
         return "rules"
     return asked
-
-
-def parse_month(text: str) -> date:
-    """The first day of a month given as 2026-07.
-
-    Raises:
-        InputError: it is not one.
-    """
-    try:
-        return date.fromisoformat(f"{text}-01")
-    except ValueError:
-        refuse("--month", text, "must be a month such as 2026-07")
 
 
 def bill_document(settled: SettledMonth, recorded: Path | None = None) -> BillDocument:

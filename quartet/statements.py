@@ -19,8 +19,9 @@ from pydantic import ValidationError
 
 from hil.closed_loop import simulated_meters
 from optimizer.errors import InputError, Problem
+from quartet.arguments import parse_month
 from quartet.files import write_whole
-from quartet.settling import SettledMonth, Simulated, parse_month, settled_month
+from quartet.settling import SettledMonth, Simulated, settled_month
 from quartet.statement_html import html_of
 from quartet.statement_page import page_of
 from quartet.statement_pdf import pdf_of

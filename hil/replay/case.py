@@ -235,19 +235,21 @@ def _problems(
 ) -> Iterator[Problem]:
     first, last = history.frame.index[0], history.end
     if end <= start:
-        yield Problem("replay", "end", stamp(end), f"must be after the start, {stamp(start)}")
+        yield Problem("replay", "--to", stamp(end), f"must be after --from, {stamp(start)}")
     if start < first or end > last:
         span = f"{stamp(start)} to {stamp(end)}"
-        yield Problem(history.source, "span", span, f"lies outside the history, {stamp(first)} to {stamp(last)}")
+        yield Problem(
+            history.source, "--from, --to", span, f"lies outside the history, {stamp(first)} to {stamp(last)}"
+        )
     if controller == "engine" and terms.foresight == "issued" and first <= start < first + LOOKED_BACK:
         message = f"forecasts need {LOOKED_BACK.days} days of history before: begin at {stamp(first + LOOKED_BACK)}"
-        yield Problem(history.source, "start", stamp(start), message)
-    for name, edge in (("start", start), ("end", end)):
+        yield Problem(history.source, "--from", stamp(start), message)
+    for name, edge in (("--from", start), ("--to", end)):
         if edge.timestamp() % 3600:
             yield Problem("replay", name, stamp(edge), "must be a whole hour")
     if not 1 <= terms.refit_days <= MODEL_LIFE.days:
         yield Problem(
-            "replay", "refit_days", str(terms.refit_days), f"must be 1 to {MODEL_LIFE.days}: no model serves longer"
+            "replay", "--refit", str(terms.refit_days), f"must be 1 to {MODEL_LIFE.days}: no model serves longer"
         )
 
 

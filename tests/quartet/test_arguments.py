@@ -14,6 +14,7 @@ from quartet.arguments import (
     parse_duration,
     parse_edge,
     parse_moment,
+    parse_month,
     read_dates,
     require_on_step,
 )
@@ -67,10 +68,28 @@ def test_a_length_of_time(text, minutes):
     assert parse_duration(text, "--every") == timedelta(minutes=minutes)
 
 
-@pytest.mark.parametrize("text", ["7", "h", "-7h", "0d", "7 h", "7h30min", ""])
+@pytest.mark.parametrize(
+    "text", ["7", "h", "-7h", "0d", "7 h", "7h30min", "", "3661d", "999999999999d", f"{'9' * 400}h"]
+)
 def test_other_lengths_are_refused(text):
     with pytest.raises(InputError, match="--every: must be a length of time such as 15min, 7h or 30d"):
         parse_duration(text, "--every")
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (parse_day, "9999-12-31"),
+        (parse_month, "9999-12"),
+        (parse_month, "0001-01"),
+        (lambda text: parse_moment(text, SHANGHAI), "9999-12-31T23:45"),
+        (lambda text: parse_moment(text, SHANGHAI), "0001-01-01T00:00+08:00"),
+        (lambda text: parse_edge(text, SHANGHAI, "--at"), "0001-01-01"),
+    ],
+)
+def test_years_at_the_ends_of_the_calendar_are_refused(parse, text):
+    with pytest.raises(InputError, match="the year must be 1900 to 2200"):
+        parse(text)
 
 
 def test_a_date_is_its_local_midnight_and_a_time_itself():

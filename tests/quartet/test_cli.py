@@ -190,6 +190,28 @@ def test_a_fault_of_our_own_ends_with_70_and_its_traceback(quartet, monkeypatch)
     assert "fault of Quartet itself" in ran.err
 
 
+QUARTET = str(Path(sys.executable).with_name("quartet"))
+
+
+@pytest.mark.parametrize("arguments", [["schema", "site"], ["sites"], ["schema"]])
+def test_a_reader_that_has_ended_is_no_answer(arguments):
+    with subprocess.Popen([QUARTET, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+@pytest.mark.parametrize("arguments", [["schema", "site"], ["schema"]])
+def test_a_full_disk_is_told(arguments):
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run([QUARTET, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    message = "error: standard output cannot be written (No space left on device): make room, or write elsewhere\n"
+    assert (ran.returncode, ran.stderr) == (2, message)
+
+
 def test_an_interrupt_ends_with_130(monkeypatch):
     def interrupted(document: object) -> None:
         raise KeyboardInterrupt

@@ -50,6 +50,13 @@ def test_bad_input_ends_with_2(quartet, arguments, message):
     assert message in ran.err
 
 
+def test_a_report_needs_a_folder(quartet, tmp_path):
+    (tmp_path / "file").touch()
+    ran = quartet("hil", "run", "steady_tracking", "--out", str(tmp_path / "file"))
+    assert (ran.code, ran.out) == (2, "")
+    assert "--out: cannot be written" in ran.err
+
+
 def test_list_names_all(quartet):
     ran = quartet("hil", "list")
     assert ran.code == 0

@@ -104,8 +104,10 @@ def test_without_an_engine_the_order_stands_and_that_is_said(quartet: Any) -> No
     [
         (("hold",), "--until / --for"),
         (("hold", "--for", "2h", "--until", "2026-08-26T10:00"), "give one of them"),
-        (("hold", "--for", "soon"), "must be a time such as 90min"),
-        (("hold", "--until", "2020-01-01T00:00"), "is not after issued_at"),
+        (("hold", "--for", "999999999999d"), "3660d at most"),
+        (("hold", "--for", "soon"), "must be a length of time such as 15min"),
+        (("limit", "-5", "--for", "2h"), "-5"),
+        (("hold", "--until", "2020-01-01T00:00"), "--until: is over already: give a time after 20"),
     ],
 )
 def test_half_an_order_is_refused_before_it_is_sent(quartet: Any, arguments: tuple[str, ...], message: str) -> None:

@@ -182,7 +182,9 @@ def test_a_baseline_can_be_replayed_by_itself(quartet: Callable[..., Any], shop:
         (("--controller", "best"), "--controller"),
         (("--split", "--controller", "rules"), "--split"),
         (("--scheduler", "tcp://127.0.0.1:1"), "--workers"),
-        (("--to", "2026-04-01"), "span"),
+        (("--to", "2026-04-01"), "--from, --to: lies outside the history"),
+        (("--to", "2020-01-01"), "--to: must be after --from"),
+        (("--seed", "-1"), "--seed"),
         (("--from", "soon"), "--from"),
     ],
 )

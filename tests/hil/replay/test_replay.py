@@ -153,7 +153,7 @@ def test_an_impossible_stretch_is_refused_with_all_its_problems(park: ModuleType
     early = park.BEGIN - timedelta(minutes=30)
     with pytest.raises(InputError) as refused:
         replay(park.PARK, park.history(), early, park.END + timedelta(days=9), terms=Terms(refit_days=8))
-    assert [problem.path for problem in refused.value.problems] == ["span", "start", "refit_days"]
+    assert [problem.path for problem in refused.value.problems] == ["--from, --to", "--from", "--refit"]
 
 
 def test_parts_are_let_go_when_nobody_needs_them() -> None:
