@@ -15,6 +15,7 @@ import pandas as pd
 from hil.closed_loop import simulated_meters
 from quartet.arguments import parse_month, refuse
 from settlement.bill import Bill
+from settlement.demand import coarse_demand
 from settlement.documents import (
     BillDocument,
     BillLineDocument,
@@ -62,6 +63,10 @@ class SettledMonth:
         if not self.site.metering.tenants:
             return ()
         return sub_bills(self.site, whole, self.flows, self.metered.frame, self.period)
+
+    def notes(self) -> tuple[str, ...]:
+        """What of the bill is an estimate though all was measured."""
+        return coarse_demand(self.site, self.tariff, parse_month(self.month), self.metered.step_minutes)
 
     def input_hashes(self) -> dict[str, str]:
         """SHA-256 of what the month is computed from: the site, its tariff table, and every meter's rows."""
@@ -143,7 +148,7 @@ def bill_document(settled: SettledMonth, recorded: Path | None = None) -> BillDo
         export_total=whole.export_total,
         sub_bills=tuple(SubBillDocument.of(part) for part in settled.sub_bills(whole)),
         comparison=None if compared is None else ComparisonDocument.of(compared),
-        quality=QualityDocument.of(settled.metered, settled.simulated),
+        quality=QualityDocument.of(settled.metered, settled.simulated, settled.notes()),
         repairs=tuple(repair.as_document() for repair in settled.history.repairs),
     )
 

@@ -164,6 +164,8 @@ def _show_quality(console: Console, quality: QualityDocument) -> None:
     if quality.simulated:
         console.print(f"[yellow]meters are simulated under {quality.simulated}: an example, not a bill[/yellow]")
     console.print(f"measured: {quality.coverage:.2%} of the intervals ({quality.grade})")
+    for note in quality.notes:
+        console.print(f"[yellow]{note}[/yellow]", soft_wrap=True)
     for gap in quality.gaps:
         console.print(f"[yellow]{gap.column}: {gap.intervals} intervals from {gap.start} by {gap.rule}[/yellow]")
 

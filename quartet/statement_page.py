@@ -444,7 +444,7 @@ def _meters(statement: Statement, say: _Say) -> Table:
 
 
 def _gate_row(gate: Gate, say: _Say) -> list[Cell]:
-    plain = gate.name == "tariff_assumed_lines"
+    plain = gate.name in ("tariff_assumed_lines", "coarse_demand_lines")
     values = [
         "-" if value is None else (f"{value:.0f}" if plain else f"{value:.2%}") for value in (gate.value, gate.limit)
     ]

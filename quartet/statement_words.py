@@ -52,6 +52,7 @@ GATES = {
     "energy_balance": ("能量平衡残差", "energy balance residual"),
     "bill_reproduction": ("账单复现误差", "bill reproduction error"),
     "tariff_assumed_lines": ("电价为假定值的账单行数", "bill lines with assumed prices"),
+    "coarse_demand_lines": ("表计区间长于需量区间的需量数", "demand lines measured too coarsely"),
     "signatures": ("双方签章", "both signatures"),
 }
 GRADES = {

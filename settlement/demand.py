@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 import numpy as np
@@ -32,6 +32,7 @@ from site_configs.demand import (
     clock_blocks,
     contract_floor_kw,
     demand_meters,
+    demand_rules,
     inside,
 )
 from site_configs.site import Site, TariffChoice
@@ -115,6 +116,17 @@ def line_demand_kw(meter: DemandMeter, tariff: Tariff, flows: Flows) -> float:
 def demands_kw(site: Site, tariff: Tariff, flows: Flows) -> dict[str, float]:
     """The highest demand of a record by demand line [kW]; empty where the charge does not depend on demand."""
     return {meter.id: line_demand_kw(meter, tariff, flows) for meter in demand_meters(site, tariff)}
+
+
+def coarse_demand(site: Site, tariff: Tariff, month: date, step_minutes: float) -> tuple[str, ...]:
+    """A sentence for each demand line billed in a local month that rows of this length are too long to measure."""
+    rules = demand_rules(site, tariff, month)
+    coarse = (rule.meter for rule in rules if rule.price_per_kw > 0 and step_minutes > rule.meter.minutes)
+    return tuple(
+        f"demand line {meter.id}: measured over {meter.minutes} min, the rows are {step_minutes:g} min long: the "
+        f"highest row is billed, which the meter's own demand can exceed; bring rows of {meter.minutes} min or less"
+        for meter in coarse
+    )
 
 
 def peaks_so_far_kw(

@@ -69,9 +69,11 @@ class QualityDocument(Document):
     """The controller under which meters were simulated; None where they were measured."""
     columns: tuple[ColumnDocument, ...]
     gaps: tuple[GapDocument, ...]
+    notes: tuple[str, ...] = ()
+    """What else makes it an estimate."""
 
     @classmethod
-    def of(cls, month: MeteredMonth, simulated: str | None = None) -> QualityDocument:
+    def of(cls, month: MeteredMonth, simulated: str | None = None, notes: tuple[str, ...] = ()) -> QualityDocument:
         columns = tuple(
             ColumnDocument(
                 column=c.column, intervals=c.intervals, substituted=c.missing, coverage=c.coverage,
@@ -80,8 +82,10 @@ class QualityDocument(Document):
             for c in month.quality
         )  # fmt: skip
         gaps = tuple(GapDocument.of(gap) for gap in month.gaps)
-        grade, coverage = month.grade(), month.coverage
-        return cls(grade=grade, coverage=coverage, simulated=simulated, columns=columns, gaps=gaps)
+        grade: Grade = "flagged" if notes and month.grade() == "final" else month.grade()
+        return cls(
+            grade=grade, coverage=month.coverage, simulated=simulated, columns=columns, gaps=gaps, notes=notes,
+        )  # fmt: skip
 
 
 class BillLineDocument(Document):

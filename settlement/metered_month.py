@@ -127,6 +127,7 @@ def metered_month(
         InputError: a meter is not in the history, or too little of it was measured; all such meters at once.
     """
     start, end = period
+    _require_on_grid(history, start)
     wanted = list(dict.fromkeys([*needed, *(name for name in optional if name in history.frame)]))
     if lacking := [_lacking(history, name) for name in wanted if name not in history.frame]:
         raise InputError(lacking)
@@ -205,6 +206,18 @@ def _runs(
         edges = np.diff(np.concatenate(([0], mask.astype(np.int8), [0])))
         for first, last in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
             yield (int(first), int(last)), rule
+
+
+def _require_on_grid(history: History, start: datetime) -> None:
+    """Raises InputError when no row can begin where the month does."""
+    step = pd.Timedelta(minutes=history.step_minutes)
+    first = history.frame.index[0]
+    if (first - pd.Timestamp(start)) % step != pd.Timedelta(0):
+        message = (
+            f"rows of {history.step_minutes} min begin beside the month, which begins at {stamp(start)}: "
+            "bring rows that begin on its intervals"
+        )
+        raise InputError([Problem(history.source, "time", stamp(first), message)])
 
 
 def _lacking(history: History, name: str) -> Problem:

@@ -23,6 +23,7 @@ from settlement.bill import Bill, BillLine
 from settlement.carbon_document import CarbonLine
 from settlement.carbon_ledger import CarbonLedger, avoided_kg
 from settlement.contract import Contract, GuaranteedContract, SharedContract, Stream
+from settlement.demand import coarse_demand
 from settlement.documents import (
     BillLineDocument,
     ComparisonDocument,
@@ -311,8 +312,8 @@ def statement_data(
     as_paid = _as_paid(verified, first)
     paid = payments(contract, as_paid, carried)
     totals = _totals(contract, verified, as_paid, paid, carried)
-    quality = QualityDocument.of(month, simulated)
-    gates = _gates(site, contract, month, verified.actual, recorded)
+    quality = QualityDocument.of(month, simulated, coarse_demand(site, tariff, first, month.step_minutes))
+    gates = _gates(site, contract, month, verified.actual, recorded, quality)
     period = f"{first:%Y-%m}"
     return StatementData(
         site=site.id,
@@ -583,7 +584,12 @@ def _carbon(site: Site, found: CarbonLedger, month: Verified) -> CarbonDocument:
 
 
 def _gates(
-    site: Site, contract: Contract, month: MeteredMonth, actual: Bill, recorded: ComparisonDocument | None
+    site: Site,
+    contract: Contract,
+    month: MeteredMonth,
+    actual: Bill,
+    recorded: ComparisonDocument | None,
+    quality: QualityDocument,
 ) -> tuple[Gate, ...]:
     residual = balance_residual(site, month.frame)
     error = None if recorded is None else float(recorded.error_share)
@@ -595,6 +601,7 @@ def _gates(
          None if residual is None else residual <= LARGEST_RESIDUAL),
         ("bill_reproduction", error, float(LARGEST_ERROR), None if recorded is None else _reproduced(recorded)),
         ("tariff_assumed_lines", float(assumed), 0.0, assumed == 0),
+        ("coarse_demand_lines", float(len(quality.notes)), 0.0, not quality.notes),
         ("signatures", None, None, None),
     )  # fmt: skip
     return tuple(Gate(name=name, value=value, limit=top, passed=passed) for name, value, top, passed in gates)

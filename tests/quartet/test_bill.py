@@ -50,6 +50,18 @@ def test_the_shipped_sample_has_no_meters_and_says_that_they_are_simulated(quart
     assert "they are simulated under rules" in ran.err
 
 
+def test_demand_from_rows_longer_than_its_interval_is_an_estimate_and_named(quartet, metered, tmp_path):
+    frame = read_history(metered).frame
+    write_history(tmp_path, frame.resample("1h").mean())
+    arguments = ("bill", "jiashan_park", "--month", "2026-07", "--data")
+    assert quartet(*arguments, str(metered), "--json").json["quality"]["notes"] == []
+    quality = quartet(*arguments, str(tmp_path), "--json").json["quality"]
+    assert (quality["grade"], quality["coverage"]) == ("flagged", 1.0)
+    (note,) = quality["notes"]
+    assert note.startswith("demand line demand: measured over 15 min, the rows are 60 min long")
+    assert note in quartet(*arguments, str(tmp_path)).out
+
+
 def test_gaps_are_named_and_too_many_refused(quartet, metered, tmp_path):
     history = read_history(metered)
     frame = history.frame.copy()

@@ -51,6 +51,12 @@ def test_missing_values_are_filled_by_rule_and_counted(tmp_path: Path, site: Sit
     assert np.isfinite(filled).all()
 
 
+def test_rows_off_the_months_grid_are_refused_as_such(tmp_path: Path, site: Site, meter, period) -> None:
+    meter.index += timedelta(minutes=5)
+    with pytest.raises(InputError, match="rows of 15 min begin beside the month, which begins at 2026-06-30T16:00:00Z"):
+        metered_month(read(tmp_path, meter), site, period, ["meter.import_kw"])
+
+
 def test_two_per_cent_missing_is_an_estimate(tmp_path: Path, site: Site, meter, period) -> None:
     meter.iloc[500:560] = np.nan
     month = metered_month(read(tmp_path, meter), site, period, ["meter.import_kw"])
