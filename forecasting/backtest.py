@@ -25,7 +25,7 @@ from forecasting.measured import Measured, measured
 from forecasting.peer import fit_peer, why_no_peer
 from forecasting.scores import seasonal_mae
 from forecasting.site_forecaster import FittedSite, SiteForecaster
-from forecasting.yardsticks import persistence, same_slot, same_type_mean
+from forecasting.yardsticks import persistence, same_local_slot, same_type_mean
 
 PEER = "peer"
 REFIT = timedelta(days=7)
@@ -287,11 +287,10 @@ def _measured(block: Block, end: int) -> Measured:
 
 def _yardsticks(block: Block, past: Measured, origins: Ints) -> tuple[dict[str, Array], dict[str, str]]:
     clock, leads = block.clock, block.leads
-    day = clock.steps_per_day
     found = {
         "persistence": persistence(past, origins, leads),
-        "same_slot_yesterday": same_slot(past, origins, leads, day),
-        "same_slot_last_week": same_slot(past, origins, leads, 7 * day),
+        "same_slot_yesterday": same_local_slot(past, origins, leads, clock, 1),
+        "same_slot_last_week": same_local_slot(past, origins, leads, clock, 7),
         "same_type_days": same_type_mean(past, origins, leads, clock, block.days),
     }
     if not block.peer:

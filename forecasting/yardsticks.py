@@ -27,6 +27,29 @@ def same_slot(past: Measured, origins: Ints, leads: Ints, cycle: int) -> Array:
     return past.at(origins[:, None] + (leads - back)[None, :])
 
 
+def same_local_slot(past: Measured, origins: Ints, leads: Ints, clock: LocalClock, days: int) -> Array:
+    """The last measured value at the target's time of the local clock, a whole number of times `days` days before it.
+
+    For a time that the clock skipped that day stands the hour after it.
+    """
+    cycle = days * clock.steps_per_day
+    targets, times = origins[:, None] + leads[None, :], leads // cycle + 1
+    last, before = (_local_steps_back(targets, count * cycle, clock) for count in (times, times + 1))
+    return past.at(np.where(last < origins[:, None], last, before))
+
+
+def _local_steps_back(steps: Ints, count: Ints, clock: LocalClock) -> Ints:
+    """Steps that lie `count` steps of the local clock before others."""
+    there = steps - count
+    return np.asarray(there + _local(steps, clock) - _local(there, clock) - count, dtype=np.int64)
+
+
+def _local(steps: Ints, clock: LocalClock) -> Ints:
+    """Steps of the local clock since 1970-01-01."""
+    days, slots = clock.days_and_slots(steps)
+    return days * clock.steps_per_day + slots
+
+
 def same_type_mean(past: Measured, origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Array:
     """The slot's mean over the last four days of the target day's type before the origin's day."""
     origin_days, _ = clock.days_and_slots(origins)
@@ -40,8 +63,8 @@ def stand_in(past: Measured, origin: int, leads: Ints, clock: LocalClock, days: 
     day = clock.steps_per_day
     candidates: tuple[tuple[str, int, Callable[[], Array]], ...] = (
         ("same-type-day mean", 5 * day, lambda: same_type_mean(past, origins, leads, clock, days)),
-        ("same slot last week", 7 * day, lambda: same_slot(past, origins, leads, 7 * day)),
-        ("same slot yesterday", day, lambda: same_slot(past, origins, leads, day)),
+        ("same slot last week", 7 * day, lambda: same_local_slot(past, origins, leads, clock, 7)),
+        ("same slot yesterday", day, lambda: same_local_slot(past, origins, leads, clock, 1)),
         ("persistence", 1, lambda: persistence(past, origins, leads)),
     )
     for name, needed, forecast in candidates:

@@ -20,7 +20,7 @@ from forecasting.profile import TypeProfiles
 from forecasting.published import Published
 from forecasting.spread import SWING_LIMITS, Swing, around, error_quantiles
 from forecasting.weather import Temperature
-from forecasting.yardsticks import persistence, same_slot
+from forecasting.yardsticks import persistence, same_local_slot, same_slot
 from tests.forecasting.park import ISSUED, ZONE, day_type, past_sessions
 
 HOURLY = LocalClock(ZONE, 60)
@@ -86,6 +86,28 @@ def test_yardsticks_use_the_last_value_a_whole_number_of_days_before() -> None:
     origins, leads = np.array([48]), np.array([0, 23, 24, 25])
     assert persistence(past, origins, leads).tolist() == [[47.0] * 4]
     assert same_slot(past, origins, leads, 24).tolist() == [[24.0, 47.0, 24.0, 25.0]]
+
+
+@pytest.mark.parametrize("change", [datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 10, 25, tzinfo=UTC)])
+@pytest.mark.parametrize("days", [1, 7])
+def test_yardsticks_of_a_slot_keep_to_the_local_clock_over_its_changes(change: datetime, days: int) -> None:
+    clock = LocalClock(ZoneInfo("Europe/Berlin"), 15)
+    origins = np.array([clock.first_step(change + timedelta(hours=hours)) for hours in (-5, 6, 30, 24 * 6)])
+    leads = np.arange(48 * 4)
+    past = Measured(int(origins[0]) - 2000, np.arange(4000, dtype=float))
+    found = same_local_slot(past, origins, leads, clock, days).astype(np.int64) + past.first
+    assert (found < origins[:, None]).all()
+    local, there = (
+        clock.local_times(steps.ravel()).as_unit("s").asi8 // 60 for steps in (origins[:, None] + leads, found)
+    )
+    back = (local - there).reshape(found.shape)
+    skipped = back % (1440 * days) != 0
+    assert (back[skipped] % (1440 * days) == 1440 * days - 60).all()
+    assert skipped.any() == (change.month == 3)
+    assert skipped.sum() <= 4 * len(origins)
+    calm = LocalClock(ZoneInfo("Asia/Shanghai"), 15)
+    plain = same_slot(past, origins, leads, days * 96)
+    np.testing.assert_array_equal(same_local_slot(past, origins, leads, calm, days), plain)
 
 
 def test_profile_is_the_mean_of_the_last_four_days_of_the_type() -> None:
