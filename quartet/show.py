@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.measure import Measurement
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -37,6 +39,19 @@ def bars(values: Sequence[float], width: int = 48) -> str:
     edges = [i * len(values) // width for i in range(width + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
     return "".join(BARS[round(max(0.0, mean) / top * (len(BARS) - 1))] for mean in means)
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars of values, narrower where the numbers beside them need the room."""
+
+    values: Sequence[float]
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, min(BARS_WIDTH, len(self.values)))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(bars(self.values, min(BARS_WIDTH, options.max_width)), no_wrap=True)
 
 
 def show_plan(document: PlanDocument, site: Site) -> None:
@@ -90,7 +105,7 @@ def _setpoints(document: PlanDocument, site: Site) -> Table:
     for heading in ("kW", "safe"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("until")
-    table.add_column("reason")
+    table.add_column("reason", overflow="fold")
     rows: dict[tuple[str, ...], list[str]] = {}
     for setpoint in document.setpoints:
         told = (f"{setpoint.target_kw:,.1f}", f"{setpoint.safe_value_kw:,.1f}")
@@ -106,17 +121,17 @@ def _setpoints(document: PlanDocument, site: Site) -> Table:
 def _flows(document: PlanDocument, site: Site) -> Table:
     """A row for each flow of each kind of device, chargers and the like together."""
     table = Table(title=f"the next {len(document.times) * document.step_minutes / 60:g} h", **PLAIN)
-    table.add_column("flow", no_wrap=True)
+    table.add_column("flow")
     table.add_column("peak", justify="right", no_wrap=True)
     table.add_column("kWh", justify="right", no_wrap=True)
-    table.add_column("each row relative to its own peak", no_wrap=True)
+    table.add_column("each row relative to its own peak")
     prices = document.prices["import_per_kwh"]
-    table.add_row("import price", f"{max(prices):.3f}", "", bars(prices, BARS_WIDTH))
+    table.add_row("import price", f"{max(prices):.3f}", "", Bars(prices))
     for (carrier, direction, name), kw in _by_kind(document, site).items():
         if max(kw) > 0.05:
             label = f"{carrier} {'from' if direction == 'in' else 'to'} {name}"
             energy = sum(kw) * document.step_minutes / 60
-            table.add_row(label, f"{max(kw):,.0f}", f"{energy:,.0f}", bars(kw, BARS_WIDTH))
+            table.add_row(label, f"{max(kw):,.0f}", f"{energy:,.0f}", Bars(kw))
     return table
 
 

@@ -15,6 +15,7 @@ from optimizer.errors import InputError
 from optimizer.plan import PlanDocument
 from optimizer.situation import Session
 from quartet.planning import assumptions, known_before, last_states, month_peaks_kw, plan_once, state_at
+from quartet.show import show_plan
 from site_configs.history import History, read_history, sample_folder, write_history
 from site_configs.loader import load_site
 from streams.site_forecasts import yardstick_site
@@ -54,6 +55,16 @@ def test_plan_covers_its_horizon_and_every_controlled_device(document):
     assert {s.device for s in document.setpoints} == {d.id for d in SITE.devices if d.main_quantity is not None}
     assert all(s.reason.zh and s.reason.en for s in document.setpoints)
     assert {len(v) for states in document.states.values() for v in states.values()} == {25}
+
+
+@pytest.mark.parametrize("columns", [200, 80, 60])
+def test_the_table_never_cuts_its_numbers(document, columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    show_plan(document, SITE)
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert max(len(line) for line in shown.splitlines() if "█" in line) <= columns
+    assert f"{max(document.prices['import_per_kwh']):.3f}" in shown
 
 
 def test_what_is_assumed_is_said(document):
