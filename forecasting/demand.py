@@ -23,7 +23,7 @@ from forecasting.kinds import FitContext, Outcome
 from forecasting.measured import Measured
 from forecasting.members import Members, fit_members
 from forecasting.near_model import NEAR_HOURS, NearView, near_leads, near_view
-from forecasting.near_prior import NearPrior, shipped_prior
+from forecasting.near_prior import NearPrior, newness, shipped_prior
 from forecasting.profile import TypeProfiles, day_matrix
 from forecasting.special_days import SpecialDays
 from forecasting.spread import Swing, around, error_quantiles, memory_hours
@@ -49,8 +49,6 @@ FIRST_HOURS = np.array([0.5, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
 """Weights near by, in the order of `Members.near_paths`, that are usual after a long history, and after a short one
 beyond the first hours and within them: trees need days, where the linear model begins with what is usual of loads. The
 others must show that they help."""
-HALF_TREES_DAYS = 300.0
-"""Days of history after which trees count half of what they do in the end."""
 TAIL_WEIGHTS = np.array([0.25, 0.25, 0.5])
 TAIL_PULL = 0.5
 """Usual weights beyond the next day, and how strongly they hold: four weeks are one sample of a month's weather."""
@@ -174,10 +172,10 @@ def _trial_start(past: Measured, measured_days: int, clock: LocalClock) -> int:
 
 def usual_weights(known_days: float, clock: LocalClock) -> Array:
     """(members, near leads) weights that are usual after so many days of history."""
-    trees = known_days / (known_days + HALF_TREES_DAYS)
+    new = newness(known_days)
     early = near_leads(clock) < clock.steps_in(GROUP_ENDS_HOURS[-1])
     linear = np.where(early, FIRST_HOURS[:, None], LINEAR[:, None])
-    usual: Array = trees * LEARNERS[:, None] + (1.0 - trees) * linear
+    usual: Array = new * linear + (1.0 - new) * LEARNERS[:, None]
     return usual
 
 

@@ -22,7 +22,7 @@ from forecasting.day_types import Bools, DayTable, Ints, LocalClock
 from forecasting.forecast import Array
 from forecasting.known import window_mean
 from forecasting.measured import Measured, values_at
-from forecasting.near_prior import NearPrior
+from forecasting.near_prior import NearPrior, newness
 from forecasting.profile import TypeProfiles, anomalies
 
 NEAR_HOURS = 30.0
@@ -33,9 +33,11 @@ SHAPE_FEATURES = 2
 WEEKS = 4
 LOOK_BACK_DAYS = 8
 """Days before an origin whose anomalies count; a profile needs more, see `demand.KEPT_DAYS`."""
-PRIOR_DAYS, PRIOR_DAYS_PER_HOUR = 10.0, 10.0 / 3
-"""Penalty: as if so many more days, with the mean square of each feature, had shown the weights of other loads; more of
-them for each hour of lead where that is more: what is missed a day ahead is missed for a day."""
+PRIOR_DAYS = 3.0
+"""Penalty: as if so many more days, with the mean square of each feature, had shown the weights of other loads."""
+NEW_PRIOR_DAYS, NEW_PRIOR_DAYS_PER_HOUR = 10.0, 10.0 / 3
+"""The same for a load that is new, and more for each hour of lead where that is more: what is missed a day ahead is
+missed for a day."""
 HUBER_SCALES = 0.5
 """Residuals above this many robust standard deviations count linearly."""
 REWEIGHTINGS = 2
@@ -120,7 +122,8 @@ def fit_near(view: NearView, targets: Array, clock: LocalClock, prior: NearPrior
     expected = prior.at(odd.shape[1], clock)
     days = (int(view.origins[-1]) - int(view.origins[0]) + 1) / clock.steps_per_day
     hours = (np.arange(odd.shape[1]) + 1) * clock.step_minutes / 60
-    rows = np.maximum(PRIOR_DAYS, PRIOR_DAYS_PER_HOUR * hours) * len(view.origins) / days
+    new_days = np.maximum(NEW_PRIOR_DAYS, NEW_PRIOR_DAYS_PER_HOUR * hours)
+    rows = (PRIOR_DAYS + newness(days) * (new_days - PRIOR_DAYS)) * len(view.origins) / days
     weights, last = [], expected[0]
     for lead in range(odd.shape[1]):
         last = robust_ridge(products(kept, lead), odd[:, lead], last, expected[lead], float(rows[lead]))

@@ -26,6 +26,13 @@ from forecasting.day_types import LocalClock
 from forecasting.forecast import Array
 
 FILE = "near_prior.json"
+HALF_NEW_DAYS = 150.0
+
+
+def newness(days: float) -> float:
+    """How far a load with so many days of history is still new: 1 without any, one half after 150 days, an eighth after
+    400."""
+    return 1.0 / (1.0 + (days / HALF_NEW_DAYS) ** 2)
 
 
 @dataclass(frozen=True, eq=False)
