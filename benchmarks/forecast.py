@@ -367,7 +367,7 @@ def main() -> None:
     parser.add_argument("--refit", type=int, metavar="DAYS", help="days between fits: more is quicker, and a bit worse")
     parser.add_argument("--no-peer", action="store_true", help="leave the other library out: half the time")
     parser.add_argument(
-        "--history", type=int, metavar="DAYS", help="of part tail: as if a site was connected so long before"
+        "--history", type=int, metavar="DAYS", help="of near and tail: as if a site was connected so long before"
     )
     run("forecast", parser, _measured)
 

@@ -1,14 +1,15 @@
-"""Learns what the near model expects of a load it has not seen, from recorded loads of many kinds.
+"""What the weights of other loads are worth to the linear model, on recorded loads of many kinds; and learns them.
 
-    .venv/bin/python benchmarks/near_prior.py --data DIR --write
-
-Every load counts the same, in units of its own anomalies. Back-tests of recorded loads take a prior that was learned
-without the loads of their own place (`Elsewhere`): what is shipped has seen them all.
+For each load ten weeks with a fit a week, after a short history and after a long one: the error of the linear model
+that begins with weights learned on the loads of other places (`Elsewhere`), over that of one that begins with none.
+With `--write` the weights of all loads take the place of those in the package. Every load counts the same, in units
+of its own anomalies.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,14 +17,25 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from figures import Figure, run, tracked
 from recorded_loads import Load, recorded_loads
 
 from forecasting.backtest import Record, Schedule, day_table
-from forecasting.day_types import spaced_origins
+from forecasting.day_types import Bools, spaced_origins
 from forecasting.forecast import Array
 from forecasting.measured import measured
 from forecasting.members import FIRST_ORIGIN_DAYS
-from forecasting.near_model import NEAR_HOURS, SHAPE_FEATURES, near_leads, near_view, products, robust_ridge
+from forecasting.near_model import (
+    MIN_ORIGINS,
+    NEAR_HOURS,
+    SHAPE_FEATURES,
+    NearView,
+    fit_near,
+    near_leads,
+    near_view,
+    products,
+    robust_ridge,
+)
 from forecasting.near_prior import FILE, NearPrior
 from forecasting.special_days import SpecialDays
 
@@ -37,6 +49,13 @@ SPACING_HOURS = 5.25
 PENALTY_SHARE = 1e-3
 """Rows of the penalty towards 0, per row."""
 REWEIGHTINGS = 6
+WEEKS = 10
+HISTORIES = {"new": timedelta(days=30), "known": timedelta(days=400)}
+LEAD_HOURS = {"1step": 0.0, "1h": 1.0, "4h": 4.0, "8h": 8.0, "12h": 12.0, "24h": 24.0}
+SCORED_HOURS = 1.5
+"""Between origins that are fitted and scored."""
+ROWS_WITHOUT = 30.0
+"""Penalty of the model that begins with nothing."""
 
 
 @dataclass(frozen=True)
@@ -100,18 +119,98 @@ class Elsewhere:
         return self._known[place]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=RECORDED, help="folder of the recorded loads")
-    parser.add_argument("--write", action="store_true", help="put it in the place of the shipped one")
-    chosen = parser.parse_args()
-    loads = recorded_loads(chosen.data)
+@dataclass(frozen=True)
+class Weeks:
+    """A load around the weeks that are scored."""
+
+    load: Load
+    view: NearView
+    odd: Array
+    """(n, leads) anomalies that came."""
+
+    def ratios(self, prior: NearPrior) -> dict[str, float]:
+        """By lead: error of the model that begins with the prior over that of the one that begins with none."""
+        clock, day = self.load.clock, self.load.clock.steps_per_day
+        end = clock.first_step(self.load.scored_until.to_pydatetime())
+        errors: dict[str, list[tuple[Array, Array]]] = {}
+        for monday in range(end - WEEKS * 7 * day, end, 7 * day):
+            before = self.view.origins + self.odd.shape[1] <= monday
+            scored = (self.view.origins >= monday) & (self.view.origins < monday + 7 * day) & self.view.usable
+            if (before & self.view.usable).sum() < MIN_ORIGINS or not scored.any():
+                continue
+            known, ahead = self.view.of(before), self.view.of(scored)
+            begun = fit_near(known, (self.odd + self.view.profile)[before], clock, prior).anomalies_ahead(ahead)
+            for name, lead in self._leads().items():
+                errors.setdefault(name, []).append(
+                    (self.odd[scored, lead] - begun[:, lead], self._without(known, ahead, before, scored, lead))
+                )
+        return {
+            name: float(np.nanmean(np.abs(ours)) / np.nanmean(np.abs(theirs)))
+            for name, (ours, theirs) in (
+                (name, tuple(np.concatenate(part) for part in zip(*pairs, strict=True)))
+                for name, pairs in errors.items()
+            )
+        }
+
+    def _without(self, known: NearView, ahead: NearView, before: Bools, scored: Bools, lead: int) -> Array:
+        """Errors of a ridge towards 0, as if so many rows had shown no effect."""
+        usable, nothing = known.usable, np.zeros(known.basis.shape[2] * known.features.shape[2])
+        rows = products(known, lead)[usable]
+        weights = robust_ridge(rows, self.odd[before, lead][usable], nothing, nothing, ROWS_WITHOUT)
+        return self.odd[scored, lead] - products(ahead, lead) @ weights
+
+    def _leads(self) -> dict[str, int]:
+        steps = {name: self.load.clock.steps_in(hours) for name, hours in LEAD_HOURS.items()}
+        return {name: max(count, 1) - 1 for name, count in steps.items()}
+
+
+def weeks_of(load: Load, history: timedelta) -> Weeks:
+    clock, end = load.clock, load.scored_until.to_pydatetime()
+    series = load.series.loc[end - WEEKS * timedelta(days=7) - history :]
+    record = Record(series.to_frame(load.name), clock.step_minutes)
+    days = day_table(record, load.day_type, clock.zone, Schedule((end,), timedelta(days=2), timedelta(days=1)))
+    past = measured(series, clock, clock.first_step(end))
+    first, last = past.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, past.end - len(near_leads(clock))
+    origins = np.arange(first, last, clock.steps_in(SCORED_HOURS) or 1, dtype=np.int64)
+    view = near_view(past, origins, clock, days)
+    return Weeks(load, view, past.at(origins[:, None] + near_leads(clock)) - view.profile)
+
+
+def measure(loads: Sequence[Load]) -> list[Figure]:
+    elsewhere, figures = Elsewhere(loads), []
+    for name, history in HISTORIES.items():
+        found = tracked(
+            (weeks_of(load, history).ratios(elsewhere.than(load.place)) for load in loads), len(loads), name
+        )
+        for lead in LEAD_HOURS:
+            ratios = [of_load[lead] for of_load in found if lead in of_load]
+            how = f"{history.days} days before ten weeks, a fit a week, {len(ratios)} loads"
+            figures.append(Figure(f"{name}_{lead}", float(np.exp(np.mean(np.log(ratios)))), "ratio", how))
+            figures.append(Figure(f"worst_{name}_{lead}", max(ratios), "ratio", "of a load"))
+    return figures
+
+
+def write(loads: Sequence[Load]) -> None:
     prior = learned([sample_of(load) for load in loads], f"{len(loads)} recorded loads")
     text = prior.written(loads=[f"{load.place}: {load.name}, {load.carrier}" for load in loads])
-    if chosen.write:
-        (REPOSITORY / "forecasting" / FILE).write_text(text, encoding="utf-8")
-    else:
-        print(text, end="")
+    (REPOSITORY / "forecasting" / FILE).write_text(text, encoding="utf-8")
+
+
+def _measured(options: argparse.Namespace) -> list[Figure]:
+    if not options.data.is_dir():
+        print(f"no recorded loads in {options.data}: give their folder with --data DIR", file=sys.stderr)
+        raise SystemExit(3)
+    loads = recorded_loads(options.data)
+    if options.write:
+        write(loads)
+    return measure(loads)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=RECORDED, help="folder of the recorded loads: recorded_loads.py")
+    parser.add_argument("--write", action="store_true", help="write the weights of all loads into the package, too")
+    run("near_prior", parser, _measured)
 
 
 if __name__ == "__main__":
