@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from figures import Figure, main, median
 
 from forecasting.site_forecaster import FittedSite
-from hil.closed_loop import Decision, Run, peak_before, run_closed_loop
+from hil.closed_loop import Decision, Run, decision_of, peak_before, run_closed_loop
 from hil.measured import flows, served_cars, stored_kwh, wear
 from settlement.day_cost import day_cost
 from site_configs.history import History, read_history, sample_folder
@@ -63,7 +63,7 @@ class Controller:
             raise RuntimeError(f"{state.at}: {plan.status}: {plan.note}")
         self.last = plan
         self.plan_ms.append(plan.time_ms["total"])
-        return Decision({s.device: s.target_kw for s in plan.setpoints}, plan.grid_limit_kw)
+        return decision_of(plan)
 
 
 @dataclass(frozen=True)
