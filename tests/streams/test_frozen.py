@@ -10,9 +10,12 @@ import numpy as np
 from optimizer.events import DemandResponseEvent, ReserveOffer
 from optimizer.plan import Plan
 from optimizer.planner import Planner
+from optimizer.room import with_room
 from optimizer.services import ReserveCapacity
+from streams.decision import decide
 from streams.frozen import freeze_situation, thaw_plan, thaw_situation
 from tests.optimizer.park import FEEDERS, START, park, park_situation
+from tests.optimizer.test_self_supply import DEVICES, moment, planned
 
 
 def test_a_situation_comes_back_to_the_last_bit():
@@ -52,3 +55,13 @@ def test_events_and_held_reserve_come_back():
     assert isinstance(plan, Plan)
     assert plan.held
     assert thaw_plan(plan.document().model_dump_json(), situation.grid).document() == plan.document()
+
+
+def test_the_range_of_self_supply_is_told_and_kept():
+    here = moment(19, 60.0, 560.0)
+    plan = with_room(planned(here), DEVICES, (), here)
+    ranges = {setpoint.device: setpoint.self_supply_kw for setpoint in plan.setpoints}
+    assert ranges["battery1"] is not None
+    assert {message.device: message.self_supply_kw for message in decide(here, {}, plan).setpoints} == ranges
+    thawed = thaw_plan(plan.document().model_dump_json(), here.grid)
+    assert {setpoint.device: setpoint.self_supply_kw for setpoint in thawed.setpoints} == ranges
