@@ -81,6 +81,7 @@ def summary_of(day: Day, runs: DayRuns, ledger: Ledger, wall_s: Callable[[], flo
     measured = {name: flows(run.plant, run.records) for name, run in runs.by_name.items()}
     costs = {name: _cost(day, run) for name, run in runs.by_name.items()}
     cars = {name: served_cars(run.plant, run.records) for name, run in runs.by_name.items()}
+    shares = {name: pv_use(f, day.period).self_use for name, f in measured.items()}
     return DemoSummary(
         site=day.site.id,
         day=day.date,
@@ -90,7 +91,8 @@ def summary_of(day: Day, runs: DayRuns, ledger: Ledger, wall_s: Callable[[], flo
         messages=MessageCounts(taken_in=runs.engine.messages, dead_letters=ledger.counts()["dead_letters"]),
         cost=Amounts(**{name: cost.as_dict() for name, cost in costs.items()}),
         carbon_kg=Values(**{name: float(carbon(day.site, f, day.period).kg) for name, f in measured.items()}),
-        pv_self_use=Shares(**{name: pv_use(f, day.period).self_use for name, f in measured.items()}),
+        pv_self_use=Shares(**shares),
+        reasons={"pv_self_use": "PV had nothing to give in these hours"} if None in shares.values() else {},
         ev=_ev(cars["engine"]),
         cycle_ms=_times(runs.engine),
         wall_s=wall_s(),

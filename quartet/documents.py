@@ -181,6 +181,8 @@ class DemoSummary(Document):
     """Highest quarter-hour import of the billing month: `before` the day and after it by controller [kW]."""
     ev_missed_kwh: Values
     """As `ev.missed_kwh`, by controller."""
+    reasons: dict[str, str]
+    """By field that has a null in it: why."""
 
 
 class YardstickErrors(Document):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # every command knows the documents; the solvers behind this 
     from sizing.site_year import BuiltSizes
 
 
+ONE_CHANGE_OF_SIGN = "the flows do not change their sign just once"
 NO_FIGURES = ("device", "sources", "id", "name_zh", "name_en", "devices")
 """Fields of a candidates file that say what a thing is, and not what is assumed of it."""
 
@@ -291,4 +292,9 @@ def _reasons(found: Recommendation) -> Iterator[tuple[str, str]]:
     if found.proposal.answer.both_ways_steps:
         yield "proposal.proven", f"a store or the grid runs both ways in {found.proposal.answer.both_ways_steps} steps"
     if found.best is not None and found.best.worth.irr is None:
-        yield "irr", "the flows do not change their sign just once"
+        yield "irr", ONE_CHANGE_OF_SIGN
+    for n, party in enumerate(found.parties):
+        if party.irr is None:
+            yield f"parties.{n}.irr", ONE_CHANGE_OF_SIGN
+        if party.payback_years is None:
+            yield f"parties.{n}.payback_years", "nothing is paid at first, or it is not paid back"

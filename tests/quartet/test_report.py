@@ -76,6 +76,7 @@ def summary() -> DemoSummary:
         cost=Amounts(engine=cost(5000), rules=cost(5300), none=cost(5600.5)),
         carbon_kg=Values(engine=1000, rules=1010, none=1020),
         pv_self_use=Shares(engine=0.99, rules=0.97, none=None),
+        reasons={},
         ev=EvCounts(sessions=12, served_kwh=200, missed_kwh=0),
         cycle_ms=Percentiles(p50=150, p99=300, first=20000),
         wall_s=90,

@@ -18,6 +18,7 @@ from sizing.candidates import BatteryCandidate, Candidates, PvCandidate
 from sizing.documents import size_document
 from sizing.judging import Judged
 from sizing.operation import running
+from sizing.parties import PartyFlow
 from sizing.recommendation import recommend
 from sizing.site_year import BuiltSizes, SizedSite
 
@@ -159,3 +160,11 @@ def test_a_bound_of_other_prices_is_null_with_a_reason() -> None:
     blocks = replace(first, answer=replace(first.answer, method="blocks"))
     document = size_document(replace(found, proposals=(blocks,)), "none", 0.0)
     assert document.proposal.lower_bound == first.answer.bound
+
+
+def test_what_has_no_figure_of_a_party_is_null_with_a_reason() -> None:
+    owner = PartyFlow("owner", (0.0, 120.0), 100.0, None, None)
+    esco = PartyFlow("esco", (-100.0, 120.0), 10.0, 0.2, 0.9)
+    document = size_document(replace(recommend(sized(), None, beside=0), parties=(esco, owner)), "none", 0.0)
+    nulls = {name for name in document.reasons if name.startswith("parties.")}
+    assert nulls == {"parties.1.irr", "parties.1.payback_years"}
