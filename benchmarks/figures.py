@@ -50,6 +50,11 @@ def median(values: Sequence[float]) -> float:
     return float(statistics.median(values))
 
 
+def geometric(values: Sequence[float]) -> float:
+    """Their geometric mean."""
+    return statistics.geometric_mean(values)
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     ordered = sorted(values)
     return float(ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))])

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -24,9 +23,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
-from figures import Figure, run, tracked
+from figures import Figure, geometric, run, tracked
 from near_prior import Elsewhere
-from recorded_loads import Load, public_days, recorded_loads, year_long_loads
+from recorded_loads import RECORDED, Load, public_days, recorded_loads, require_loads, year_long_loads
 
 from forecasting import boosted, day_ahead, first_hours, members
 from forecasting.backtest import (
@@ -47,7 +46,6 @@ from forecasting.forecast import Array, Forecast
 from forecasting.scenarios import correlated, courses
 
 REPOSITORY = Path(__file__).parents[1]
-RECORDED = REPOSITORY.parent / "shared" / "data"
 SAMPLE = REPOSITORY / "site_configs" / "sample" / "jiashan_park" / "series.csv.gz"
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 WEEKS = 10
@@ -356,10 +354,6 @@ def by_load(found: dict[str, BackTest]) -> list[Figure]:
     return figures
 
 
-def geometric(values: Sequence[float]) -> float:
-    return float(np.exp(np.mean(np.log(values))))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=RECORDED, help="folder of the recorded loads: recorded_loads.py")
@@ -373,9 +367,7 @@ def main() -> None:
 
 
 def _measured(options: argparse.Namespace) -> list[Figure]:
-    if not options.data.is_dir():
-        print(f"no recorded loads in {options.data}: give their folder with --data DIR", file=sys.stderr)
-        raise SystemExit(3)
+    require_loads(options.data)
     refit, history = (timedelta(days=days) if days else None for days in (options.refit, options.history))
     return measure(tasks_of(options.data, options.parts, refit, not options.no_peer, history))
 

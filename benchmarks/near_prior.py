@@ -9,7 +9,6 @@ of its own anomalies.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,13 +16,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from figures import Figure, run, tracked
-from recorded_loads import Load, recorded_loads
+from figures import Figure, geometric, run, tracked
+from recorded_loads import RECORDED, Load, recorded_loads, require_loads
 
 from forecasting.backtest import Record, Schedule, day_table
-from forecasting.day_types import Bools, spaced_origins
+from forecasting.day_types import Bools, DayTable, spaced_origins
 from forecasting.forecast import Array
-from forecasting.measured import measured
+from forecasting.measured import Measured, measured
 from forecasting.members import FIRST_ORIGIN_DAYS
 from forecasting.near_model import (
     MIN_ORIGINS,
@@ -40,7 +39,6 @@ from forecasting.near_prior import FILE, NearPrior
 from forecasting.special_days import SpecialDays
 
 REPOSITORY = Path(__file__).parents[1]
-RECORDED = REPOSITORY.parent / "shared" / "data"
 HOURS = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0, 24.0, NEAR_HOURS)
 """Leads at which weights are learned."""
 LONGEST = timedelta(days=730)
@@ -68,15 +66,31 @@ class Sample:
     """(b, p)."""
 
 
-def sample_of(load: Load) -> Sample:
+@dataclass(frozen=True)
+class Past:
+    """The last stretch of a load's record."""
+
+    values: Measured
+    days: DayTable
+    origins: tuple[int, int]
+    """First one with what a view looks back at, and the end of those whose leads were measured."""
+
+
+def past_of(load: Load, length: timedelta) -> Past:
     clock, end = load.clock, load.scored_until.to_pydatetime()
-    series = load.series.loc[end - LONGEST :]
+    series = load.series.loc[end - length :]
     record = Record(series.to_frame(load.name), clock.step_minutes)
     days = day_table(record, load.day_type, clock.zone, Schedule((end,), timedelta(days=2), timedelta(days=1)))
-    past = measured(series, clock, clock.first_step(end))
-    past = SpecialDays.of(past, clock, days).removed_from(past)
-    first, last = past.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, past.end - len(near_leads(clock))
-    view = near_view(past, spaced_origins(first, last, clock.steps_in(SPACING_HOURS) or 1, clock), clock, days)
+    values = measured(series, clock, clock.first_step(end))
+    first, last = values.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, values.end - len(near_leads(clock))
+    return Past(values, days, (first, last))
+
+
+def sample_of(load: Load) -> Sample:
+    clock, known = load.clock, past_of(load, LONGEST)
+    past = SpecialDays.of(known.values, clock, known.days).removed_from(known.values)
+    origins = spaced_origins(*known.origins, clock.steps_in(SPACING_HOURS) or 1, clock)
+    view = near_view(past, origins, clock, known.days)
     view = view.of(view.usable)
     view.features[:, :, -SHAPE_FEATURES:] = 0.0
     by_hours = {}
@@ -132,7 +146,9 @@ class Weeks:
         """By lead: error of the model that begins with the prior over that of the one that begins with none."""
         clock, day = self.load.clock, self.load.clock.steps_per_day
         end = clock.first_step(self.load.scored_until.to_pydatetime())
-        errors: dict[str, list[tuple[Array, Array]]] = {}
+        leads = self._leads()
+        ours: dict[str, list[Array]] = {name: [] for name in leads}
+        theirs: dict[str, list[Array]] = {name: [] for name in leads}
         for monday in range(end - WEEKS * 7 * day, end, 7 * day):
             before = self.view.origins + self.odd.shape[1] <= monday
             scored = (self.view.origins >= monday) & (self.view.origins < monday + 7 * day) & self.view.usable
@@ -140,17 +156,10 @@ class Weeks:
                 continue
             known, ahead = self.view.of(before), self.view.of(scored)
             begun = fit_near(known, (self.odd + self.view.profile)[before], clock, prior).anomalies_ahead(ahead)
-            for name, lead in self._leads().items():
-                errors.setdefault(name, []).append(
-                    (self.odd[scored, lead] - begun[:, lead], self._without(known, ahead, before, scored, lead))
-                )
-        return {
-            name: float(np.nanmean(np.abs(ours)) / np.nanmean(np.abs(theirs)))
-            for name, (ours, theirs) in (
-                (name, tuple(np.concatenate(part) for part in zip(*pairs, strict=True)))
-                for name, pairs in errors.items()
-            )
-        }
+            for name, lead in leads.items():
+                ours[name].append(self.odd[scored, lead] - begun[:, lead])
+                theirs[name].append(self._without(known, ahead, before, scored, lead))
+        return {name: _mean_error(ours[name]) / _mean_error(theirs[name]) for name in leads if ours[name]}
 
     def _without(self, known: NearView, ahead: NearView, before: Bools, scored: Bools, lead: int) -> Array:
         """Errors of a ridge towards 0, as if so many rows had shown no effect."""
@@ -164,16 +173,15 @@ class Weeks:
         return {name: max(count, 1) - 1 for name, count in steps.items()}
 
 
+def _mean_error(missed: Sequence[Array]) -> float:
+    return float(np.nanmean(np.abs(np.concatenate(missed))))
+
+
 def weeks_of(load: Load, history: timedelta) -> Weeks:
-    clock, end = load.clock, load.scored_until.to_pydatetime()
-    series = load.series.loc[end - WEEKS * timedelta(days=7) - history :]
-    record = Record(series.to_frame(load.name), clock.step_minutes)
-    days = day_table(record, load.day_type, clock.zone, Schedule((end,), timedelta(days=2), timedelta(days=1)))
-    past = measured(series, clock, clock.first_step(end))
-    first, last = past.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, past.end - len(near_leads(clock))
-    origins = np.arange(first, last, clock.steps_in(SCORED_HOURS) or 1, dtype=np.int64)
-    view = near_view(past, origins, clock, days)
-    return Weeks(load, view, past.at(origins[:, None] + near_leads(clock)) - view.profile)
+    clock, past = load.clock, past_of(load, WEEKS * timedelta(days=7) + history)
+    origins = np.arange(*past.origins, clock.steps_in(SCORED_HOURS) or 1, dtype=np.int64)
+    view = near_view(past.values, origins, clock, past.days)
+    return Weeks(load, view, past.values.at(origins[:, None] + near_leads(clock)) - view.profile)
 
 
 def measure(loads: Sequence[Load]) -> list[Figure]:
@@ -185,7 +193,7 @@ def measure(loads: Sequence[Load]) -> list[Figure]:
         for lead in LEAD_HOURS:
             ratios = [of_load[lead] for of_load in found if lead in of_load]
             how = f"{history.days} days before ten weeks, a fit a week, {len(ratios)} loads"
-            figures.append(Figure(f"{name}_{lead}", float(np.exp(np.mean(np.log(ratios)))), "ratio", how))
+            figures.append(Figure(f"{name}_{lead}", geometric(ratios), "ratio", how))
             figures.append(Figure(f"worst_{name}_{lead}", max(ratios), "ratio", "of a load"))
     return figures
 
@@ -197,9 +205,7 @@ def write(loads: Sequence[Load]) -> None:
 
 
 def _measured(options: argparse.Namespace) -> list[Figure]:
-    if not options.data.is_dir():
-        print(f"no recorded loads in {options.data}: give their folder with --data DIR", file=sys.stderr)
-        raise SystemExit(3)
+    require_loads(options.data)
     loads = recorded_loads(options.data)
     if options.write:
         write(loads)

@@ -6,6 +6,7 @@ NaN for what was not measured. The folder is not part of the product: `--data DI
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
@@ -19,6 +20,7 @@ import pandas as pd
 
 from forecasting.day_types import DayType, LocalClock
 
+RECORDED = Path(__file__).parents[2] / "shared" / "data"
 SATURDAY = 5
 WATER_KJ_PER_KG_K = 4.186
 REPEATED_SHARE = 0.95
@@ -40,6 +42,13 @@ class Load:
     day_type: DayType
     scored_until: pd.Timestamp
     """End of the back-test, UTC."""
+
+
+def require_loads(folder: Path) -> None:
+    """Ends the program with 3 where the folder of the data sets is not there."""
+    if not folder.is_dir():
+        print(f"no recorded loads in {folder}: give their folder with --data DIR", file=sys.stderr)
+        raise SystemExit(3)
 
 
 def recorded_loads(folder: Path) -> list[Load]:

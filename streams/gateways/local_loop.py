@@ -208,15 +208,14 @@ def _self_supplied(net_import_kw: float, cables: Iterable[Cable], devices: tuple
         aims_kw.append(aim_kw)
     for cable in cables:
         aims_kw = _within(cable, devices, aims_kw)
-    return tuple(
-        device if device.self_supply_kw is None else _aimed(device, aim_kw)
-        for device, aim_kw in zip(devices, aims_kw, strict=True)
-    )
+    return tuple(_aimed(device, aim_kw) for device, aim_kw in zip(devices, aims_kw, strict=True))
 
 
 def _aimed(device: Movable, aim_kw: float) -> Movable:
-    """Only what a limit took beyond its range goes back slowly."""
-    least, greatest = device.self_supply_kw or (device.planned_kw,) * 2
+    """What supplies the site itself, planned at its aim; only what a limit took beyond its range goes back slowly."""
+    if device.self_supply_kw is None:
+        return device
+    least, greatest = device.self_supply_kw
     beyond = device.adjusted_kw is not None and not least <= device.adjusted_kw <= greatest
     return replace(device, planned_kw=aim_kw, adjusted_kw=device.adjusted_kw if beyond else None)
 

@@ -149,6 +149,14 @@ class Noon:
             forecast_id="f",
         )  # fmt: skip
 
+    def quarters(self, count, *told):
+        """Their records, the battery told the same at the start of each."""
+        found = []
+        for quarter in range(count):
+            self.tell(quarter + 1, *told)
+            found.append(self.run(15))
+        return found
+
     def run(self, minutes):
         parts = []
         for _ in range(minutes):
@@ -169,10 +177,7 @@ def zero_export(site):
 def test_nothing_is_exported_when_the_sun_comes_out_and_the_plan_is_kept_when_it_goes(park, protocol):
     noon = Noon(park, [50.0, 380.0, 380.0, 380.0, 50.0, 50.0, 50.0, 50.0])
     with noon.behind(protocol):
-        quarters = []
-        for quarter in range(5):
-            noon.tell(quarter + 1, 60.0, (-40.0, 250.0))
-            quarters.append(noon.run(15))
+        quarters = noon.quarters(5, 60.0, (-40.0, 250.0))
     cloudy, sunny, *_, cloudy_again = quarters
     assert cloudy.get("battery1.discharge_kw")[2:] == pytest.approx(60.0)  # nothing in danger: as told
     assert sunny.get("meter.export_kw")[2:].max() == pytest.approx(0.0, abs=0.5)
@@ -186,10 +191,7 @@ def test_a_battery_keeps_the_connection_at_zero_as_far_as_its_setpoint_says(park
     """What the site draws beside the battery decides, not the 60 kW of the setpoint."""
     noon = Noon(park, [300.0, 240.0, 380.0, 50.0, 300.0, 300.0, 300.0, 300.0])
     with noon.behind(protocol):
-        quarters = []
-        for quarter in range(4):
-            noon.tell(quarter + 1, 60.0, (-250.0, 250.0), (-10.0, 200.0))
-            quarters.append(noon.run(15))
+        quarters = noon.quarters(4, 60.0, (-250.0, 250.0), (-10.0, 200.0))
         noon.tell(5, 60.0, (-250.0, 250.0))
         alone = noon.run(15)
     fed = [records.get("battery1.discharge_kw") - records.get("battery1.charge_kw") for records in quarters]
