@@ -55,6 +55,12 @@ class Record:
         sessions = tuple(session for session in self.sessions if session.depart <= at)
         return replace(self, frame=self.frame.iloc[:over], sessions=sessions, published=published)
 
+    def announced_since(self, since: datetime) -> pd.DataFrame | None:
+        """What was announced from then on."""
+        if self.published is None:
+            return None
+        return self.published.iloc[self.published["issued_at"].searchsorted(pd.Timestamp(since)) :]
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -267,14 +273,15 @@ def _name_of(days: DayTable, local_date: date) -> str:
 
 
 def _issue_all(site: FittedSite, block: Block) -> tuple[list[Forecast], list[float]]:
-    """The forecasts from all origins, and the time of each [ms]."""
+    """The forecasts from all origins, and the time of each [ms]; as in operation what is recent is handed over."""
     forecasts, times = [], []
     for at in block.origins:
         since = min(block.origins[0], at - timedelta(days=RECENT_DAYS))
         known = block.record.known_at(at)
         recent = known.frame.loc[since:]
+        announced = known.announced_since(since)
         began = block.timer()
-        forecasts.append(site.issue(recent, at, at + block.horizon, known.published)[block.series])
+        forecasts.append(site.issue(recent, at, at + block.horizon, announced)[block.series])
         times.append(1000 * (block.timer() - began))
     return forecasts, times
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from forecasting.day_types import DayTable, Ints, LocalClock
 from forecasting.forecast import Array
-from forecasting.near_model import NearModel, NearView, near_leads
+from forecasting.near_model import PROFILE_CHANGE, NearModel, NearView, near_leads
 
 TREES, FEW_TREES = 160, 50
 """Grown from more than a year of history; the first few are a member of their own, and all that less history grows."""
@@ -159,7 +159,9 @@ def _rows(view: NearView, linear: Array, unit: float, seasonal: bool, clock: Loc
         np.broadcast_to(leads, targets.shape),
         target_days % YEAR_DAYS if seasonal else np.zeros(targets.shape),
     ]
-    last = view.features[:, :, 0] - view.features[:, :, -2]  # the last value's distance from the target's profile
+    last = (
+        view.features[:, :, 0] - view.features[:, :, PROFILE_CHANGE]
+    )  # the last value's distance from the target's profile
     known = np.concatenate([view.features, np.stack([linear - view.profile, last], axis=2)], axis=2) / unit
     return np.concatenate([known, np.stack(calendar, axis=2)], axis=2)
 

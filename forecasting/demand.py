@@ -10,7 +10,7 @@ errors also give the spread. Then everything is fitted again on the whole histor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,9 +24,12 @@ from forecasting.measured import Measured
 from forecasting.members import Members, fit_members
 from forecasting.near_model import NEAR_HOURS, NearView, near_leads, near_view
 from forecasting.near_prior import NearPrior, newness, shipped_prior
+from forecasting.outdoor import FEWEST_DAYS, Outdoor
 from forecasting.profile import TypeProfiles, day_matrix
+from forecasting.published import Published
 from forecasting.special_days import SpecialDays
 from forecasting.spread import Swing, around, error_quantiles, memory_hours
+from forecasting.weather_response import WeatherResponse
 
 TRIAL_DAYS = 28
 """Measured days of a trial, with three times as many and more; with fewer a third of them."""
@@ -89,12 +92,15 @@ class Demand:
         kept = past.between(max(past.first, past.end - KEPT_DAYS * clock.steps_per_day), past.end)
         past = special.removed_from(past)
         cut = _trial_start(past, int(min(TRIAL_DAYS, known_days / 3)), clock)
-        trial = fit_members(past.between(past.first, cut), past.end, clock, days, self.prior)
-        whole = fit_members(past, context.end, clock, days, self.prior)
-        near = _judge_near(past, trial, cut, clock, days, usual_weights(known_days, clock))
-        tail_weights, tail_errors = _judge_tail(past, trial, cut, clock, days)
+        foretold = Outdoor.of(context.published, clock, past.first, past.end)
+        outdoor = foretold if foretold.known_days(cut) >= FEWEST_DAYS else None
+        trial = fit_members(past.between(past.first, cut), past.end, clock, days, self.prior, outdoor)
+        whole = fit_members(past, context.end, clock, days, self.prior, outdoor)
+        near = _judge_near(past, trial, cut, clock, days, outdoor, usual_weights(known_days, clock))
+        tail_weights, tail_errors = _judge_tail(past, trial, cut, clock, days, outdoor)
         limits = (self.lowest, self.highest)
-        return FittedDemand(clock, days, kept, special, whole, near, tail_weights, tail_errors, limits)
+        heard = outdoor.kept(KEPT_DAYS) if outdoor else None
+        return FittedDemand(clock, days, kept, special, whole, near, tail_weights, tail_errors, limits, heard)
 
 
 @dataclass(frozen=True)
@@ -124,17 +130,23 @@ class FittedDemand:
     tail_errors: Array
     """(levels, slots of a day) error quantiles of (2)."""
     limits: tuple[float, float]
+    outdoor: Outdoor | None = None
+    """What weather forecasts said; None where too little was foretold before the fit."""
+
+    def told(self, published: Published) -> FittedDemand:
+        """Knowing what was announced before the issue time."""
+        return replace(self, outdoor=self.outdoor.told(published)) if self.outdoor else self
 
     def issue(self, recent: Measured, origin: int, end: int) -> Outcome:
         past = self.special.removed_from(self.kept.overlaid(recent, origin).bridged(self.clock.steps_in(BRIDGE_HOURS)))
         steps = np.arange(origin, end, dtype=np.int64)
-        median = self.tail_weights @ self.members.tail_paths(past, origin, steps)
+        median = self.tail_weights @ self.members.tail_paths(past, origin, steps, self.outdoor)
         errors = self.tail_errors[:, self.clock.days_and_slots(steps)[1]]
-        view = near_view(past, np.array([origin], dtype=np.int64), self.clock, self.days)
+        view = near_view(past, np.array([origin], dtype=np.int64), self.clock, self.days, self.outdoor)
         if view.usable[0]:
             self._join(*self._near(past, view), median, errors)
         median += self.special.at(steps)
-        method = self._method(near=bool(view.usable[0]))
+        method = self._method(near=bool(view.usable[0]), foretold=bool(view.degrees.any()))
         return Outcome(around(median, errors, *self.limits), method, self.near.memory_hours)
 
     def _near(self, past: Measured, view: NearView) -> tuple[Array, Array]:
@@ -150,8 +162,9 @@ class FittedDemand:
         median[:count] = cover * near[:count] + (1 - cover) * median[:count]
         errors[:, :count] = cover * near_errors[:, :count] + (1 - cover) * errors[:, :count]
 
-    def _method(self, near: bool) -> str:
+    def _method(self, near: bool, foretold: bool) -> str:
         parts = [*self.members.tail_names, *(self.members.near_names if near else ())]
+        parts += ["weather forecast"] if foretold else []
         reasons = [*self.members.failures, *([] if near else ["no measurement in the last hour"])]
         return "+".join(parts) + (f" ({'; '.join(reasons)})" if reasons else "")
 
@@ -180,14 +193,20 @@ def usual_weights(known_days: float, clock: LocalClock) -> Array:
 
 
 def _judge_near(
-    past: Measured, trial: Members, cut: int, clock: LocalClock, days: DayTable, usual: Array
+    past: Measured,
+    trial: Members,
+    cut: int,
+    clock: LocalClock,
+    days: DayTable,
+    outdoor: Outdoor | None,
+    usual: Array,
 ) -> NearJudged:
     """The weights that did best over the trial; the errors with the weights that did best over the other weeks of it.
 
     Weights look better on the errors they were chosen by than they will be, so those give no honest spread.
     """
     origins = np.arange(cut, past.end, clock.steps_in(TRIAL_EVERY_HOURS), dtype=np.int64)
-    view = near_view(past, origins, clock, days)
+    view = near_view(past, origins, clock, days, outdoor)
     view = view.of(view.usable)
     errors = past.at(view.origins[:, None] + near_leads(clock)) - trial.near_paths(past, view)
     swing = Swing.over(past, view.origins, clock.steps_per_day)
@@ -206,25 +225,30 @@ def _judge_near(
     )
 
 
-def _judge_tail(past: Measured, trial: Members, cut: int, clock: LocalClock, days: DayTable) -> tuple[Array, Array]:
+def _judge_tail(
+    past: Measured, trial: Members, cut: int, clock: LocalClock, days: DayTable, outdoor: Outdoor | None
+) -> tuple[Array, Array]:
     """(members,) weights over the trial's days ahead, and error quantiles by slot (an hour around it)."""
     day = clock.steps_per_day
     origins = range(cut, past.end - day, day)
     ahead = [np.arange(origin + day, past.end, dtype=np.int64) for origin in origins]
     found = [
-        past.at(steps) - trial.tail_paths(past, origin, steps) for origin, steps in zip(origins, ahead, strict=True)
+        past.at(steps) - trial.tail_paths(past, origin, steps, outdoor)
+        for origin, steps in zip(origins, ahead, strict=True)
     ]
     weights = blend_weights(np.concatenate(found, axis=1), TAIL_WEIGHTS, TAIL_PULL)
     errors = [Measured(int(steps[0]), weights @ missed) for steps, missed in zip(ahead[::7], found[::7], strict=True)]
-    errors += _profile_errors(past, clock, days)
+    errors += _profile_errors(past, clock, days, trial.response, outdoor)
     by_slot = np.concatenate([day_matrix(missed, clock)[1] for missed in errors])
     reach = clock.steps_in(1)
     around_slot = [np.roll(by_slot, shift, axis=1) for shift in range(-reach, reach + 1)]
     return weights, error_quantiles(np.concatenate(around_slot))
 
 
-def _profile_errors(past: Measured, clock: LocalClock, days: DayTable) -> list[Measured]:
-    """Errors of the profile over four weeks ahead, issued each week of the last twelve."""
+def _profile_errors(
+    past: Measured, clock: LocalClock, days: DayTable, response: WeatherResponse | None, outdoor: Outdoor | None
+) -> list[Measured]:
+    """Errors of the profile, moved by what was foretold, over four weeks ahead, issued each week of the last twelve."""
     week = 7 * clock.steps_per_day
     first = max(past.first + 2 * week, past.end - TAIL_WEEKS * week)
     errors = []
@@ -232,6 +256,9 @@ def _profile_errors(past: Measured, clock: LocalClock, days: DayTable) -> list[M
         end = min(past.end, origin + TRIAL_DAYS * clock.steps_per_day)
         steps = np.arange(origin + clock.steps_per_day, end, dtype=np.int64)
         profiles = TypeProfiles.known_at(past, origin, clock, days)
-        profile = profiles.at_steps(profiles.table, np.array([origin]), steps - origin, clock, days)[0]
+        origins = np.array([origin])
+        profile = profiles.at_steps(profiles.table, origins, steps - origin, clock, days)[0]
+        if response and outdoor:
+            profile += response.ahead(outdoor, origins, steps - origin, clock, days)[0]
         errors.append(Measured(int(steps[0]), past.at(steps) - profile))
     return errors

@@ -2,7 +2,8 @@
 
 Near by (to 30 h): linear model, few trees on its residual, many trees, the trees of the first hours, those of the day
 ahead, Prophet moved to the level of the last weeks, last value (beyond 6 h yesterday's), profile. Beyond: profile, mean
-of eight days of the type, Prophet as near by.
+of eight days of the type, Prophet as near by; all three moved by the response to the weather that is foretold. Near by
+the linear model and the trees that stand on it hear of the weather.
 
 A member that could not be fitted, or has no value at a lead, speaks with the voice of the first of its line; the trees
 of the first hour, beyond it, with that of the three before them.
@@ -25,8 +26,10 @@ from forecasting.known import window_mean
 from forecasting.measured import Measured
 from forecasting.near_model import MIN_ORIGINS, NearModel, NearView, fit_near, near_leads, near_view
 from forecasting.near_prior import NearPrior
+from forecasting.outdoor import Outdoor
 from forecasting.profile import TypeProfiles
 from forecasting.prophet_demand import prophet_path
+from forecasting.weather_response import WeatherResponse, fit_response
 from forecasting.yardsticks import persistence, same_slot
 
 T = TypeVar("T")
@@ -53,6 +56,8 @@ class Members:
     day_ahead: DayAhead | None
     path: Measured
     """Prophet's course from two weeks before the end of its history on; empty where its fit failed."""
+    response: WeatherResponse | None = None
+    """None where no weather was foretold."""
     failures: tuple[str, ...] = ()
 
     @property
@@ -72,7 +77,7 @@ class Members:
         targets = view.origins[:, None] + leads
         others = [
             self._day_ahead(past, view, linear),
-            self.path.at(targets) + self._level(past, view.origins)[:, None],
+            self.path.at(targets) + self._level(past, view.origins)[:, None] + self._moved(view),
             self._simple(past, view.origins, leads),
             view.profile,
         ]
@@ -98,10 +103,13 @@ class Members:
         yesterday = same_slot(past, origins, leads, self.clock.steps_per_day)
         return np.where(few, persistence(past, origins, leads), yesterday)
 
+    def _moved(self, view: NearView) -> Array | float:
+        return self.response.at(view.degrees, view.basis) if self.response else 0.0
+
     def _day_ahead(self, past: Measured, view: NearView, otherwise: Array) -> Array:
         return self.day_ahead.forecast(past, view, self.clock, self.days) if self.day_ahead else otherwise
 
-    def tail_paths(self, past: Measured, origin: int, steps: Ints) -> Array:
+    def tail_paths(self, past: Measured, origin: int, steps: Ints, outdoor: Outdoor | None = None) -> Array:
         """(3, n) members for `steps`, as known at `origin`."""
         origins = np.array([origin], dtype=np.int64)
         profiles = TypeProfiles.known_at(past, origin, self.clock, self.days)
@@ -110,7 +118,10 @@ class Members:
             for table in (profiles.table, profiles.longer)
         )
         prophet = self.path.at(steps) + self._level(past, origins)
-        return np.stack([profile, longer, np.where(np.isfinite(prophet), prophet, profile)])
+        paths = np.stack([profile, longer, np.where(np.isfinite(prophet), prophet, profile)])
+        if self.response and outdoor:
+            paths += self.response.ahead(outdoor, origins, steps - origin, self.clock, self.days)[0]
+        return paths
 
     def _level(self, past: Measured, origins: Ints) -> Array:
         """(n,) mean of measured minus Prophet over the two weeks before each origin; 0 where nothing was measured."""
@@ -120,7 +131,9 @@ class Members:
         return np.nan_to_num(window_mean(missed, origins - window.first, length))
 
 
-def fit_members(past: Measured, end: int, clock: LocalClock, days: DayTable, prior: NearPrior) -> Members:
+def fit_members(
+    past: Measured, end: int, clock: LocalClock, days: DayTable, prior: NearPrior, outdoor: Outdoor | None = None
+) -> Members:
     """All members from `past`, for leads up to `end`; the linear model begins with what is usual of loads.
 
     Raises:
@@ -129,7 +142,7 @@ def fit_members(past: Measured, end: int, clock: LocalClock, days: DayTable, pri
     origins = _training_origins(past, clock)
     if len(origins) < MIN_ORIGINS:
         raise ValueError(f"{past.known / clock.steps_per_day:.1f} days of history are too few for the near model")
-    view = near_view(past, origins, clock, days)
+    view = near_view(past, origins, clock, days, outdoor)
     targets = past.at(view.origins[:, None] + near_leads(clock))
     near = fit_near(view, targets, clock, prior)
     failures: list[str] = []
@@ -145,7 +158,8 @@ def fit_members(past: Measured, end: int, clock: LocalClock, days: DayTable, pri
     first_hours = tried("first hours", lambda: fit_first_hours(past, clock, days))
     day_ahead = tried("day ahead", lambda: fit_day_ahead(past, view, targets, clock, days))
     path = tried("prophet", lambda: _prophet(past, end, clock, days)) or Measured(past.end, np.empty(0))
-    return Members(clock, days, near, boosted, first_hours, day_ahead, path, tuple(failures))
+    response = tried("weather", lambda: fit_response(past, outdoor, clock, days)) if outdoor else None
+    return Members(clock, days, near, boosted, first_hours, day_ahead, path, response, tuple(failures))
 
 
 def _prophet(past: Measured, end: int, clock: LocalClock, days: DayTable) -> Measured:

@@ -3,7 +3,8 @@
     ŷ[o+h] = P[o+h] + Σ_b b[o+h]·w[h, b]·x[o, h]                                                (1)
     x = (anomaly now, one step before, mean of 1 h, of 4 h, of 24 h, of 7 days,
          same slot a day before, a week before, the last day of the type, mean of its last eight,
-         mean of the same weekday of four weeks, profile change, profile)                       (2)
+         mean of the same weekday of four weeks, profile change, profile;
+         where weather forecasts are known, what they say of heating and cooling: `outdoor`)    (2)
     b = (1, cos and sin of the time of day, day off, other type than the origin's day)          (3)
 
 P is the profile known on the origin's day, o the first step not yet measured; all of x is a difference from P or from
@@ -23,13 +24,15 @@ from forecasting.forecast import Array
 from forecasting.known import window_mean
 from forecasting.measured import Measured, values_at
 from forecasting.near_prior import NearPrior, newness
+from forecasting.outdoor import Outdoor
 from forecasting.profile import TypeProfiles, anomalies
 
 NEAR_HOURS = 30.0
 """Leads with a model of their own [h]: a day, and the hours over which the tail takes over."""
 WINDOW_HOURS = (1.0, 4.0, 24.0, 168.0)
-SHAPE_FEATURES = 2
-"""The last ones of (2): what they say is of each load alone, so there is nothing to expect of them."""
+PROFILE_CHANGE, FEATURES = 11, 13
+"""Place of the profile change in (2), and how many features there are without weather forecasts. What those from the
+profile change on say is of each load alone, so there is nothing to expect of them."""
 WEEKS = 4
 LOOK_BACK_DAYS = 8
 """Days before an origin whose anomalies count; a profile needs more, see `demand.KEPT_DAYS`."""
@@ -72,6 +75,11 @@ class NearView:
     """What `profile` is taken from."""
 
     @property
+    def degrees(self) -> Array:
+        """(n, leads, 4 or 0) what weather forecasts say."""
+        return self.features[:, :, FEATURES:]
+
+    @property
     def usable(self) -> Bools:
         """(n,) whether an origin has a recent measurement and a whole profile."""
         return np.asarray(np.isfinite(self.features).all(axis=(1, 2)) & np.isfinite(self.profile).all(axis=1))
@@ -89,8 +97,10 @@ def near_leads(clock: LocalClock) -> Ints:
     return np.arange(clock.steps_in(NEAR_HOURS), dtype=np.int64)
 
 
-def near_view(past: Measured, origins: Ints, clock: LocalClock, days: DayTable) -> NearView:
-    """Features of (2) for ascending origins, all from measurements before each of them."""
+def near_view(
+    past: Measured, origins: Ints, clock: LocalClock, days: DayTable, outdoor: Outdoor | None = None
+) -> NearView:
+    """Features of (2) for ascending origins, all from what was measured and foretold before each of them."""
     leads = near_leads(clock)
     window = past.between(int(origins[0]) - LOOK_BACK_DAYS * clock.steps_per_day, int(origins[-1]))
     known_days, _ = clock.days_and_slots(np.append(window.steps, origins))
@@ -106,7 +116,9 @@ def near_view(past: Measured, origins: Ints, clock: LocalClock, days: DayTable) 
     others = [np.nan_to_num(values - profile) for values in alike]
     shape = [profile - profile[:, :1], profile - profile.mean(axis=1, keepdims=True)]
     features = np.stack([*recent, *others, *shape], axis=2)
-    return NearView(origins, profile, features, _basis(origins, leads, clock, days), profiles)
+    if outdoor:
+        features = np.concatenate([features, outdoor.degrees(origins, leads, days)], axis=2)
+    return NearView(origins, profile, features, basis(origins, leads, clock, days), profiles)
 
 
 def fit_near(view: NearView, targets: Array, clock: LocalClock, prior: NearPrior) -> NearModel:
@@ -119,7 +131,7 @@ def fit_near(view: NearView, targets: Array, clock: LocalClock, prior: NearPrior
     if keep.sum() < MIN_ORIGINS:
         raise ValueError(f"only {keep.sum()} of {len(keep)} origins have measurements around them")
     kept, odd = view.of(keep), targets[keep] - view.profile[keep]
-    expected = prior.at(odd.shape[1], clock)
+    expected = prior.at(odd.shape[1], clock, kept.features.shape[2])
     days = (int(view.origins[-1]) - int(view.origins[0]) + 1) / clock.steps_per_day
     hours = (np.arange(odd.shape[1]) + 1) * clock.step_minutes / 60
     new_days = np.maximum(NEW_PRIOR_DAYS, NEW_PRIOR_DAYS_PER_HOUR * hours)
@@ -131,7 +143,7 @@ def fit_near(view: NearView, targets: Array, clock: LocalClock, prior: NearPrior
     return NearModel(np.stack(weights).reshape(odd.shape[1], kept.basis.shape[2], -1))
 
 
-def _basis(origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Array:
+def basis(origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Array:
     """(n, leads, 5) b of (3)."""
     targets = origins[:, None] + leads
     target_days, slots = clock.days_and_slots(targets.ravel())

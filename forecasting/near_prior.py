@@ -45,10 +45,12 @@ class NearPrior:
     weights: Array = field(repr=False)
     """(k, b, p) weights as those of `NearModel`."""
 
-    def at(self, leads: int, clock: LocalClock) -> Array:
-        """(leads, b·p) weights for the first leads of a load; before the first and after the last as there."""
+    def at(self, leads: int, clock: LocalClock, features: int) -> Array:
+        """(leads, b·features) weights for the first leads of a load; before the first and after the last as there.
+        Features after those that other loads have shown are expected to say nothing."""
         hours = np.log((np.arange(leads) + 1) * clock.step_minutes / 60)
-        flat = self.weights.reshape(len(self.hours), -1)
+        more = features - self.weights.shape[2]
+        flat = np.pad(self.weights, ((0, 0), (0, 0), (0, more))).reshape(len(self.hours), -1)
         return np.stack([np.interp(hours, np.log(self.hours), column) for column in flat.T], axis=1)
 
     def written(self, **more: object) -> str:

@@ -30,6 +30,15 @@ class Announced:
     held: int = 1
     """Steps that one value stands for, counted from a whole multiple of them."""
 
+    @classmethod
+    def nothing(cls) -> Announced:
+        return cls(np.empty(0, dtype=np.int64), np.empty(0))
+
+    @property
+    def last_step(self) -> int:
+        """The furthest step of which something was said; -1 of none."""
+        return int(self.keys[-1] // SECONDS_RANGE) if len(self.keys) else -1
+
     def at(self, steps: Ints, before_s: Ints | int) -> Array:
         """The value issued last before `before_s` (both broadcast); NaN where none was."""
         steps, before = np.broadcast_arrays(np.asarray(steps, dtype=np.int64), np.asarray(before_s, dtype=np.int64))
@@ -58,7 +67,7 @@ class Published:
         return cls({name: _announced(known[[ISSUED, TIME, name]].dropna(), name, clock) for name in names})
 
     def of_series(self, name: str) -> Announced:
-        return self.series.get(name, Announced(np.empty(0, dtype=np.int64), np.empty(0)))
+        return self.series.get(name, Announced.nothing())
 
 
 def _announced(rows: pd.DataFrame, name: str, clock: LocalClock) -> Announced:

@@ -61,7 +61,7 @@ def small_peer() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def record(park: pd.DataFrame) -> Record:
-    """The made-up park by the hour, and forecasts of the irradiance behind its output, issued twice a day."""
+    """The made-up park by the hour, and forecasts of irradiance and temperature, issued twice a day."""
     park = park.resample("1h").mean()
     sessions = (PastSession(ISSUED - 3 * DAY, ISSUED - 2 * DAY, 20.0, "ev01"),)
     issues = pd.date_range(ISSUED - 40 * DAY, ISSUED + 2 * DAY, freq="12h")
@@ -73,7 +73,9 @@ def record(park: pd.DataFrame) -> Record:
 def _weather_forecast(park: pd.DataFrame, issued: datetime) -> pd.DataFrame:
     times = pd.date_range(issued, issued + 2 * DAY, freq="1h")
     sun = park["pv1.available_kw"].reindex(times).fillna(0.0).to_numpy()
-    return pd.DataFrame({"issued_at": issued, "time": times, "weather.ghi_w_per_m2": 2.0 * sun})
+    warm = park["weather.temperature_c"].reindex(times).ffill().fillna(25.0).to_numpy()
+    weather = {"weather.ghi_w_per_m2": 2.0 * sun, "weather.temperature_c": warm}
+    return pd.DataFrame({"issued_at": issued, "time": times, **weather})
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,7 @@ def poisoned(record: Record, at: datetime) -> Record:
     assert record.published is not None
     published = record.published.copy()
     published.loc[published["issued_at"] >= at, "weather.ghi_w_per_m2"] = POISON
+    published.loc[published["issued_at"] >= at, "weather.temperature_c"] = -50.0
     later = PastSession(at - timedelta(hours=1), at + timedelta(minutes=1), POISON, "ev01")
     return Record(frame, record.step_minutes, (*record.sessions, later), published)
 
@@ -131,6 +134,8 @@ def _last_issue(record: Record) -> datetime:
 def test_weather_forecasts_are_listened_to(found: dict[str, BackTest]) -> None:
     """Without this, a poisoned weather forecast would prove nothing."""
     assert "clear-sky index+weather forecast" in found["pv1.available_kw"].methods
+    assert "weather forecast" in found["load.demand_kw"].methods[0]
+    assert "weather forecast+fading anomaly" in found["weather.temperature_c"].methods
 
 
 def test_actual_values_and_paths_stand_side_by_side(record: Record, found: dict[str, BackTest]) -> None:

@@ -17,10 +17,13 @@ HALVES = NearPrior("halves", np.array([1.0, 4.0, 16.0]), np.array([0.8, 0.4, 0.2
 
 def test_weights_between_two_leads_run_straight_over_the_logarithm() -> None:
     hourly, quarterly = (LocalClock(ZoneInfo("UTC"), minutes) for minutes in (60, 15))
-    found = HALVES.at(20, hourly)
+    found = HALVES.at(20, hourly, 3)
     assert found.shape == (20, 6)
     assert found[:, 0].tolist() == pytest.approx([0.8, 0.6, *found[2:15, 0], 0.2, 0.2, 0.2, 0.2, 0.2])
-    assert HALVES.at(8, quarterly)[[0, 3, 7], 5] == pytest.approx([0.8, 0.8, 0.6])
+    assert HALVES.at(8, quarterly, 3)[[0, 3, 7], 5] == pytest.approx([0.8, 0.8, 0.6])
+    wider = HALVES.at(20, hourly, 5).reshape(20, 2, 5)
+    assert wider[:, :, :3].reshape(20, 6).tolist() == found.tolist()
+    assert not wider[:, :, 3:].any()
 
 
 def test_what_is_written_is_read() -> None:
@@ -35,7 +38,7 @@ def test_what_is_written_is_read() -> None:
 def test_the_shipped_one_fits_the_model_and_fades_with_the_lead() -> None:
     prior, view = shipped_prior(), near_view(hourly_load(), np.array([ORIGIN]), CLOCK, DAYS)
     assert prior.weights.shape[1:] == (view.basis.shape[2], view.features.shape[2])
-    expected = prior.at(len(near_leads(CLOCK)), CLOCK)
+    expected = prior.at(len(near_leads(CLOCK)), CLOCK, view.features.shape[2])
     stays = expected[:, :6].sum(axis=1)  # of an anomaly that has stood for a week
     assert stays[0] == pytest.approx(1.0, abs=0.1)
     assert stays[0] > stays[5] > stays[23] > 0.2
