@@ -30,7 +30,7 @@ from forecasting.outdoor import Outdoor
 from forecasting.profile import TypeProfiles
 from forecasting.prophet_demand import prophet_path
 from forecasting.weather_response import WeatherResponse, fit_response
-from forecasting.yardsticks import persistence, same_slot
+from forecasting.yardsticks import persistence, same_local_slot
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ class Members:
     def _simple(self, past: Measured, origins: Ints, leads: Ints) -> Array:
         """(n, leads) the last value for some hours, then yesterday's: each where it is hard to beat."""
         few = leads < self.clock.steps_in(LAST_VALUE_HOURS)
-        yesterday = same_slot(past, origins, leads, self.clock.steps_per_day)
+        yesterday = same_local_slot(past, origins, leads, self.clock, days=1)
         return np.where(few, persistence(past, origins, leads), yesterday)
 
     def _moved(self, view: NearView) -> Array | float:

@@ -21,12 +21,6 @@ def persistence(past: Measured, origins: Ints, leads: Ints) -> Array:
     return np.repeat(past.at(origins - 1)[:, None], len(leads), axis=1)
 
 
-def same_slot(past: Measured, origins: Ints, leads: Ints, cycle: int) -> Array:
-    """The last measured value a whole number of cycles (a day's or a week's steps) before the target."""
-    back = cycle * (leads // cycle + 1)
-    return past.at(origins[:, None] + (leads - back)[None, :])
-
-
 def same_local_slot(past: Measured, origins: Ints, leads: Ints, clock: LocalClock, days: int) -> Array:
     """The last measured value at the target's time of the local clock, a whole number of times `days` days before it.
 

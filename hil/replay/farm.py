@@ -19,10 +19,12 @@ CONNECT_S = 20
 LONGEST_CLOSE_S = 10
 LOCAL_WORKERS = {
     "distributed.worker.profile.enabled": False,
+    "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
     "distributed.nanny.pre-spawn-environ": dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1),
 }
 """As Dask starts them workers sample themselves a hundred times a second, and give every freed page back to the system
-(MALLOC_TRIM_THRESHOLD_), which makes a third more work of the many small arrays here."""
+(MALLOC_TRIM_THRESHOLD_), which makes a third more work of the many small arrays here. A terminal's Ctrl-C is for this
+process, which ends its workers."""
 
 
 @dataclass(eq=False)

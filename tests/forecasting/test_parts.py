@@ -20,7 +20,7 @@ from forecasting.profile import TypeProfiles
 from forecasting.published import Published
 from forecasting.spread import SWING_LIMITS, Swing, around, error_quantiles
 from forecasting.weather import Temperature
-from forecasting.yardsticks import persistence, same_local_slot, same_slot
+from forecasting.yardsticks import persistence, same_local_slot
 from tests.forecasting.park import ISSUED, ZONE, day_type, past_sessions
 
 HOURLY = LocalClock(ZONE, 60)
@@ -85,7 +85,7 @@ def test_yardsticks_use_the_last_value_a_whole_number_of_days_before() -> None:
     past = Measured(0, np.arange(48.0))
     origins, leads = np.array([48]), np.array([0, 23, 24, 25])
     assert persistence(past, origins, leads).tolist() == [[47.0] * 4]
-    assert same_slot(past, origins, leads, 24).tolist() == [[24.0, 47.0, 24.0, 25.0]]
+    assert same_local_slot(past, origins, leads, HOURLY, 1).tolist() == [[24.0, 47.0, 24.0, 25.0]]
 
 
 @pytest.mark.parametrize("change", [datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 10, 25, tzinfo=UTC)])
@@ -106,7 +106,8 @@ def test_yardsticks_of_a_slot_keep_to_the_local_clock_over_its_changes(change: d
     assert skipped.any() == (change.month == 3)
     assert skipped.sum() <= 4 * len(origins)
     calm = LocalClock(ZoneInfo("Asia/Shanghai"), 15)
-    plain = same_slot(past, origins, leads, days * 96)
+    cycle = days * 96
+    plain = past.at(origins[:, None] + leads - cycle * (leads // cycle + 1))
     np.testing.assert_array_equal(same_local_slot(past, origins, leads, calm, days), plain)
 
 
