@@ -8,10 +8,10 @@ import pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start real processes share one worker, so that they do not fight for cores and ports."""
-    for item in items:
-        if item.get_closest_marker("e2e") or item.get_closest_marker("kafka"):
-            item.add_marker(pytest.mark.xdist_group("real processes"))
+    """Files with tests that start real processes come first: a file runs in one worker, and a long one that begins last
+    is waited for."""
+    real = {item.path for item in items if item.get_closest_marker("e2e") or item.get_closest_marker("kafka")}
+    items.sort(key=lambda item: item.path not in real)
 
 
 @pytest.fixture(scope="session")

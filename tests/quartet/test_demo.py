@@ -75,7 +75,6 @@ def embedded_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.e2e
-@pytest.mark.xdist_group("demo")
 def test_a_morning_of_the_demo(embedded_run):
     summary = DemoSummary.model_validate_json((embedded_run / "summary.json").read_text())
     assert summary.day == date(2026, 8, 26)
@@ -84,7 +83,6 @@ def test_a_morning_of_the_demo(embedded_run):
 
 @pytest.mark.e2e
 @pytest.mark.kafka
-@pytest.mark.xdist_group("demo")
 def test_on_a_real_kafka_the_same_is_decided(quartet, tmp_path, real_kafka, embedded_run):
     ran = quartet("demo", "--cycles", str(CYCLES), "--out", str(tmp_path / "out"), "--json", "--broker", real_kafka)
     assert ran.code == 0, ran.err

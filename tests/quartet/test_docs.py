@@ -26,7 +26,7 @@ def typed_lines() -> list[str]:
     return sorted({line.strip() for block in blocks for line in block.splitlines()})
 
 
-QUARTET = [line for line in typed_lines() if re.match(r"(\.venv/bin/)?quartet ", line)]
+QUARTET = sorted({line for typed in typed_lines() if (line := typed.removeprefix(".venv/bin/")).startswith("quartet ")})
 MAKE = [line for line in typed_lines() if line.startswith("make ")]
 
 
