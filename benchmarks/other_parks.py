@@ -147,14 +147,28 @@ def _tariff(area: str, mode: str, transformer_kva: float, **rest: float) -> dict
     return {"area": area, **supply, **rest}
 
 
+def _heating(pump_kw: float, boiler_kw: float, tank_kwh: float, tank_kw: float, gas: float) -> list[dict[str, Any]]:
+    return [
+        {"id": "heat_load", "kind": "load", "carrier": "heat"},
+        {"id": "heat_pump1", "kind": "heat_pump", "heat_limit_kw": pump_kw},
+        {"id": "gas", "kind": "gas_supply", "supply_limit_kw": 1500, "price_per_nm3": gas},
+        {"id": "boiler1", "kind": "gas_boiler", "heat_limit_kw": boiler_kw},
+        {"id": "tank", "kind": "thermal_store", "carrier": "heat", "capacity_kwh": tank_kwh, "charge_limit_kw": tank_kw,
+         "discharge_limit_kw": tank_kw, "loss_per_hour": 0.005},
+    ]  # fmt: skip
+
+
+def _chiller(number: int, cop_points: list[list[float]]) -> dict[str, Any]:
+    return {"id": f"chiller{number}", "kind": "chiller", "cooling_limit_kw": 700, "cop_points": cop_points}
+
+
 LOAD = {"id": "load", "kind": "load"}
-HEATING: tuple[dict[str, Any], ...] = (
-    {"id": "heat_load", "kind": "load", "carrier": "heat"},
-    {"id": "heat_pump1", "kind": "heat_pump", "heat_limit_kw": 300},
-    {"id": "gas", "kind": "gas_supply", "supply_limit_kw": 1500, "price_per_nm3": 3.77},
-    {"id": "boiler1", "kind": "gas_boiler", "heat_limit_kw": 700},
-    {"id": "tank", "kind": "thermal_store", "carrier": "heat", "capacity_kwh": 1500, "charge_limit_kw": 300,
-     "discharge_limit_kw": 300, "loss_per_hour": 0.005},
+COOLING: tuple[dict[str, Any], ...] = (
+    {"id": "cold_load", "kind": "load", "carrier": "cold"},
+    _chiller(1, [[20, 5.9], [30, 5.1], [40, 4.1]]),
+    _chiller(2, [[20, 5.7], [30, 4.9], [40, 3.9]]),
+    {"id": "tank", "kind": "thermal_store", "carrier": "cold", "capacity_kwh": 4000, "charge_limit_kw": 700,
+     "discharge_limit_kw": 800, "loss_per_hour": 0.003},
 )  # fmt: skip
 CALIFORNIA = "America/Los_Angeles"
 
@@ -171,7 +185,7 @@ _PARKS = (
     ),
     OtherPark(
         "winter", "2026-01-05", "2026-04-06", _tariff("jiangsu", "actual", 2500), 0.391,
-        [_grid(2500, 500), LOAD, _pv(400), _battery(1500, 600), *HEATING],
+        [_grid(2500, 500), LOAD, _pv(400), _battery(1500, 600), *_heating(300, 700, 1500, 300, 3.77)],
         {"load": Moved("hospital Modesto", "UTC", 469, 700.0),
          "heat_load": Moved("university b35 gas", "Europe/London", 365, 330.0)},
         Moved("sdsc", CALIFORNIA, 417), Moved("weather_bedford_hourly", "Europe/London", 365),
@@ -181,6 +195,47 @@ _PARKS = (
         [_grid(3000, 1000), LOAD, _pv(800), _battery(2000, 1000)],
         {"load": Moved("campus", CALIFORNIA, 365, 1470.0)}, Moved("csc_building", CALIFORNIA, 365),
     ),
+    OtherPark(
+        "campus_spring", "2026-03-02", "2026-06-01", _tariff("zhejiang", "actual", 3150), 0.4153,
+        [_grid(3000, 1000), LOAD, _pv(800), _battery(2000, 1000)],
+        {"load": Moved("campus", CALIFORNIA, 365, 1470.0)}, Moved("csc_building", CALIFORNIA, 365),
+    ),
+    OtherPark(
+        "library_autumn", "2026-08-03", "2026-11-02", _tariff("shanghai", "actual", 2000), 0.4,
+        [_grid(1800, 1200), LOAD, _pv(500), _battery(1000, 500)],
+        {"load": Moved("library", CALIFORNIA, 365, 760.0)}, Moved("sdsc", CALIFORNIA, 365),
+    ),
+    OtherPark(
+        "students", "2026-03-02", "2026-06-01", _tariff("zhejiang", "actual", 3150), 0.4153,
+        [_grid(2500, 1500), LOAD, _pv(600), _battery(1500, 750)],
+        {"load": Moved("student services", CALIFORNIA, 365, 900.0)}, Moved("hopkins_parking", CALIFORNIA, 365),
+    ),
+    OtherPark(
+        "institute", "2026-06-08", "2026-09-07", _tariff("zhejiang", "actual", 2000), 0.4153,
+        [_grid(1800, 1200), LOAD, _pv(800), _battery(2000, 1000)],
+        {"load": Moved("university b35 electricity", "Europe/London", 365, 700.0)},
+        Moved("hopkins_parking", CALIFORNIA, 365),
+    ),
+    OtherPark(
+        "works", "2026-03-02", "2026-06-01", _tariff("jiangsu", "contract", 2500, contract_demand_kw=1600), 0.391,
+        [_grid(2400, 500), LOAD, _pv(500), _battery(2000, 1000)],
+        {"load": Moved("steel plant", "Asia/Seoul", 417, 500.0)}, Moved("csc_building", CALIFORNIA, 365),
+    ),
+    OtherPark(
+        "cooling", "2026-06-08", "2026-09-07", _tariff("shanghai", "actual", 2500), 0.4,
+        [_grid(2200, 1500), LOAD, _pv(500), *COOLING],
+        {"load": Moved("library", CALIFORNIA, 365, 600.0),
+         "cold_load": Moved("chillers", "Asia/Hong_Kong", 157, 650.0)},
+        Moved("sdsc", CALIFORNIA, 365), Moved("weather_bedford_hourly", "Europe/London", 365),
+    ),
+    OtherPark(
+        "hot_water", "2026-03-02", "2026-06-01", _tariff("beijing", "actual", 3150), 0.0,
+        [_grid(2500, 0), LOAD, _pv(300), _battery(1500, 600), *_heating(350, 800, 2000, 400, 3.6)],
+        {"load": Moved("hospital Justin", "UTC", 469, 1000.0),
+         "heat_load": Moved("hot-water plant", "UTC", 313, 300.0)},
+        Moved("sdsc", CALIFORNIA, 365), Moved("weather_bedford_hourly", "Europe/London", 365),
+    ),
 )  # fmt: skip
 OTHER_PARKS = {park.id: park for park in _PARKS}
-"""A library, an office with a contract for its demand, a hospital with heat, a campus; each with a battery."""
+"""Libraries, an office and a steel works with contracts for their demand, hospitals with heat, campuses and institutes,
+each with a battery; and one with cold and a cold store alone."""
