@@ -26,6 +26,10 @@ def prices_by_line(situation: Situation) -> dict[str, float]:
     }
 
 
+def is_margin_known(situation: Situation, devices: Devices) -> bool:
+    return f"{connection_of(devices).id}.{MARGIN}" in situation.series
+
+
 def margin_kw(situation: Situation, devices: Devices) -> Array:
     """(near,) of the steps in which the line counts for the running bill; in others so low that nothing is asked for.
     0 where no margin is known."""

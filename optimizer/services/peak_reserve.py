@@ -3,7 +3,8 @@
     carried[i,t] ≤ P_i - discharge_i[t] + charge_i[t]                       (1)
     carried[i,t] ≤ (1 - η_c·η_d·s)·charge_i[t] - (1 - s)·discharge_i[t] + η_d·(e_i[t+1] - e_min,i)/H     (2)
     over[m,k] ≥ import[t] + m·margin[t] - D - Σ_i carried[i,t],  over ≥ 0   (3)
-    cost = p·Σ_m,k w[m,k]·over[m,k] + ρ·Σ_i,t t·Δt²·charge_i[t]             (4)
+    cost = p·Σ_m,k w[m,k]·over[m,k] + ρ·Σ_t t·Δt²·(Σ_i charge_i[t] - late[t])   (4)
+    0 ≤ late[t] ≤ Σ_i discharge_i[t],   late[t] ≤ κ·import[t]               (5)
 
 margin is what the site may draw beyond the central forecast of a near step; D the planned peak of the demand line that
 applies and p its price; H the hours for which a battery must be able to go on, of which a step lasts the share s; k the
@@ -22,6 +23,9 @@ what need not be sold before the last of them is kept for them.
 
 ρ makes a kWh a little dearer for every hour that it is charged later: among hours of one price the first is taken. Put
 off, it may find the room below D taken by a load above its forecast, and the dear hours begin with a battery half full.
+By ρ a kWh is also worth a little more for every hour that it is given later: among hours of one price the last are
+taken, for by then it is known what the evening draws. It is so for a share κ/(1 + κ) of what the site draws and no
+more (5): put off to a last hour that draws less than forecast, the rest would stay unsold.
 
 It holds where one demand line applies and demand is measured over one step; elsewhere the plan is as without it.
 """
@@ -38,7 +42,7 @@ from optimizer.devices.base import Cost, Device, DeviceId
 from optimizer.devices.battery import Battery
 from optimizer.plan import Plan
 from optimizer.services.base import Account, BuiltSite, Devices, Service, ServicePorts, connection_of, not_able
-from optimizer.services.import_margin import applying_line, margin_kw, prices_by_line, window_of
+from optimizer.services.import_margin import applying_line, is_margin_known, margin_kw, prices_by_line, window_of
 from optimizer.situation import Situation
 from optimizer.time_grid import Array, GridShape
 
@@ -62,6 +66,8 @@ while plans to come can still prepare for the later ones."""
 LATER_PER_HOUR = 3e-4
 """ρ of (4), as a share of the mean import price [1/h]: more than what a battery loses standing, far less than prices
 differ by."""
+LATE_OVER_IMPORT = 1.5
+"""κ of (5)."""
 
 
 class PeakReserve(Service):
@@ -99,7 +105,18 @@ class PeakReserve(Service):
             going_on = (1.0 - b.share_of_hours) * flows["discharge_kw"][t]
             return b.carried_kw[i, t] <= put_off - going_on + above * room.discharge_efficiency / self.hours
 
+        block.late_kw = pyo.Var(near, bounds=(0, None))
+
+        @block.Constraint(near)
+        def late_is_given(b: Any, t: int) -> Any:  # (5)
+            return b.late_kw[t] <= sum(site.ports[i].flows["discharge_kw"][t] for i in rooms)
+
+        @block.Constraint(near)
+        def late_leaves_some_to_be_bought(b: Any, t: int) -> Any:  # (5)
+            return b.late_kw[t] <= LATE_OVER_IMPORT * imports[t]
+
         costs = [Cost(TERM, block.later_price[t] * site.ports[i].flows["charge_kw"][t]) for i in rooms for t in near]
+        costs += [Cost(TERM, -1.0 * block.later_price[t] * block.late_kw[t]) for t in near]
         for line in shape.demand:
             peak = connection.scalars[f"peak_kw.{line.id}"]
             over = pyo.Var(range(len(LEVELS)), range(len(WINDOWS)), bounds=(0, None))
@@ -125,7 +142,7 @@ class PeakReserve(Service):
             return {}
         return {
             "margin_kw": margin_kw(situation, devices),
-            "later_price": _later_price(situation),
+            "later_price": _later_price(situation, devices),
             "share_of_hours": self._share_of_hours(situation),
             **prices_by_line(situation),
         }
@@ -134,13 +151,16 @@ class PeakReserve(Service):
         line = applying_line(situation)
         if line is None or plan.grid_limit_kw is None:
             return Account({TERM: 0.0} if situation.prices.demand else {})
-        above = plan.flow(connection_of(devices).id, "import_kw") - plan.grid_limit_kw
-        later, later_price = 0.0, _later_price(situation)
+        imports = plan.flow(connection_of(devices).id, "import_kw")
+        above, given = imports - plan.grid_limit_kw, np.zeros(len(imports))
+        later, later_price = 0.0, _later_price(situation, devices)
         for name in self.devices:
             charge, discharge = (plan.flow(name, quantity) for quantity in ("charge_kw", "discharge_kw"))
             later += float(later_price @ charge)
+            given += discharge
             left = devices[name].bounds_kw()[1] - discharge + charge
             above = above - np.minimum(left, self._lasting_kw(devices[name], situation, plan))
+        later -= float(later_price @ np.minimum(given, LATE_OVER_IMPORT * imports))
         margin, windows = margin_kw(situation, devices), [window_of(t, len(above), WINDOWS) for t in range(len(above))]
         found = 0.0
         for level in LEVELS:
@@ -168,9 +188,10 @@ class PeakReserve(Service):
         return not_able(self.devices, ("battery",), devices)
 
 
-def _later_price(situation: Situation) -> Array:
-    """(near,) what a kW that is charged in a step counts for being charged so late, by (4) [money/kW]; 0 without a
-    line that the reserve is for."""
+def _later_price(situation: Situation, devices: Devices) -> Array:
+    """(near,) what a kW counts for being charged, or given, so late, by (4) [money/kW]; 0 without a line that the
+    reserve is for, or without a margin."""
     grid, prices = situation.grid, situation.prices
-    mean = float(np.mean(prices.import_per_kwh[: grid.near])) if applying_line(situation) else 0.0
+    wanted = applying_line(situation) is not None and is_margin_known(situation, devices)
+    mean = float(np.mean(prices.import_per_kwh[: grid.near])) if wanted else 0.0
     return np.asarray(LATER_PER_HOUR * max(0.0, mean) * grid.step_hours**2 * np.arange(grid.near), dtype=float)
