@@ -66,7 +66,7 @@ while plans to come can still prepare for the later ones."""
 LATER_PER_HOUR = 3e-4
 """ρ of (4), as a share of the mean import price [1/h]: more than what a battery loses standing, far less than prices
 differ by."""
-LATE_OVER_IMPORT = 1.5
+LATE_OVER_IMPORT = 0.5
 """κ of (5)."""
 
 

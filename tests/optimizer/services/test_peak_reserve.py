@@ -30,7 +30,7 @@ def lowest_kwh(plan: Plan) -> float:
 
 def later(plan: Plan, price: Array) -> float:
     """What charging and giving count for being late; by hand, in quarter hours."""
-    late = np.minimum(plan.flow("battery1", "discharge_kw"), 1.5 * plan.flow("grid", "import_kw"))
+    late = np.minimum(plan.flow("battery1", "discharge_kw"), 0.5 * plan.flow("grid", "import_kw"))
     return float(3e-4 * price.mean() / 16 * np.arange(8) @ (plan.flow("battery1", "charge_kw") - late))
 
 
@@ -97,9 +97,9 @@ def test_of_hours_of_one_price_the_first_is_charged_in() -> None:
 
 
 def test_of_hours_of_one_price_the_last_are_given_in_but_never_all_that_is_drawn() -> None:
-    """50 kWh for six dear quarter hours of 75 kW: three fifths of each from the last one on."""
+    """50 kWh for six dear quarter hours of 135 kW: a third of each from the last one on."""
     price = np.array([1.5] * 6 + [0.3] * 2)
-    moment = with_peak(situation(battery_kwh=50.0, price=price, load_kw=75.0), 10.0, so_far_kw=500.0)
+    moment = with_peak(situation(battery_kwh=50.0, price=price, load_kw=135.0), 10.0, so_far_kw=500.0)
     kept = planned(devices(), [RESERVE], moment)
     assert kept.flow("battery1", "discharge_kw") == pytest.approx([0.0, 20.0, *[45.0] * 4, 0.0, 0.0], abs=1e-6)
 
