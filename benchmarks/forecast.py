@@ -81,13 +81,13 @@ def tasks_of(
     elsewhere = Elsewhere(loads)
     if "year" in parts:
         days = [(load, _midnights(load, 365, DAY)) for load in year_long_loads(folder)]
-        found += [_task("year", load, elsewhere, origins, DAY, refit or YEAR_REFIT) for load, origins in days]
+        found += [task_of("year", load, elsewhere, origins, DAY, refit or YEAR_REFIT) for load, origins in days]
     if "near" in parts:
         found += [_near("near", load, elsewhere, refit or NEAR_REFIT, peer, history) for load in loads]
     if "tail" in parts:
         weeks = [(load, _midnights(load, 70, WEEK)) for load in loads]
         cut = [(_connected(load, origins[0], history), origins) for load, origins in weeks]
-        found += [_task("tail", load, elsewhere, origins, MONTH, refit or TAIL_REFIT) for load, origins in cut]
+        found += [task_of("tail", load, elsewhere, origins, MONTH, refit or TAIL_REFIT) for load, origins in cut]
     if "sample" in parts:
         found += [_near("sample", load, elsewhere, refit or NEAR_REFIT, peer) for load in sample_loads()]
     return found
@@ -115,10 +115,10 @@ def _near(
 ) -> Task:
     end = load.scored_until.to_pydatetime()
     origins = rolling_origins(end - WEEKS * WEEK, end - NEAR, timedelta(hours=7), load.clock.zone)
-    return _task(purpose, _connected(load, origins[0], history), elsewhere, origins, NEAR, refit, peer)
+    return task_of(purpose, _connected(load, origins[0], history), elsewhere, origins, NEAR, refit, peer)
 
 
-def _task(
+def task_of(
     purpose: str,
     load: Load,
     elsewhere: Elsewhere,
@@ -126,9 +126,11 @@ def _task(
     horizon: timedelta,
     refit: timedelta,
     peer: bool = False,
+    published: pd.DataFrame | None = None,
 ) -> Task:
+    """One load's back-test, by a prior of other places; with `published` it hears weather forecasts."""
     kind = Demand(prior=elsewhere.than(load.place))
-    record = Record(load.series.to_frame(load.name), load.clock.step_minutes)
+    record = Record(load.series.to_frame(load.name), load.clock.step_minutes, published=published)
     schedule = Schedule(origins, horizon, refit)
     days = day_table(record, load.day_type, load.clock.zone, schedule)
     return Task(purpose, load, tuple(blocks(record, load.name, kind, days, load.clock.zone, schedule, peer)))
@@ -296,13 +298,17 @@ def tail_figures(found: dict[str, BackTest]) -> list[Figure]:
 
 def tail_ratios(test: BackTest) -> tuple[float, float]:
     """MAE of daily energy, and of the highest step to the end of the month, over the same-type-day mean's."""
-    simple = test.yardsticks["same_type_days"]
-    day = test.clock.steps_per_day
-    days = [path[:, day:].reshape(len(path), -1, day).mean(axis=2) for path in (test.actual, test.median, simple)]
-    energy = np.nanmean(np.abs(days[1] - days[0])) / np.nanmean(np.abs(days[2] - days[0]))
     missed = np.array([_peaks_missed(test, i) for i in range(len(test.origins))])
     ours, usual = np.nanmean(missed, axis=0)
-    return float(energy), float(ours / usual)
+    return energy_ratio(test), float(ours / usual)
+
+
+def energy_ratio(test: BackTest) -> float:
+    """MAE of daily energy from the second day on over that of the same-type-day mean."""
+    day = test.clock.steps_per_day
+    paths = (test.actual, test.median, test.yardsticks["same_type_days"])
+    days = [path[:, day:].reshape(len(path), -1, day).mean(axis=2) for path in paths]
+    return float(np.nanmean(np.abs(days[1] - days[0])) / np.nanmean(np.abs(days[2] - days[0])))
 
 
 def _peaks_missed(test: BackTest, i: int) -> tuple[float, float]:

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from figures import Figure, geometric, run
-from forecast import NEAR_REFIT, WEEK, WEEKS, Done, Task, coverage, ratios, run_all
+from forecast import NEAR_REFIT, WEEK, WEEKS, Done, Task, coverage, energy_ratio, ratios, run_all, task_of
 from near_prior import Elsewhere
 from recorded_loads import RECORDED, Load, recorded_loads, require_loads
 
-from forecasting.backtest import BackTest, Record, Schedule, blocks, day_table, joined, rolling_origins
-from forecasting.demand import Demand
+from forecasting.backtest import joined, rolling_origins
 from forecasting.published import ISSUED, TIME
+from forecasting.scenarios import correlated
 from forecasting.weather import TEMPERATURE
 
 ISSUED_EVERY = pd.Timedelta(hours=12)
@@ -49,15 +49,12 @@ def temperatures(folder: Path) -> dict[str, pd.Series[float]]:
 def foretold(temperature: pd.Series[float]) -> pd.DataFrame:
     """Forecasts that miss the temperature: columns `issued_at`, `time` and the series."""
     rng, leads = np.random.default_rng(SEED), np.arange(AHEAD_HOURS)
-    spread, stays = np.interp(leads, MISSED_AT_HOURS, MISSED_K), np.exp(-1.0 / MEMORY_HOURS)
+    spread = np.interp(leads, MISSED_AT_HOURS, MISSED_K)
     rows = []
     for issued in pd.date_range(temperature.index[0].ceil("12h"), temperature.index[-1], freq=ISSUED_EVERY):
         times = issued + pd.to_timedelta(leads, unit="h")
-        drawn, missed = rng.standard_normal(AHEAD_HOURS), np.zeros(AHEAD_HOURS)
-        missed[0] = drawn[0]
-        for k in range(1, AHEAD_HOURS):
-            missed[k] = stays * missed[k - 1] + np.sqrt(1.0 - stays**2) * drawn[k]
-        values = temperature.reindex(times).to_numpy() + spread * missed
+        missed = spread * correlated(AHEAD_HOURS, 1.0, MEMORY_HOURS, 1, rng)[0]
+        values = temperature.reindex(times).to_numpy() + missed
         rows.append(pd.DataFrame({ISSUED: issued, TIME: times, TEMPERATURE: values}).dropna())
     return pd.concat(rows, ignore_index=True)
 
@@ -78,19 +75,7 @@ def tasks_of(folder: Path, refit: timedelta) -> list[Task]:
 def _task(load: Load, elsewhere: Elsewhere, told: pd.DataFrame | None, refit: timedelta) -> Task:
     end = load.scored_until.to_pydatetime()
     origins = rolling_origins(end - WEEKS * WEEK, end - WEEK, timedelta(hours=7), load.clock.zone)
-    record = Record(load.series.to_frame(load.name), load.clock.step_minutes, published=told)
-    schedule = Schedule(origins, WEEK, refit)
-    days = day_table(record, load.day_type, load.clock.zone, schedule)
-    kind = Demand(prior=elsewhere.than(load.place))
-    return Task("near", load, tuple(blocks(record, load.name, kind, days, load.clock.zone, schedule, peer=False)))
-
-
-def energy_ratio(test: BackTest) -> float:
-    """MAE of daily energy two to seven days ahead over that of the same-type-day mean."""
-    day = test.clock.steps_per_day
-    paths = (test.actual, test.median, test.yardsticks["same_type_days"])
-    days = [path[:, day:].reshape(len(path), -1, day).mean(axis=2) for path in paths]
-    return float(np.nanmean(np.abs(days[1] - days[0])) / np.nanmean(np.abs(days[2] - days[0])))
+    return task_of("near", load, elsewhere, origins, WEEK, refit, published=told)
 
 
 def figures_of(tasks: Sequence[Task], done: dict[tuple[int, int], Done]) -> list[Figure]:

@@ -32,7 +32,6 @@ from forecasting.near_model import (
     fit_near,
     near_leads,
     near_view,
-    products,
     robust_ridge,
 )
 from forecasting.near_prior import FILE, NearPrior
@@ -99,7 +98,7 @@ def sample_of(load: Load) -> Sample:
         odd = past.at(view.origins + lead) - view.profile[:, lead]
         known = np.isfinite(odd)
         unit = float(np.abs(odd[known]).mean()) * np.sqrt(known.sum())
-        by_hours[hours] = (products(view, lead)[known] / unit, odd[known] / unit)
+        by_hours[hours] = (view.products(lead)[known] / unit, odd[known] / unit)
     return Sample(load.place, by_hours, (view.basis.shape[2], view.features.shape[2]))
 
 
@@ -164,9 +163,9 @@ class Weeks:
     def _without(self, known: NearView, ahead: NearView, before: Bools, scored: Bools, lead: int) -> Array:
         """Errors of a ridge towards 0, as if so many rows had shown no effect."""
         usable, nothing = known.usable, np.zeros(known.basis.shape[2] * known.features.shape[2])
-        rows = products(known, lead)[usable]
+        rows = known.products(lead)[usable]
         weights = robust_ridge(rows, self.odd[before, lead][usable], nothing, nothing, ROWS_WITHOUT)
-        return self.odd[scored, lead] - products(ahead, lead) @ weights
+        return self.odd[scored, lead] - ahead.products(lead) @ weights
 
     def _leads(self) -> dict[str, int]:
         steps = {name: self.load.clock.steps_in(hours) for name, hours in LEAD_HOURS.items()}

@@ -8,7 +8,7 @@ quarter hour.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -172,6 +172,11 @@ COOLING: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 CALIFORNIA = "America/Los_Angeles"
 
+CAMPUS = OtherPark(
+    "campus", "2026-08-03", "2026-11-02", _tariff("jiangsu", "actual", 3150), 0.4,
+    [_grid(3000, 1000), LOAD, _pv(800), _battery(2000, 1000)],
+    {"load": Moved("campus", CALIFORNIA, 365, 1470.0)}, Moved("csc_building", CALIFORNIA, 365),
+)  # fmt: skip
 _PARKS = (
     OtherPark(
         "library", "2026-03-02", "2026-06-01", _tariff("zhejiang", "actual", 2000), 0.4153,
@@ -190,15 +195,10 @@ _PARKS = (
          "heat_load": Moved("university b35 gas", "Europe/London", 365, 330.0)},
         Moved("sdsc", CALIFORNIA, 417), Moved("weather_bedford_hourly", "Europe/London", 365),
     ),
-    OtherPark(
-        "campus", "2026-08-03", "2026-11-02", _tariff("jiangsu", "actual", 3150), 0.4,
-        [_grid(3000, 1000), LOAD, _pv(800), _battery(2000, 1000)],
-        {"load": Moved("campus", CALIFORNIA, 365, 1470.0)}, Moved("csc_building", CALIFORNIA, 365),
-    ),
-    OtherPark(
-        "campus_spring", "2026-03-02", "2026-06-01", _tariff("zhejiang", "actual", 3150), 0.4153,
-        [_grid(3000, 1000), LOAD, _pv(800), _battery(2000, 1000)],
-        {"load": Moved("campus", CALIFORNIA, 365, 1470.0)}, Moved("csc_building", CALIFORNIA, 365),
+    CAMPUS,
+    replace(
+        CAMPUS, id="campus_spring", first="2026-03-02", until="2026-06-01",
+        tariff=_tariff("zhejiang", "actual", 3150), export_per_kwh=0.4153,
     ),
     OtherPark(
         "library_autumn", "2026-08-03", "2026-11-02", _tariff("shanghai", "actual", 2000), 0.4,

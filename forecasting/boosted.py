@@ -159,10 +159,8 @@ def _rows(view: NearView, linear: Array, unit: float, seasonal: bool, clock: Loc
         np.broadcast_to(leads, targets.shape),
         target_days % YEAR_DAYS if seasonal else np.zeros(targets.shape),
     ]
-    last = (
-        view.features[:, :, 0] - view.features[:, :, PROFILE_CHANGE]
-    )  # the last value's distance from the target's profile
-    known = np.concatenate([view.features, np.stack([linear - view.profile, last], axis=2)], axis=2) / unit
+    last_value = view.features[:, :, 0] - view.features[:, :, PROFILE_CHANGE]  # its distance from the target's profile
+    known = np.concatenate([view.features, np.stack([linear - view.profile, last_value], axis=2)], axis=2) / unit
     return np.concatenate([known, np.stack(calendar, axis=2)], axis=2)
 
 

@@ -74,6 +74,10 @@ class NearView:
     profiles: TypeProfiles
     """What `profile` is taken from."""
 
+    def products(self, lead: int) -> Array:
+        """(n, b·p) b·x of (1) at one lead."""
+        return products(self.features[:, lead], self.basis[:, lead])
+
     @property
     def degrees(self) -> Array:
         """(n, leads, 4 or 0) what weather forecasts say."""
@@ -138,7 +142,7 @@ def fit_near(view: NearView, targets: Array, clock: LocalClock, prior: NearPrior
     rows = (PRIOR_DAYS + newness(days) * (new_days - PRIOR_DAYS)) * len(view.origins) / days
     weights, last = [], expected[0]
     for lead in range(odd.shape[1]):
-        last = robust_ridge(products(kept, lead), odd[:, lead], last, expected[lead], float(rows[lead]))
+        last = robust_ridge(kept.products(lead), odd[:, lead], last, expected[lead], float(rows[lead]))
         weights.append(last)
     return NearModel(np.stack(weights).reshape(odd.shape[1], kept.basis.shape[2], -1))
 
@@ -153,10 +157,10 @@ def basis(origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Arra
     return np.stack([np.ones(targets.shape), np.cos(turn), np.sin(turn), off, other], axis=2)
 
 
-def products(view: NearView, lead: int) -> Array:
-    """(n, 5·p) b·x of (1) at one lead."""
-    products: Array = view.basis[:, lead, :, None] * view.features[:, lead, None, :]
-    return products.reshape(len(products), -1)
+def products(features: Array, by: Array) -> Array:
+    """(..., b·p) b·x of (1) from (..., p) features and (..., b) basis."""
+    products: Array = by[..., :, None] * features[..., None, :]
+    return products.reshape(*features.shape[:-1], -1)
 
 
 def _anomalies_seen(odd: Array, at: Ints, leads: Ints, clock: LocalClock) -> list[Array]:

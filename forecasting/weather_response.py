@@ -16,7 +16,7 @@ import numpy as np
 from forecasting.day_types import DayTable, Ints, LocalClock, spaced_origins
 from forecasting.forecast import Array
 from forecasting.measured import Measured
-from forecasting.near_model import NEW_PRIOR_DAYS, basis, robust_ridge
+from forecasting.near_model import NEW_PRIOR_DAYS, basis, products, robust_ridge
 from forecasting.outdoor import Outdoor
 from forecasting.profile import TypeProfiles
 
@@ -34,7 +34,7 @@ class WeatherResponse:
 
     def at(self, degrees: Array, by: Array) -> Array:
         """(n, m) by which a demand differs, in its unit, from (n, m, 4) degrees and (n, m, b) basis."""
-        moved: Array = _products(degrees, by) @ self.weights
+        moved: Array = products(degrees, by) @ self.weights
         return moved
 
     def ahead(self, outdoor: Outdoor, origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Array:
@@ -59,13 +59,7 @@ def fit_response(past: Measured, outdoor: Outdoor, clock: LocalClock, days: DayT
     missed = past.at(origins[:, None] + leads) - profiles.at_steps(profiles.table, origins, leads, clock, days)
     degrees = outdoor.degrees(origins, leads, days)
     told = degrees.any(axis=2) & np.isfinite(missed)
-    x = _products(degrees, basis(origins, leads, clock, days))[told]
+    x = products(degrees, basis(origins, leads, clock, days))[told]
     rows = NEW_PRIOR_DAYS * len(x) / max(1.0, (last - first) / day)
     nothing = np.zeros(x.shape[1])
     return WeatherResponse(robust_ridge(x, missed[told], nothing, nothing, rows))
-
-
-def _products(degrees: Array, by: Array) -> Array:
-    """(n, m, b·4)"""
-    products: Array = by[..., :, None] * degrees[..., None, :]
-    return products.reshape(*degrees.shape[:-1], -1)

@@ -40,5 +40,5 @@ fi
 
 say "tests"
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1  # two test processes already: threads of theirs only wait for one another
-# A process that dies ends the run: with a new one in its place, the runner waits for ever for the rest of its group.
+# A process that dies ends the run: with a new one in its place, the runner waits for ever for the rest of its file.
 "$bin/pytest" --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --quiet

@@ -27,18 +27,22 @@ def prices_by_line(situation: Situation) -> dict[str, float]:
 
 
 def is_margin_known(situation: Situation, devices: Devices) -> bool:
-    return f"{connection_of(devices).id}.{MARGIN}" in situation.series
+    return _margin(situation, devices) is not None
 
 
 def margin_kw(situation: Situation, devices: Devices) -> Array:
     """(near,) of the steps in which the line counts for the running bill; in others so low that nothing is asked for.
     0 where no margin is known."""
     near, line, connection = situation.grid.near, applying_line(situation), connection_of(devices)
-    margin = situation.series.get(f"{connection.id}.{MARGIN}")
+    margin = _margin(situation, devices)
     if margin is None or line is None:
         return np.zeros(near)
     counted = (line.inside[:near] > 0.0) & (np.asarray(situation.prices.billing_period[:near]) == 0)
     return np.where(counted, margin[:near], -connection.bounds_kw()[1])
+
+
+def _margin(situation: Situation, devices: Devices) -> Array | None:
+    return situation.series.get(f"{connection_of(devices).id}.{MARGIN}")
 
 
 def window_of(step: int, near: int, ends: tuple[float, ...]) -> int:
