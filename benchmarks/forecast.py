@@ -27,7 +27,7 @@ from figures import Figure, geometric, run, tracked
 from near_prior import Elsewhere
 from recorded_loads import RECORDED, Load, public_days, recorded_loads, require_loads, year_long_loads
 
-from forecasting import boosted, day_ahead, first_hours, members
+from forecasting import boosted, day_ahead, from_last_value, members
 from forecasting.backtest import (
     PEER,
     BackTest,
@@ -54,7 +54,7 @@ MONTH = timedelta(days=31)
 NEAR_REFIT, TAIL_REFIT, YEAR_REFIT = timedelta(days=14), timedelta(days=35), timedelta(days=61)
 """In operation every night; here as often as half an hour on two cores allows."""
 PROPHET = (members, "prophet_path")
-LEARNERS = ((members, "fit_near"), (boosted, "grown"), (first_hours, "grown"), (day_ahead, "grown"))
+LEARNERS = ((members, "fit_near"), (boosted, "grown"), (from_last_value, "grown"), (day_ahead, "grown"))
 LEAD_HOURS = {"1step": 0.0, "1h": 1.0, "4h": 4.0, "24h": 24.0}
 PARTS = ("near", "year", "tail", "sample")
 SIMPLE = ("persistence", "same_slot_yesterday", "same_slot_last_week", "same_type_days")

@@ -27,7 +27,7 @@ from forecasting.members import FIRST_ORIGIN_DAYS
 from forecasting.near_model import (
     MIN_ORIGINS,
     NEAR_HOURS,
-    PROFILE_CHANGE,
+    PROFILE_STEP,
     NearView,
     fit_near,
     near_leads,
@@ -91,7 +91,7 @@ def sample_of(load: Load) -> Sample:
     origins = spaced_origins(*known.origins, clock.steps_in(SPACING_HOURS) or 1, clock)
     view = near_view(past, origins, clock, known.days)
     view = view.of(view.usable)
-    view.features[:, :, PROFILE_CHANGE:] = 0.0
+    view.features[:, :, PROFILE_STEP:] = 0.0
     by_hours = {}
     for hours in (hours for hours in HOURS if clock.steps_in(hours) >= 1):
         lead = clock.steps_in(hours) - 1

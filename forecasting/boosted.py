@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from forecasting.day_types import DayTable, Ints, LocalClock
 from forecasting.forecast import Array
-from forecasting.near_model import PROFILE_CHANGE, NearModel, NearView, near_leads
+from forecasting.near_model import PROFILE_CHANGE, PROFILE_STEP, NearModel, NearView, near_leads
 
 TREES, FEW_TREES = 160, 50
 """Grown from more than a year of history; the first few are a member of their own, and all that less history grows."""
@@ -159,16 +159,16 @@ def _rows(view: NearView, linear: Array, unit: float, seasonal: bool, clock: Loc
         np.broadcast_to(leads, targets.shape),
         target_days % YEAR_DAYS if seasonal else np.zeros(targets.shape),
     ]
-    last_value = view.features[:, :, 0] - view.features[:, :, PROFILE_CHANGE]  # its distance from the target's profile
+    since_then = view.features[:, :, PROFILE_STEP] + view.features[:, :, PROFILE_CHANGE]
+    last_value = view.features[:, :, 0] - since_then  # its distance from the target's profile
     known = np.concatenate([view.features, np.stack([linear - view.profile, last_value], axis=2)], axis=2) / unit
     return np.concatenate([known, np.stack(calendar, axis=2)], axis=2)
 
 
 def _some_leads(shape: tuple[int, ...], dense: int) -> NDArray[np.bool_]:
-    """(n, leads) the first leads of each origin, and a few of the others in turn: neighbours tell the same twice."""
-    every = max(1, shape[0] * shape[1] // MOST_ROWS)
-    leads = np.arange(shape[1])
-    places: NDArray[np.bool_] = (leads < dense) | ((5 * np.arange(shape[0])[:, None] + leads) % every == 0)
+    """(n, leads) the first leads of each origin, and some of the others by chance: neighbours tell the same twice."""
+    share = MOST_ROWS / max(1, shape[0] * shape[1])
+    places: NDArray[np.bool_] = (np.arange(shape[1]) < dense) | (np.random.default_rng(SEED).random(shape) < share)
     return places
 
 

@@ -17,7 +17,6 @@ import numpy as np
 from forecasting.blend import blend_weights, weights_by_lead
 from forecasting.cleaning import Nature
 from forecasting.day_types import DayTable, LocalClock
-from forecasting.first_hours import GROUP_ENDS_HOURS
 from forecasting.forecast import Array
 from forecasting.kinds import FitContext, Outcome
 from forecasting.measured import Measured
@@ -48,10 +47,10 @@ KEPT_DAYS = 60
 """Measurements kept with the fit [days]: four days of either type lie within them, also around the longest holidays."""
 LEARNERS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 5
 LINEAR = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-FIRST_HOURS = np.array([0.5, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
+FIRST_HOURS, FIRST = 6.0, np.array([0.5, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
 """Weights near by, in the order of `Members.near_paths`, that are usual after a long history, and after a short one
-beyond the first hours and within them: trees need days, where the linear model begins with what is usual of loads. The
-others must show that they help."""
+beyond the first hours [h] and within them: trees need days, where the linear model begins with what is usual of loads.
+The others must show that they help."""
 TAIL_WEIGHTS = np.array([0.25, 0.25, 0.5])
 TAIL_PULL = 0.5
 """Usual weights beyond the next day, and how strongly they hold: four weeks are one sample of a month's weather."""
@@ -186,8 +185,8 @@ def _trial_start(past: Measured, measured_days: int, clock: LocalClock) -> int:
 def usual_weights(known_days: float, clock: LocalClock) -> Array:
     """(members, near leads) weights that are usual after so many days of history."""
     new = newness(known_days)
-    early = near_leads(clock) < clock.steps_in(GROUP_ENDS_HOURS[-1])
-    linear = np.where(early, FIRST_HOURS[:, None], LINEAR[:, None])
+    early = near_leads(clock) < clock.steps_in(FIRST_HOURS)
+    linear = np.where(early, FIRST[:, None], LINEAR[:, None])
     usual: Array = new * linear + (1.0 - new) * LEARNERS[:, None]
     return usual
 

@@ -1,12 +1,12 @@
 """The members of the blend: each a way of its own to say what comes, all from measurements before the origin.
 
-Near by (to 30 h): linear model, few trees on its residual, many trees, the trees of the first hours, those of the day
+Near by (to 30 h): linear model, few trees on its residual, many trees, trees from the last value, those of the day
 ahead, Prophet moved to the level of the last weeks, last value (beyond 6 h yesterday's), profile. Beyond: profile, mean
 of eight days of the type, Prophet as near by; all three moved by the response to the weather that is foretold. Near by
 the linear model and the trees that stand on it hear of the weather.
 
 A member that could not be fitted, or has no value at a lead, speaks with the voice of the first of its line; the trees
-of the first hour, beyond it, with that of the three before them.
+from the last value, which end after a day, with that of the three before them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 from forecasting.boosted import Boosted, fit_boosted
 from forecasting.day_ahead import DayAhead, fit_day_ahead
 from forecasting.day_types import DayTable, Ints, LocalClock, spaced_origins
-from forecasting.first_hours import FirstHours, fit_first_hours
 from forecasting.forecast import Array
+from forecasting.from_last_value import FromLastValue, fit_from_last_value
 from forecasting.known import window_mean
 from forecasting.measured import Measured
 from forecasting.near_model import MIN_ORIGINS, NearModel, NearView, fit_near, near_leads, near_view
@@ -52,7 +52,7 @@ class Members:
     days: DayTable
     near: NearModel
     boosted: Boosted | None
-    first_hours: FirstHours | None
+    from_last: FromLastValue | None
     day_ahead: DayAhead | None
     path: Measured
     """Prophet's course from two weeks before the end of its history on; empty where its fit failed."""
@@ -84,16 +84,16 @@ class Members:
         return np.stack(
             [
                 *learners,
-                self._with_first_hours(past, view.origins, learners.mean(axis=0)),
+                self._from_last(past, view.origins, learners.mean(axis=0)),
                 *(np.where(np.isfinite(path), path, linear) for path in others),
             ]
         )
 
-    def _with_first_hours(self, past: Measured, origins: Ints, otherwise: Array) -> Array:
-        """(n, leads) the trees of the first hours, and other values where they say nothing."""
-        if self.first_hours is None:
+    def _from_last(self, past: Measured, origins: Ints, otherwise: Array) -> Array:
+        """(n, leads) the trees from the last value, and other values where they say nothing."""
+        if self.from_last is None:
             return otherwise
-        near = self.first_hours.forecast(past, origins, self.clock, self.days)
+        near = self.from_last.forecast(past, origins, self.clock, self.days)
         near = np.where(np.isfinite(near), near, otherwise[:, : near.shape[1]])
         return np.concatenate([near, otherwise[:, near.shape[1] :]], axis=1)
 
@@ -155,11 +155,11 @@ def fit_members(
             return None
 
     boosted = tried("trees", lambda: fit_boosted(view, near, targets, clock, days))
-    first_hours = tried("first hours", lambda: fit_first_hours(past, clock, days))
+    from_last = tried("trees from the last value", lambda: fit_from_last_value(past, clock, days))
     day_ahead = tried("day ahead", lambda: fit_day_ahead(past, view, targets, clock, days))
     path = tried("prophet", lambda: _prophet(past, end, clock, days)) or Measured(past.end, np.empty(0))
     response = tried("weather", lambda: fit_response(past, outdoor, clock, days)) if outdoor else None
-    return Members(clock, days, near, boosted, first_hours, day_ahead, path, response, tuple(failures))
+    return Members(clock, days, near, boosted, from_last, day_ahead, path, response, tuple(failures))
 
 
 def _prophet(past: Measured, end: int, clock: LocalClock, days: DayTable) -> Measured:

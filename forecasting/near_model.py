@@ -3,14 +3,17 @@
     ŷ[o+h] = P[o+h] + Σ_b b[o+h]·w[h, b]·x[o, h]                                                (1)
     x = (anomaly now, one step before, mean of 1 h, of 4 h, of 24 h, of 7 days,
          same slot a day before, a week before, the last day of the type, mean of its last eight,
-         mean of the same weekday of four weeks, profile change, profile;
+         mean of the same weekday of four weeks, profile's step from the last value's slot to the first target's,
+         its change from there, profile;
          where weather forecasts are known, what they say of heating and cooling: `outdoor`)    (2)
-    b = (1, cos and sin of the time of day, day off, other type than the origin's day)          (3)
+    b = (1, cos and sin of the time of day and of twice it, day off, other type than the origin's day)      (3)
 
-P is the profile known on the origin's day, o the first step not yet measured; all of x is a difference from P or from
-the profile of its own day. How much of an anomaly stays depends on the hour and on the kind of day, hence (3). Each
-lead h has its own weights, fitted directly (no recursion) by ridge with Huber's reweighting, so that odd days do not
-bend them. What the ridge draws them towards are not zeros but the weights of other loads (`near_prior`).
+P is the profile known on the origin's day, o the first step not yet measured; all of x is a difference from P, or of
+days that are over from the profile of their own day. What the last 24 h differ by is told from P, too, across midnight:
+the last value before it and the first one after it have one measure, and where the type of day changes the step of P
+between them is known. How much of an anomaly stays depends on the hour and on the kind of day, hence (3). Each lead h
+has its own weights, fitted directly (no recursion) by ridge with Huber's reweighting, so that odd days do not bend
+them. What the ridge draws them towards are not zeros but the weights of other loads (`near_prior`).
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import numpy as np
 
 from forecasting.day_types import Bools, DayTable, Ints, LocalClock
 from forecasting.forecast import Array
-from forecasting.known import window_mean
+from forecasting.known import mean_of_known, window_mean
 from forecasting.measured import Measured, values_at
 from forecasting.near_prior import NearPrior, newness
 from forecasting.outdoor import Outdoor
@@ -29,10 +32,12 @@ from forecasting.profile import TypeProfiles, anomalies
 
 NEAR_HOURS = 30.0
 """Leads with a model of their own [h]: a day, and the hours over which the tail takes over."""
-WINDOW_HOURS = (1.0, 4.0, 24.0, 168.0)
-PROFILE_CHANGE, FEATURES = 11, 13
-"""Place of the profile change in (2), and how many features there are without weather forecasts. What those from the
-profile change on say is of each load alone, so there is nothing to expect of them."""
+WINDOW_HOURS = (1.0, 4.0, 24.0)
+HELD_HOURS = 1.0
+"""How long the last anomaly stands for those that are missing [h]."""
+PROFILE_STEP, PROFILE_CHANGE, FEATURES = 11, 12, 14
+"""Places of the profile's step and change in (2), and how many features there are without weather forecasts. What
+those from the step on say is of each load alone, so there is nothing to expect of them."""
 WEEKS = 4
 LOOK_BACK_DAYS = 8
 """Days before an origin whose anomalies count; a profile needs more, see `demand.KEPT_DAYS`."""
@@ -70,7 +75,7 @@ class NearView:
     features: Array
     """(n, leads, p) x of (2)."""
     basis: Array
-    """(n, leads, 5) b of (3)."""
+    """(n, leads, 7) b of (3)."""
     profiles: TypeProfiles
     """What `profile` is taken from."""
 
@@ -116,10 +121,15 @@ def near_view(
         profiles.at_steps(profiles.longer, origins, leads, clock, days),
         _same_weekday(past, origins[:, None] + leads, clock, days),
     ]
-    recent = _anomalies_seen(odd, origins - window.first, leads, clock)
+    around = np.arange(-clock.steps_per_day, 0, dtype=np.int64)
+    before = profiles.at_steps(profiles.table, origins, around, clock, days)
+    recent = _recent(past.at(origins[:, None] + around) - before, clock)
+    weekly = window_mean(odd, origins - window.first, 7 * clock.steps_per_day)
+    present = [np.broadcast_to(column[:, None], profile.shape) for column in (*recent, weekly)]
     others = [np.nan_to_num(values - profile) for values in alike]
-    shape = [profile - profile[:, :1], profile - profile.mean(axis=1, keepdims=True)]
-    features = np.stack([*recent, *others, *shape], axis=2)
+    step = np.broadcast_to(profile[:, :1] - before[:, -1:], profile.shape)
+    shape = [step, profile - profile[:, :1], profile - profile.mean(axis=1, keepdims=True)]
+    features = np.stack([*present, *_days_back(odd, origins - window.first, leads, clock), *others, *shape], axis=2)
     if outdoor:
         features = np.concatenate([features, outdoor.degrees(origins, leads, days)], axis=2)
     return NearView(origins, profile, features, basis(origins, leads, clock, days), profiles)
@@ -148,13 +158,14 @@ def fit_near(view: NearView, targets: Array, clock: LocalClock, prior: NearPrior
 
 
 def basis(origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Array:
-    """(n, leads, 5) b of (3)."""
+    """(n, leads, 7) b of (3)."""
     targets = origins[:, None] + leads
     target_days, slots = clock.days_and_slots(targets.ravel())
     turn = 2 * np.pi * slots.reshape(targets.shape) / clock.steps_per_day
     off = days.is_off(target_days).reshape(targets.shape)
     other = off != days.is_off(clock.days_and_slots(origins)[0])[:, None]
-    return np.stack([np.ones(targets.shape), np.cos(turn), np.sin(turn), off, other], axis=2)
+    turns = [turned(times * turn) for times in (1, 2) for turned in (np.cos, np.sin)]
+    return np.stack([np.ones(targets.shape), *turns, off, other], axis=2)
 
 
 def products(features: Array, by: Array) -> Array:
@@ -163,19 +174,26 @@ def products(features: Array, by: Array) -> Array:
     return products.reshape(*features.shape[:-1], -1)
 
 
-def _anomalies_seen(odd: Array, at: Ints, leads: Ints, clock: LocalClock) -> list[Array]:
-    """(n, leads) each: a missing anomaly a day or a week back counts as 0, a missing present one stays NaN."""
-    now = _hold(odd, clock.steps_in(1) or 1)
-    present = [
-        values_at(now, at - 1),
-        values_at(now, at - 2),
-        *(window_mean(odd, at, clock.steps_in(h) or 1) for h in WINDOW_HOURS),
-    ]
+def _recent(odd: Array, clock: LocalClock) -> list[Array]:
+    """(n,) each, from (n, steps of a day) anomalies of the last 24 h: the present one, the one before, window means."""
+    held = clock.steps_in(HELD_HOURS) or 1
+    means = [mean_of_known(odd[:, -(clock.steps_in(hours) or 1) :]) for hours in WINDOW_HOURS]
+    return [_last_known(odd[:, -held:]), _last_known(odd[:, -held - 1 : -1]), *means]
+
+
+def _last_known(rows: Array) -> Array:
+    """(n,) last finite value of each row; NaN where there is none."""
+    last = rows.shape[1] - 1 - np.argmax(np.isfinite(rows[:, ::-1]), axis=1)
+    return np.asarray(rows[np.arange(len(rows)), last])
+
+
+def _days_back(odd: Array, at: Ints, leads: Ints, clock: LocalClock) -> list[Array]:
+    """(n, leads) each: the anomaly at the target's slot a day and a week back, 0 where it is missing."""
     targets = at[:, None] + leads
     day = clock.steps_per_day
     daily = np.nan_to_num(values_at(odd, targets - day * (1 + leads // day)))
     weekly = np.nan_to_num(values_at(odd, targets - 7 * day))
-    return [*(np.broadcast_to(column[:, None], targets.shape) for column in present), daily, weekly]
+    return [daily, weekly]
 
 
 def _same_weekday(past: Measured, targets: Ints, clock: LocalClock, days: DayTable) -> Array:
@@ -192,13 +210,6 @@ def _same_weekday(past: Measured, targets: Ints, clock: LocalClock, days: DayTab
         sums += np.where(alike, values, 0.0)
         counts += alike
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-
-
-def _hold(values: Array, longest: int) -> Array:
-    """Values carried forward over at most `longest - 1` missing steps."""
-    places = np.arange(len(values))
-    last = np.maximum.accumulate(np.where(np.isfinite(values), places, -1))
-    return np.where((last >= 0) & (places - last < longest), values[np.maximum(last, 0)], np.nan)
 
 
 def robust_ridge(

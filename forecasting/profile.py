@@ -60,12 +60,13 @@ class TypeProfiles:
 
     def at_steps(self, table: Array, origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Array:
         """(n origins, m leads) values of one table for each target as known on its origin's day."""
-        origin_days, _ = clock.days_and_slots(origins)
-        targets = origins[:, None] + leads[None, :]
-        target_days, slots = clock.days_and_slots(targets.ravel())
-        off = days.is_off(target_days).astype(np.int64)
-        places = np.searchsorted(self.days, origin_days)
-        values: Array = table[places[:, None], off.reshape(targets.shape), slots.reshape(targets.shape)]
+        return self.at(table, origins[:, None], origins[:, None] + leads, clock, days)
+
+    def at(self, table: Array, origins: Ints, targets: Ints, clock: LocalClock, days: DayTable) -> Array:
+        """The same for any targets, in the shape of both."""
+        places = np.searchsorted(self.days, clock.days_and_slots(origins)[0])
+        target_days, slots = clock.days_and_slots(targets)
+        values: Array = table[places, days.is_off(target_days).astype(np.int64), slots]
         return values
 
     def single_days(self, known_on: Ints, off: Bools, slots: Ints) -> tuple[Array, Ints]:

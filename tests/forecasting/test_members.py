@@ -90,7 +90,7 @@ def test_a_load_in_other_units_is_forecast_in_other_units(load: Measured, ways: 
     large = fitted(in_w).near_paths(in_w, view_at(in_w, ORIGIN))
     np.testing.assert_allclose(large[:3], 1000 * paths[:3], rtol=1e-4)
     for forest in (3, 4):  # a tie between two splits may go either way
-        assert np.abs(large[forest] / 1000 - paths[forest]).mean() < 0.005 * paths[forest].mean()
+        assert np.abs(large[forest] / 1000 - paths[forest]).mean() < 0.015 * paths[forest].mean()
 
 
 def test_a_steady_load_is_forecast_steady() -> None:
@@ -118,7 +118,7 @@ def test_prophet_is_moved_to_the_level_of_the_last_weeks(load: Measured, ways: M
 
 
 def test_a_member_without_a_value_speaks_as_the_first(load: Measured, ways: Members) -> None:
-    silent = replace(ways, path=Measured(ORIGIN, np.empty(0)), boosted=None, first_hours=None, day_ahead=None)
+    silent = replace(ways, path=Measured(ORIGIN, np.empty(0)), boosted=None, from_last=None, day_ahead=None)
     paths = silent.near_paths(load, view_at(load, ORIGIN))
     for place in (1, 2, 3, 4, 5):
         np.testing.assert_allclose(paths[place], paths[0], rtol=1e-12)

@@ -1,4 +1,4 @@
-"""The trees of the first hours: what starts at the same minute every day, and what they say when a value is missing."""
+"""The trees from the last value: what starts at the same minute every day, and what they say where it is missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sklearn.ensemble  # noqa: F401  # brings its threads along: only those th
 from threadpoolctl import threadpool_limits
 
 from forecasting.day_types import DayTable, LocalClock
-from forecasting.first_hours import FirstHours, fit_first_hours
+from forecasting.from_last_value import FromLastValue, fit_from_last_value
 from forecasting.measured import Measured
 
 CLOCK = LocalClock(ZoneInfo("Asia/Shanghai"), 15)
@@ -41,9 +41,9 @@ def load() -> Measured:
 
 
 @pytest.fixture(scope="module")
-def fitted(load: Measured) -> FirstHours:
+def fitted(load: Measured) -> FromLastValue:
     with threadpool_limits(1):
-        return fit_first_hours(load.between(load.first, load.end - 10 * DAY), CLOCK, DAYS)
+        return fit_from_last_value(load.between(load.first, load.end - 10 * DAY), CLOCK, DAYS)
 
 
 def origins_at(load: Measured, slot: int) -> np.ndarray:
@@ -51,7 +51,7 @@ def origins_at(load: Measured, slot: int) -> np.ndarray:
     return load.end - 9 * DAY + slot + DAY * np.arange(9)
 
 
-def test_a_machine_that_starts_every_day_is_expected_to_the_minute(load: Measured, fitted: FirstHours) -> None:
+def test_a_machine_that_starts_every_day_is_expected_to_the_minute(load: Measured, fitted: FromLastValue) -> None:
     origins = origins_at(load, STARTS - 2)
     actual = load.at(origins[:, None] + np.arange(4))
     errors = fitted.forecast(load, origins, CLOCK, DAYS)[:, :4] - actual
@@ -60,13 +60,13 @@ def test_a_machine_that_starts_every_day_is_expected_to_the_minute(load: Measure
     assert np.abs(errors[:, 2:]).mean() < 0.2 * np.abs(stays[:, 2:]).mean()
 
 
-def test_where_nothing_happens_the_last_value_stays(load: Measured, fitted: FirstHours) -> None:
+def test_where_nothing_happens_the_last_value_stays(load: Measured, fitted: FromLastValue) -> None:
     origins = origins_at(load, 70)
     moved = fitted.forecast(load, origins, CLOCK, DAYS)[:, :4] - load.at(origins - 1)[:, None]
     assert np.abs(moved).mean() < 6.0
 
 
-def test_without_the_last_value_it_says_nothing(load: Measured, fitted: FirstHours) -> None:
+def test_without_the_last_value_it_says_nothing(load: Measured, fitted: FromLastValue) -> None:
     origin = load.end - DAY
     silent = Measured(load.first, np.where(load.steps == origin - 1, np.nan, load.values))
     assert np.isnan(fitted.forecast(silent, np.array([origin]), CLOCK, DAYS)).all()
@@ -74,4 +74,4 @@ def test_without_the_last_value_it_says_nothing(load: Measured, fitted: FirstHou
 
 def test_without_any_change_it_refuses() -> None:
     with pytest.raises(ValueError, match="no change from one value to the next"):
-        fit_first_hours(Measured(FIRST, np.full(30 * DAY, np.nan)), CLOCK, DAYS)
+        fit_from_last_value(Measured(FIRST, np.full(30 * DAY, np.nan)), CLOCK, DAYS)
