@@ -20,7 +20,7 @@ from forecasting.forecast import Array
 from forecasting.near_model import PROFILE_CHANGE, PROFILE_STEP, NearModel, NearView, near_leads
 
 TREES, FEW_TREES = 160, 50
-"""Grown from more than a year of history; the first few are a member of their own, and all that less history grows."""
+"""Grown from more than a year of history, and from less."""
 LEARNING_RATE = 0.07
 LEAVES = 31
 DEPTH = 6
@@ -50,7 +50,7 @@ class Forest:
     base: float
 
     def predict(self, rows: Array) -> Array:
-        """(n, 2) sum of the first few trees and of all, for (n, features)."""
+        """(n,) sum of the trees, for (n, features)."""
         parts = [self._predict(rows[first : first + ROWS_AT_ONCE]) for first in range(0, len(rows), ROWS_AT_ONCE)]
         return np.concatenate(parts)
 
@@ -60,9 +60,8 @@ class Forest:
         for _ in range(self.depth):
             goes_left = flat[starts + self.feature[node]] <= self.threshold[node]
             node = np.where(goes_left, self.left[node], self.right[node])
-        values = self.value[node]
-        few = values[:, :FEW_TREES].sum(axis=1)
-        return self.base + np.stack([few, few + values[:, FEW_TREES:].sum(axis=1)], axis=1)
+        total: Array = self.base + self.value[node].sum(axis=1)
+        return total
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,10 @@ class Boosted:
     """Whether the trees know the time of the year: not before they have seen a whole one."""
 
     def residual(self, view: NearView, linear: Array, clock: LocalClock, days: DayTable) -> Array:
-        """(2, n, leads) what few trees and what all add to the linear forecast; all origins must be usable."""
+        """(n, leads) what the trees add to the linear forecast; all origins must be usable."""
         rows = _rows(view, linear, self.unit, self.seasonal, clock, days)
-        added = self.forest.predict(rows.reshape(-1, rows.shape[2])).reshape(*linear.shape, 2)
-        return self.scale * np.moveaxis(added, 2, 0)
+        added: Array = self.scale * self.forest.predict(rows.reshape(-1, rows.shape[2])).reshape(linear.shape)
+        return added
 
 
 def fit_boosted(view: NearView, model: NearModel, targets: Array, clock: LocalClock, days: DayTable) -> Boosted:

@@ -47,7 +47,7 @@ class DayAhead:
         leads = near_leads(clock)
         places = np.repeat(np.arange(len(view.origins)), len(leads)), np.tile(leads, len(view.origins))
         rows = _rows(past, view, places, clock, days) / self.units
-        return view.profile + self.scale * self.forest.predict(rows)[:, -1].reshape(view.profile.shape)
+        return view.profile + self.scale * self.forest.predict(rows).reshape(view.profile.shape)
 
 
 def fit_day_ahead(past: Measured, view: NearView, targets: Array, clock: LocalClock, days: DayTable) -> DayAhead:

@@ -45,9 +45,9 @@ BRIDGE_HOURS = 1.0
 """Longest gap that is bridged by a straight line [h]."""
 KEPT_DAYS = 60
 """Measurements kept with the fit [days]: four days of either type lie within them, also around the longest holidays."""
-LEARNERS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 5
-LINEAR = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-FIRST_HOURS, FIRST = 6.0, np.array([0.5, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
+LEARNERS = np.array([0.2, 0.2, 0.4, 0.2, 0.0, 0.0, 0.0])
+LINEAR = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+FIRST_HOURS, FIRST = 6.0, np.array([0.5, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
 """Weights near by, in the order of `Members.near_paths`, that are usual after a long history, and after a short one
 beyond the first hours [h] and within them: trees need days, where the linear model begins with what is usual of loads.
 The others must show that they help."""

@@ -98,7 +98,7 @@ def _drawn(past: Measured, leads: Ints, clock: LocalClock) -> tuple[Ints, Ints]:
 def _change(group: Group, distances: Array, calendar: Array) -> Array:
     """(n, leads of the group) expected change from the last value."""
     rows = np.concatenate([distances / group.scale, calendar], axis=2)
-    change = group.forest.predict(rows.reshape(-1, rows.shape[2]))[:, -1]
+    change = group.forest.predict(rows.reshape(-1, rows.shape[2]))
     return group.scale * change.reshape(rows.shape[:2])
 
 

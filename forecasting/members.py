@@ -1,12 +1,12 @@
 """The members of the blend: each a way of its own to say what comes, all from measurements before the origin.
 
-Near by (to 30 h): linear model, few trees on its residual, many trees, trees from the last value, those of the day
-ahead, Prophet moved to the level of the last weeks, last value (beyond 6 h yesterday's), profile. Beyond: profile, mean
+Near by (to 30 h): linear model, trees on its residual, trees from the last value, those of the day ahead, Prophet moved
+to the level of the last weeks, last value (beyond 6 h yesterday's), profile. Beyond: profile, mean
 of eight days of the type, Prophet as near by; all three moved by the response to the weather that is foretold. Near by
 the linear model and the trees that stand on it hear of the weather.
 
 A member that could not be fitted, or has no value at a lead, speaks with the voice of the first of its line; the trees
-from the last value, which end after a day, with that of the three before them.
+from the last value, which end after a day, with that of the two before them.
 """
 
 from __future__ import annotations
@@ -69,11 +69,10 @@ class Members:
         return ("prophet", "profile") if len(self.path.values) else ("same-type-day mean",)
 
     def near_paths(self, past: Measured, view: NearView) -> Array:
-        """(8, n, near leads) members in the order above; all origins of the view must be usable."""
+        """(7, n, near leads) members in the order above; all origins of the view must be usable."""
         leads = near_leads(self.clock)
         linear = view.forecast(self.near)
-        residual = self.boosted.residual(view, linear, self.clock, self.days) if self.boosted else np.zeros((2, 1, 1))
-        learners = linear + np.stack([np.zeros_like(linear), *(np.broadcast_to(r, linear.shape) for r in residual)])
+        corrected = linear + (self.boosted.residual(view, linear, self.clock, self.days) if self.boosted else 0.0)
         targets = view.origins[:, None] + leads
         others = [
             self._day_ahead(past, view, linear),
@@ -83,8 +82,9 @@ class Members:
         ]
         return np.stack(
             [
-                *learners,
-                self._from_last(past, view.origins, learners.mean(axis=0)),
+                linear,
+                corrected,
+                self._from_last(past, view.origins, (linear + corrected) / 2),
                 *(np.where(np.isfinite(path), path, linear) for path in others),
             ]
         )
