@@ -46,11 +46,14 @@ BRIDGE_HOURS = 1.0
 KEPT_DAYS = 60
 """Measurements kept with the fit [days]: four days of either type lie within them, also around the longest holidays."""
 LEARNERS = np.array([0.2, 0.2, 0.4, 0.2, 0.0, 0.0, 0.0])
+HEARING = np.array([0.4, 0.4, 0.0, 0.2, 0.0, 0.0, 0.0])
 LINEAR = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-FIRST_HOURS, FIRST = 6.0, np.array([0.5, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
-"""Weights near by, in the order of `Members.near_paths`, that are usual after a long history, and after a short one
-beyond the first hours [h] and within them: trees need days, where the linear model begins with what is usual of loads.
-The others must show that they help."""
+FIRST = np.array([0.5, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
+"""Weights near by, in the order of `Members.near_paths`, that are usual: after a long history; beyond the first hours
+where weather is foretold, of which the first two hear; and after a short history beyond the first hours and within
+them, for trees need days, where the linear model begins with what is usual of loads. The others must show that they
+help."""
+FIRST_HOURS = 6.0
 TAIL_WEIGHTS = np.array([0.25, 0.25, 0.5])
 TAIL_PULL = 0.5
 """Usual weights beyond the next day, and how strongly they hold: four weeks are one sample of a month's weather."""
@@ -95,7 +98,9 @@ class Demand:
         outdoor = foretold if foretold.known_days(cut) >= FEWEST_DAYS else None
         trial = fit_members(past.between(past.first, cut), past.end, clock, days, self.prior, outdoor)
         whole = fit_members(past, context.end, clock, days, self.prior, outdoor)
-        near = _judge_near(past, trial, cut, clock, days, outdoor, usual_weights(known_days, clock))
+        near = _judge_near(
+            past, trial, cut, clock, days, outdoor, usual_weights(known_days, clock, outdoor is not None)
+        )
         tail_weights, tail_errors = _judge_tail(past, trial, cut, clock, days, outdoor)
         limits = (self.lowest, self.highest)
         heard = outdoor.kept(KEPT_DAYS) if outdoor else None
@@ -182,12 +187,13 @@ def _trial_start(past: Measured, measured_days: int, clock: LocalClock) -> int:
     return past.end - min(length, LONGEST_TRIAL_DAYS * clock.steps_per_day)
 
 
-def usual_weights(known_days: float, clock: LocalClock) -> Array:
-    """(members, near leads) weights that are usual after so many days of history."""
+def usual_weights(known_days: float, clock: LocalClock, foretold: bool) -> Array:
+    """(members, near leads) weights that are usual after so many days of history, with weather foretold or without."""
     new = newness(known_days)
     early = near_leads(clock) < clock.steps_in(FIRST_HOURS)
-    linear = np.where(early, FIRST[:, None], LINEAR[:, None])
-    usual: Array = new * linear + (1.0 - new) * LEARNERS[:, None]
+    short = np.where(early, FIRST[:, None], LINEAR[:, None])
+    long = np.where(early, LEARNERS[:, None], (HEARING if foretold else LEARNERS)[:, None])
+    usual: Array = new * short + (1.0 - new) * long
     return usual
 
 

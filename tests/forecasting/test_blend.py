@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from forecasting.blend import blend_weights, weights_by_lead
+from forecasting.day_types import LocalClock
+from forecasting.demand import usual_weights
 
 EVEN = np.full(3, 1 / 3)
 ERRORS = arrays(float, (3, 12), elements=st.floats(-1e4, 1e4) | st.just(float("nan")))
@@ -65,3 +69,16 @@ def test_each_lead_has_its_own_weights_and_they_change_without_a_jump() -> None:
     assert weights[0, 0] > 0.9
     assert weights[0, -1] < 0.4
     assert np.max(np.abs(np.diff(weights[0, 8:]))) < 0.05
+
+
+@pytest.mark.parametrize("foretold", [False, True])
+@pytest.mark.parametrize("known_days", [21.0, 150.0, 1200.0])
+def test_usual_weights_lean_on_those_that_know(known_days: float, foretold: bool) -> None:
+    """The linear model of a new load, trees of a known one, and where weather is foretold on those that hear of it."""
+    usual = usual_weights(known_days, LocalClock(ZoneInfo("Asia/Shanghai"), 15), foretold)
+    linear, its_trees, from_last, day_ahead = usual[:4]
+    assert usual.sum(axis=0) == pytest.approx(1.0)
+    assert usual[4:].max() == 0.0
+    assert (linear[-1] > 0.9) == (known_days == 21.0)
+    assert (from_last[-1] > its_trees[-1]) == (not foretold)
+    assert (from_last[0] >= its_trees[0]) and (day_ahead[0] <= from_last[0])
