@@ -51,7 +51,7 @@ DAY, WEEK = timedelta(days=1), timedelta(days=7)
 WEEKS = 10
 NEAR = DAY
 MONTH = timedelta(days=31)
-NEAR_REFIT, TAIL_REFIT, YEAR_REFIT = timedelta(days=14), timedelta(days=35), timedelta(days=61)
+NEAR_REFIT, TAIL_REFIT, YEAR_REFIT = timedelta(days=14), timedelta(days=35), timedelta(days=14)
 """In operation every night; here as often as half an hour on two cores allows."""
 PROPHET = (members, "prophet_path")
 LEARNERS = ((members, "fit_near"), (boosted, "grown"), (from_last_value, "grown"), (day_ahead, "grown"))
