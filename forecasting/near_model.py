@@ -110,26 +110,28 @@ def near_view(
     past: Measured, origins: Ints, clock: LocalClock, days: DayTable, outdoor: Outdoor | None = None
 ) -> NearView:
     """Features of (2) for ascending origins, all from what was measured and foretold before each of them."""
-    leads = near_leads(clock)
+    leads, last_day = near_leads(clock), np.arange(-clock.steps_per_day, 0, dtype=np.int64)
     window = past.between(int(origins[0]) - LOOK_BACK_DAYS * clock.steps_per_day, int(origins[-1]))
     known_days, _ = clock.days_and_slots(np.append(window.steps, origins))
     profiles = TypeProfiles.of(past, clock, days, np.unique(known_days))
-    odd = anomalies(window, profiles, clock, days)
-    profile = profiles.at_steps(profiles.table, origins, leads, clock, days)
+    before, profile = (profiles.at_steps(profiles.table, origins, steps, clock, days) for steps in (last_day, leads))
+    odd, at = anomalies(window, profiles, clock, days), origins - window.first
+    recent = _recent(past.at(origins[:, None] + last_day) - before, clock)
+    present = [*recent, window_mean(odd, at, 7 * clock.steps_per_day)]
     alike = [
         profiles.at_steps(profiles.latest, origins, leads, clock, days),
         profiles.at_steps(profiles.longer, origins, leads, clock, days),
         _same_weekday(past, origins[:, None] + leads, clock, days),
     ]
-    around = np.arange(-clock.steps_per_day, 0, dtype=np.int64)
-    before = profiles.at_steps(profiles.table, origins, around, clock, days)
-    recent = _recent(past.at(origins[:, None] + around) - before, clock)
-    weekly = window_mean(odd, origins - window.first, 7 * clock.steps_per_day)
-    present = [np.broadcast_to(column[:, None], profile.shape) for column in (*recent, weekly)]
-    others = [np.nan_to_num(values - profile) for values in alike]
-    step = np.broadcast_to(profile[:, :1] - before[:, -1:], profile.shape)
-    shape = [step, profile - profile[:, :1], profile - profile.mean(axis=1, keepdims=True)]
-    features = np.stack([*present, *_days_back(odd, origins - window.first, leads, clock), *others, *shape], axis=2)
+    columns = [
+        *(np.broadcast_to(column[:, None], profile.shape) for column in present),
+        *_days_back(odd, at, leads, clock),
+        *(np.nan_to_num(values - profile) for values in alike),
+        np.broadcast_to(profile[:, :1] - before[:, -1:], profile.shape),
+        profile - profile[:, :1],
+        profile - profile.mean(axis=1, keepdims=True),
+    ]
+    features = np.stack(columns, axis=2)
     if outdoor:
         features = np.concatenate([features, outdoor.degrees(origins, leads, days)], axis=2)
     return NearView(origins, profile, features, basis(origins, leads, clock, days), profiles)
