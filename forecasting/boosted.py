@@ -27,6 +27,8 @@ DEPTH = 6
 FEWEST_ROWS = 100
 """In a leaf. Rows of neighbouring origins are alike, so it takes many of them to say something."""
 MOST_ROWS = 60_000
+ROWS_A_DAY = 300
+"""Drawn of a short history by forests that draw their rows: more of the same days teach noise, and take time."""
 DENSE_HOURS = 1.0
 """Leads that every origin teaches [h]: what the next minutes bring is another question than what the day brings."""
 ROWS_AT_ONCE = 256
@@ -169,6 +171,11 @@ def _some_leads(shape: tuple[int, ...], dense: int) -> NDArray[np.bool_]:
     share = MOST_ROWS / max(1, shape[0] * shape[1])
     places: NDArray[np.bool_] = (np.arange(shape[1]) < dense) | (np.random.default_rng(SEED).random(shape) < share)
     return places
+
+
+def rows_drawn(length: int, clock: LocalClock, most: int) -> int:
+    """How many rows a forest draws from a history of so many steps."""
+    return min(most, int(ROWS_A_DAY * length / clock.steps_per_day))
 
 
 def scale_of(errors: Array) -> float:

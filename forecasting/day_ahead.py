@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecasting.boosted import YEAR_DAYS, Forest, grown, scale_of
+from forecasting.boosted import YEAR_DAYS, Forest, grown, rows_drawn, scale_of
 from forecasting.day_types import DayTable, Ints, LocalClock
 from forecasting.forecast import Array
 from forecasting.measured import Measured
@@ -53,8 +53,9 @@ class DayAhead:
 def fit_day_ahead(past: Measured, view: NearView, targets: Array, clock: LocalClock, days: DayTable) -> DayAhead:
     """Trees on some of the usable origins and leads with (n, leads) measured targets."""
     at, leads = np.nonzero(view.usable[:, None] & np.isfinite(targets))
-    if len(at) > MOST_ROWS:
-        taken = np.random.default_rng(SEED).choice(len(at), MOST_ROWS, replace=False)
+    most = rows_drawn(len(past.values), clock, MOST_ROWS)
+    if len(at) > most:
+        taken = np.random.default_rng(SEED).choice(len(at), most, replace=False)
         at, leads = at[taken], leads[taken]
     distance = (targets - view.profile)[at, leads]
     scale = scale_of(distance)

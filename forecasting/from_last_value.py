@@ -20,7 +20,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from forecasting.boosted import Forest, grown, scale_of
+from forecasting.boosted import Forest, grown, rows_drawn, scale_of
 from forecasting.day_types import DayTable, Ints, LocalClock
 from forecasting.forecast import Array
 from forecasting.known import window_mean
@@ -88,10 +88,11 @@ def _fit_group(past: Measured, leads: Ints, clock: LocalClock, days: DayTable) -
 def _drawn(past: Measured, leads: Ints, clock: LocalClock) -> tuple[Ints, Ints]:
     """(n,) origins, ascending, and (n,) leads: all pairs that `past` has, or so many of them by chance."""
     first, last = past.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, past.end - int(leads[-1]) - 1
-    pairs = max(0, last - first) * len(leads)
+    steps = max(0, last - first)
+    pairs, rows = steps * len(leads), rows_drawn(steps, clock, MOST_ROWS)
     drawn = np.arange(pairs, dtype=np.int64)
-    if pairs > MOST_ROWS:
-        drawn = np.sort(np.random.default_rng(SEED).choice(pairs, MOST_ROWS, replace=False, shuffle=False))
+    if pairs > rows:
+        drawn = np.sort(np.random.default_rng(SEED).choice(pairs, rows, replace=False, shuffle=False))
     return first + drawn // len(leads), leads[drawn % len(leads)]
 
 
