@@ -53,11 +53,13 @@ class FromLastValue:
 
     groups: tuple[Group, ...]
 
-    def forecast(self, past: Measured, origins: Ints, clock: LocalClock, days: DayTable) -> Array:
-        """(n, leads) for ascending origins; NaN where the last value is missing."""
+    def forecast(
+        self, past: Measured, origins: Ints, profiles: TypeProfiles, clock: LocalClock, days: DayTable
+    ) -> Array:
+        """(n, leads) for ascending origins, whose days `profiles` holds; NaN where the last value is missing."""
         leads = np.concatenate([group.leads for group in self.groups])
         places = np.repeat(origins, len(leads)), np.tile(leads, len(origins))
-        seen = [part.reshape(len(origins), len(leads), -1) for part in _features(past, *places, clock, days)]
+        seen = [part.reshape(len(origins), len(leads), -1) for part in _features(past, *places, profiles, clock, days)]
         changes = [_change(group, *(part[:, group.leads] for part in seen)) for group in self.groups]
         return past.at(origins - 1)[:, None] + np.concatenate(changes, axis=1)
 
@@ -70,17 +72,18 @@ def fit_from_last_value(past: Measured, clock: LocalClock, days: DayTable) -> Fr
     """
     ends = np.unique([0, *(max(1, clock.steps_in(hours)) for hours in GROUP_ENDS_HOURS)])
     groups = (np.arange(first, end, dtype=np.int64) for first, end in pairwise(ends))
-    return FromLastValue(tuple(_fit_group(past, leads, clock, days) for leads in groups))
+    profiles = TypeProfiles.of(past, clock, days, np.unique(clock.days_and_slots(past.steps)[0]))
+    return FromLastValue(tuple(_fit_group(past, leads, profiles, clock, days) for leads in groups))
 
 
-def _fit_group(past: Measured, leads: Ints, clock: LocalClock, days: DayTable) -> Group:
+def _fit_group(past: Measured, leads: Ints, profiles: TypeProfiles, clock: LocalClock, days: DayTable) -> Group:
     origins, ahead = _drawn(past, leads, clock)
     change = past.at(origins + ahead) - past.at(origins - 1)
     known = np.isfinite(change)
     if not known.any():
         raise ValueError("no change from one value to the next was measured")
     scale = scale_of(change)
-    distances, calendar = _features(past, origins[known], ahead[known], clock, days)
+    distances, calendar = _features(past, origins[known], ahead[known], profiles, clock, days)
     rows = np.concatenate([distances / scale, calendar], axis=1)
     return Group(leads, grown(rows, change[known] / scale, TREES, LEARNING_RATE), scale)
 
@@ -103,13 +106,15 @@ def _change(group: Group, distances: Array, calendar: Array) -> Array:
     return group.scale * change.reshape(rows.shape[:2])
 
 
-def _features(past: Measured, origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> tuple[Array, Array]:
+def _features(
+    past: Measured, origins: Ints, leads: Ints, profiles: TypeProfiles, clock: LocalClock, days: DayTable
+) -> tuple[Array, Array]:
     """(n, features) of (2) for (n,) origins and leads, where a distance that was not measured counts as 0, and of the
     calendar."""
     day = clock.steps_per_day
     targets, last = origins + leads, past.at(origins - 1)
     local_days, slots = clock.days_and_slots(targets)
-    profile, before = _profiles(past, origins, targets, clock, days)
+    profile, before = (profiles.at(profiles.table, origins, steps, clock, days) for steps in (targets, origins - 1))
     windows = [window_mean(past.values, origins - past.first, clock.steps_in(hours) or 1) for hours in WINDOW_HOURS]
     distances = [
         past.at(origins - 2) - last,
@@ -122,11 +127,3 @@ def _features(past: Measured, origins: Ints, leads: Ints, clock: LocalClock, day
     ]
     calendar = [slots, (local_days + 3) % 7, *(days.is_off(local_days + shift) for shift in (-1, 0, 1)), leads]
     return np.nan_to_num(np.column_stack(distances)), np.column_stack(calendar)
-
-
-def _profiles(past: Measured, origins: Ints, targets: Ints, clock: LocalClock, days: DayTable) -> tuple[Array, Array]:
-    """(n,) profile of the targets and of the last values, as known on the origin's day."""
-    known_on, _ = clock.days_and_slots(origins)
-    profiles = TypeProfiles.of(past, clock, days, np.unique(known_on))
-    usual, before = (profiles.at(profiles.table, origins, steps, clock, days) for steps in (targets, origins - 1))
-    return usual, before

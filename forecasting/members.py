@@ -84,16 +84,16 @@ class Members:
             [
                 linear,
                 corrected,
-                self._from_last(past, view.origins, (linear + corrected) / 2),
+                self._from_last(past, view, (linear + corrected) / 2),
                 *(np.where(np.isfinite(path), path, linear) for path in others),
             ]
         )
 
-    def _from_last(self, past: Measured, origins: Ints, otherwise: Array) -> Array:
+    def _from_last(self, past: Measured, view: NearView, otherwise: Array) -> Array:
         """(n, leads) the trees from the last value, and other values where they say nothing."""
         if self.from_last is None:
             return otherwise
-        near = self.from_last.forecast(past, origins, self.clock, self.days)
+        near = self.from_last.forecast(past, view.origins, view.profiles, self.clock, self.days)
         near = np.where(np.isfinite(near), near, otherwise[:, : near.shape[1]])
         return np.concatenate([near, otherwise[:, near.shape[1] :]], axis=1)
 

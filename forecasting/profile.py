@@ -92,12 +92,10 @@ def day_matrix(past: Measured, clock: LocalClock) -> tuple[int, Array]:
 
 def anomalies(past: Measured, profiles: TypeProfiles, clock: LocalClock, days: DayTable) -> Array:
     """(n,) measured minus the profile known on the measurement's own day; NaN on days that `profiles` does not hold."""
-    local_days, slots = clock.days_and_slots(past.steps)
-    held = np.isin(local_days, profiles.days)
-    places = np.searchsorted(profiles.days, local_days[held])
-    off = days.is_off(local_days[held]).astype(np.int64)
+    held = np.isin(clock.days_and_slots(past.steps)[0], profiles.days)
+    steps = past.steps[held]
     out = np.full(len(past.values), np.nan)
-    out[held] = past.values[held] - profiles.table[places, off, slots[held]]
+    out[held] = past.values[held] - profiles.at(profiles.table, steps, steps, clock, days)
     return out
 
 

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from forecasting.day_types import DayTable, LocalClock
 from forecasting.from_last_value import FromLastValue, fit_from_last_value
 from forecasting.measured import Measured
+from forecasting.profile import TypeProfiles
 
 CLOCK = LocalClock(ZoneInfo("Asia/Shanghai"), 15)
 DAY = CLOCK.steps_per_day
@@ -51,10 +52,15 @@ def origins_at(load: Measured, slot: int) -> np.ndarray:
     return load.end - 9 * DAY + slot + DAY * np.arange(9)
 
 
+def forecast(fitted: FromLastValue, past: Measured, origins: np.ndarray) -> np.ndarray:
+    profiles = TypeProfiles.of(past, CLOCK, DAYS, np.unique(CLOCK.days_and_slots(origins)[0]))
+    return fitted.forecast(past, origins, profiles, CLOCK, DAYS)
+
+
 def test_a_machine_that_starts_every_day_is_expected_to_the_minute(load: Measured, fitted: FromLastValue) -> None:
     origins = origins_at(load, STARTS - 2)
     actual = load.at(origins[:, None] + np.arange(4))
-    errors = fitted.forecast(load, origins, CLOCK, DAYS)[:, :4] - actual
+    errors = forecast(fitted, load, origins)[:, :4] - actual
     assert np.abs(errors).mean() < 0.15 * MACHINE_KW
     stays = load.at(origins - 1)[:, None] - actual
     assert np.abs(errors[:, 2:]).mean() < 0.2 * np.abs(stays[:, 2:]).mean()
@@ -62,14 +68,14 @@ def test_a_machine_that_starts_every_day_is_expected_to_the_minute(load: Measure
 
 def test_where_nothing_happens_the_last_value_stays(load: Measured, fitted: FromLastValue) -> None:
     origins = origins_at(load, 70)
-    moved = fitted.forecast(load, origins, CLOCK, DAYS)[:, :4] - load.at(origins - 1)[:, None]
+    moved = forecast(fitted, load, origins)[:, :4] - load.at(origins - 1)[:, None]
     assert np.abs(moved).mean() < 6.0
 
 
 def test_without_the_last_value_it_says_nothing(load: Measured, fitted: FromLastValue) -> None:
     origin = load.end - DAY
     silent = Measured(load.first, np.where(load.steps == origin - 1, np.nan, load.values))
-    assert np.isnan(fitted.forecast(silent, np.array([origin]), CLOCK, DAYS)).all()
+    assert np.isnan(forecast(fitted, silent, np.array([origin]))).all()
 
 
 def test_without_any_change_it_refuses() -> None:
