@@ -69,6 +69,8 @@ class Prices:
     """(n,) grid carbon factor."""
     next_period_whole: bool = False
     """Whether the grid reaches the end of the next billing period, so that the plan decides all of its peak."""
+    bill_days_left: float | None = None
+    """Until the running billing period ends [days]; None where that is not known."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from site_configs.tariff import Tariff, billing_month, local_midnight
 IMPORT_PRICE = "market.import_price_per_kwh"
 EXPORT_PRICE = "market.export_price_per_kwh"
 GRID_CARBON = "grid.carbon_kg_per_kwh"
+DAY = timedelta(days=1)
 LONGEST_MONTH_DAYS = 31
 MEAN_DECIMALS = 9
 """Published prices have six decimals; the rest of a mean over a step of one price is noise of the summation."""
@@ -60,6 +61,7 @@ def prices_for(
         demand=_demand_lines(site, tariff, grid, edges, bill_end if later.any() else None),
         billing_period=tuple(later.astype(int).tolist()),
         next_period_whole=bill_end < next_bill_end <= grid.end,
+        bill_days_left=(bill_end - grid.start) / DAY,
         carbon_kg_per_kwh=_given(series, GRID_CARBON, np.full(steps, carbon)),
     )
 

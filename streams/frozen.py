@@ -62,6 +62,7 @@ def thaw_situation(text: str) -> Situation:
             billing_period=tuple(prices["billing_period"]),
             carbon_kg_per_kwh=np.asarray(prices["carbon_kg_per_kwh"], dtype=float),
             next_period_whole=prices.get("next_period_whole", False),
+            bill_days_left=prices.get("bill_days_left"),
         ),
         sessions={
             charger: tuple(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from optimizer.services.base import Devices, connection_of
@@ -10,6 +12,10 @@ from optimizer.time_grid import Array
 
 MARGIN = "import_margin_kw"
 """Quantity of the grid connection's series with the margin; a situation without it has none."""
+RAISED_A_DAY = 0.1
+"""Chance that one day raises the month's peak by its margin."""
+ONE_OF_A_MONTH = 1 / 30
+"""Chance that a day's peak is the one that is billed, where nothing is known of the days to come."""
 
 
 def applying_line(situation: Situation) -> DemandLine | None:
@@ -18,11 +24,22 @@ def applying_line(situation: Situation) -> DemandLine | None:
     return found[0] if len(found) == 1 and found[0].averaged_steps == 1 else None
 
 
-def prices_by_line(situation: Situation) -> dict[str, float]:
-    """Of each line the price that a reserve reckons with [money/kW]: 0 for all but the one that it is for."""
+def chance_of_being_billed(situation: Situation) -> float:
+    """That today raises the peak, and that no later day of the bill would have raised it as far anyhow."""
+    left = situation.prices.bill_days_left
+    if left is None:
+        return ONE_OF_A_MONTH
+    days_to_come = max(1, math.ceil(left)) - 1
+    return RAISED_A_DAY * (1.0 - RAISED_A_DAY) ** days_to_come
+
+
+def prices_by_line(situation: Situation, chance: float) -> dict[str, float]:
+    """Of each line the price that a reserve reckons with [money/kW]: that of the line which it is for, by the chance
+    that a kW of it is billed; 0 for others."""
     applying = applying_line(situation)
     return {
-        f"price_per_kw_{line.id}": line.price_per_kw if line is applying else 0.0 for line in situation.prices.demand
+        f"price_per_kw_{line.id}": chance * line.price_per_kw if line is applying else 0.0
+        for line in situation.prices.demand
     }
 
 

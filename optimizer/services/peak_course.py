@@ -4,7 +4,7 @@
     0 ≤ taken[t] ≤ Σ_i η_d,i·(e_i[t+1] - e_min,i)                                                                 (2)
     0 ≤ more[t] ≤ Σ_i P_i - discharge_i[t] + charge_i[t],   0 ≤ back[t] ≤ Σ_i C_i - charge_i[t] + discharge_i[t]   (3)
     beyond[k] ≥ import[t] + m·margin[t] - D - more[t] + back[t],   beyond ≥ 0                                     (4)
-    cost = w·p·Σ_k beyond[k]                                                                                      (5)
+    cost = w·c·p·Σ_k beyond[k]                                                                                    (5)
 
 Beside the plan runs a second course of the same batteries, on a day that draws m margins more in every near step but
 the first: more is what they give beyond the plan, back what they are charged beyond it, taken the energy by which the
@@ -13,8 +13,9 @@ price, η the mean efficiency there and back, k the window of t. The first step 
 
 The peak reserve keeps half an hour of the margin in every step. But what a day draws above its forecast it draws for
 hours: a plan that sells most of a battery in the first of seven hours of one price meets such an evening with half an
-hour of it. w is small: it decides between hours of about equal price, and what costs more is not kept. The windows are
-there because one step that cannot be borne in any way would make all others free.
+hour of it. c is the chance that a rise today is billed, and that of a day of the month at least: w is small, so that
+the course decides between hours of about equal price, costs little in the month's first days and keeps nothing dear.
+The windows are there because one step that cannot be borne in any way would make all others free.
 
 It holds where one demand line applies and demand is measured over one step; elsewhere the plan is as without it.
 """
@@ -33,14 +34,21 @@ from optimizer.devices.base import Cost, DeviceId
 from optimizer.devices.battery import Battery
 from optimizer.plan import Plan
 from optimizer.services.base import Account, BuiltSite, Devices, Service, ServicePorts, connection_of, not_able
-from optimizer.services.import_margin import applying_line, margin_kw, prices_by_line, window_of
+from optimizer.services.import_margin import (
+    ONE_OF_A_MONTH,
+    applying_line,
+    chance_of_being_billed,
+    margin_kw,
+    prices_by_line,
+    window_of,
+)
 from optimizer.situation import Situation
 from optimizer.time_grid import Array, GridShape
 
 TERM = "peak_course"
 MARGINS = 0.65
 """m of (4): the margin is that of single steps; hours on end lie nearer to the forecast."""
-WEIGHT = 1 / 150
+WEIGHT = 1 / 5
 """w of (5)."""
 WINDOWS = (1 / 12, 1 / 4, 1 / 2, 1.0)
 """Where the windows of (4) end, as shares of the near steps: of a day, after 2 h, 6 h, 12 h and 24 h."""
@@ -106,7 +114,7 @@ class PeakCourse(Service):
         return {
             "margin_kw": margin_kw(situation, devices),
             "hours": situation.grid.step_hours,
-            **prices_by_line(situation),
+            **prices_by_line(situation, _chance(situation)),
         }
 
     def account(self, situation: Situation, plan: Plan, devices: Devices) -> Account:
@@ -116,10 +124,15 @@ class PeakCourse(Service):
         imports = plan.flow(connection_of(devices).id, "import_kw")
         above = imports - plan.grid_limit_kw + MARGINS * margin_kw(situation, devices)
         heights = _Together.of(self.devices, devices, plan).heights_kw(above, plan.grid.step_hours)
-        return Account({TERM: WEIGHT * line.price_per_kw * heights})
+        return Account({TERM: WEIGHT * _chance(situation) * line.price_per_kw * heights})
 
     def problems(self, devices: Devices) -> list[tuple[str, Any, str]]:
         return not_able(self.devices, ("battery",), devices)
+
+
+def _chance(situation: Situation) -> float:
+    """c of (5)."""
+    return max(ONE_OF_A_MONTH, chance_of_being_billed(situation))
 
 
 class _Together(NamedTuple):

@@ -3,7 +3,7 @@
     carried[i,t] ≤ P_i - discharge_i[t] + charge_i[t]                       (1)
     carried[i,t] ≤ (1 - η_c·η_d·s)·charge_i[t] - (1 - s)·discharge_i[t] + η_d·(e_i[t+1] - e_min,i)/H     (2)
     over[m,k] ≥ import[t] + m·margin[t] - D - Σ_i carried[i,t],  over ≥ 0   (3)
-    cost = p·Σ_m,k w[m,k]·over[m,k] + ρ·Σ_t t·Δt²·(Σ_i charge_i[t] - late[t])   (4)
+    cost = c·p·Σ_m,k w[m,k]·over[m,k] + ρ·Σ_t t·Δt²·(Σ_i charge_i[t] - late[t])   (4)
     0 ≤ late[t] ≤ Σ_i discharge_i[t],   late[t] ≤ κ·import[t]               (5)
 
 margin is what the site may draw beyond the central forecast of a near step; D the planned peak of the demand line that
@@ -15,11 +15,12 @@ with nothing left.
 
 What charges is put off when the load comes, and needs nothing stored for that; what discharges has to go on for H as
 well: (2) is charge - discharge + η_d·(e[t] - e_min)/H, written by what is stored after the step, so that charging and
-discharging at once gains nothing in it. (4) is in the plan's cost table and in no bill. The weights are small: with p
-in full a margin that cannot be held anyhow would make every rise of D free, as D lowers `over` by as much. And each day
-has a plan that pays them, while the month's peak is billed once: keeping it is worth a thirtieth of p a day, which is
-still more than what is earned by the half kWh that carries a kW. The second level decides between hours of equal price:
-what need not be sold before the last of them is kept for them.
+discharging at once gains nothing in it. (4) is in the plan's cost table and in no bill. c is the chance that today
+raises the peak and that it stays the month's highest: small in its first days, since a later one is likely to raise it
+as far anyhow, and growing to its end (`import_margin.chance_of_being_billed`). With p in full a margin that cannot be
+held anyhow would make every rise of D free, as D lowers `over` by as much; and each day has a plan that pays, while the
+month's peak is billed once. The second level decides between hours of equal price: what need not be sold before the
+last of them is kept for them.
 
 ρ makes a kWh a little dearer for every hour that it is charged later: among hours of one price the first is taken. Put
 off, it may find the room below D taken by a load above its forecast, and the dear hours begin with a battery half full.
@@ -42,7 +43,14 @@ from optimizer.devices.base import Cost, Device, DeviceId
 from optimizer.devices.battery import Battery
 from optimizer.plan import Plan
 from optimizer.services.base import Account, BuiltSite, Devices, Service, ServicePorts, connection_of, not_able
-from optimizer.services.import_margin import applying_line, is_margin_known, margin_kw, prices_by_line, window_of
+from optimizer.services.import_margin import (
+    applying_line,
+    chance_of_being_billed,
+    is_margin_known,
+    margin_kw,
+    prices_by_line,
+    window_of,
+)
 from optimizer.situation import Situation
 from optimizer.time_grid import Array, GridShape
 
@@ -60,7 +68,7 @@ class Level(NamedTuple):
 
 WINDOWS = (1 / 12, 1 / 4, 1.0)
 """Where the windows of (3) end, as shares of the near steps: of a day, after 2 h, 6 h and 24 h."""
-LEVELS = (Level(1.0, (1 / 30, 1 / 30, 1 / 30)), Level(2.0, (1 / 150, 0.0, 0.0)))
+LEVELS = (Level(1.0, (1.0, 1.0, 1.0)), Level(2.0, (1 / 5, 0.0, 0.0)))
 """What is likely once a day, and what comes on a bad one; for that the hours to come are reason enough to hold back,
 while plans to come can still prepare for the later ones."""
 LATER_PER_HOUR = 3e-4
@@ -144,7 +152,7 @@ class PeakReserve(Service):
             "margin_kw": margin_kw(situation, devices),
             "later_price": _later_price(situation, devices),
             "share_of_hours": self._share_of_hours(situation),
-            **prices_by_line(situation),
+            **prices_by_line(situation, chance_of_being_billed(situation)),
         }
 
     def account(self, situation: Situation, plan: Plan, devices: Devices) -> Account:
@@ -167,7 +175,7 @@ class PeakReserve(Service):
             over = above + level.margins * margin
             highest = [over.max(initial=0.0, where=np.equal(windows, number)) for number in range(len(WINDOWS))]
             found += float(np.dot(level.weights, highest))
-        return Account({TERM: line.price_per_kw * found + later})
+        return Account({TERM: chance_of_being_billed(situation) * line.price_per_kw * found + later})
 
     def _share_of_hours(self, situation: Situation) -> float:
         """The part of H that a step lasts."""

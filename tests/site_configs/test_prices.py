@@ -143,6 +143,14 @@ def test_a_bill_that_closes_before_its_month_is_planned_to_its_end(closes: str) 
     assert set(prices_for(SITE, TARIFF, grid, closes=end).billing_period[: grid.near]) == {0}
 
 
+@pytest.mark.parametrize(("closes", "days"), [(None, 5.5), ("2026-08-28 00:00", 1.5), ("2026-10-01 00:00", 5.5)])
+def test_a_plan_knows_how_long_its_bill_still_runs_with_a_tail_and_without(closes: str | None, days: float) -> None:
+    end = None if closes is None else local(closes)
+    for tail in (True, False):
+        grid = grid_for(SITE, local("2026-08-26 12:00"), tail=tail, closes=end)
+        assert prices_for(SITE, TARIFF, grid, closes=end).bill_days_left == pytest.approx(days)
+
+
 def test_what_follows_a_closed_bill_is_of_the_next_one() -> None:
     closes = local("2026-08-28 00:00")
     grid = grid_for(SITE, local("2026-08-27 06:00"), closes=closes)

@@ -75,6 +75,11 @@ def with_peak(moment: Situation, margin_kw: float, *, so_far_kw: float = 300.0, 
     )
 
 
+def with_days_left(moment: Situation, days: float | None) -> Situation:
+    """The moment with so much time until its bill closes."""
+    return replace(moment, prices=replace(moment.prices, bill_days_left=days))
+
+
 def without(moment: Situation, what: str) -> Situation:
     """The moment without its demand line, without its margin, or with a second line beside its one."""
     prices = moment.prices

@@ -9,7 +9,7 @@ import pytest
 
 from optimizer.plan import Plan
 from optimizer.services.peak_course import MARGINS, WEIGHT, PeakCourse
-from tests.optimizer.services.small_site import devices, planned, situation, with_peak, without
+from tests.optimizer.services.small_site import devices, planned, situation, with_days_left, with_peak, without
 
 COURSE = PeakCourse(id="course", devices=("battery1",))
 STEPS = 24
@@ -49,9 +49,16 @@ def test_what_cannot_be_borne_costs_a_small_share_and_does_not_raise_the_peak() 
     """195 kW more in every step, and the battery has 100: 95 kW x 40 would be billed."""
     plan = planned(devices(), [COURSE], evening(300.0, battery_kwh=200.0))
     least_kw = MARGINS * 300.0 - 100.0
-    assert plan.cost["peak_course"] >= 40.0 * WEIGHT * least_kw - 1e-9
+    assert plan.cost["peak_course"] >= 40.0 * WEIGHT / 30 * least_kw - 1e-9
     assert plan.grid_limit_kw == pytest.approx(300.0)
     assert plan.cost["demand"] == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("left", "times"), [(30.0, 1.0), (12.0, 1.0), (0.5, 3.0)])
+def test_it_counts_for_more_when_the_bill_is_about_to_close_and_never_for_less(left: float, times: float) -> None:
+    moment = evening(300.0, battery_kwh=200.0)
+    costs = [planned(devices(), [COURSE], with_days_left(moment, days)).cost["peak_course"] for days in (None, left)]
+    assert costs[1] == pytest.approx(times * costs[0])
 
 
 def test_it_gives_way_where_holding_costs_more_than_it_may_save() -> None:

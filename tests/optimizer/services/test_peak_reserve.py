@@ -13,7 +13,15 @@ from optimizer.services.usual import usual_reserves
 from optimizer.situation import Situation
 from optimizer.solver import Status, solve
 from optimizer.time_grid import Array
-from tests.optimizer.services.small_site import battery, devices, planned, situation, with_peak, without
+from tests.optimizer.services.small_site import (
+    battery,
+    devices,
+    planned,
+    situation,
+    with_days_left,
+    with_peak,
+    without,
+)
 
 DEAR_BETWEEN = np.array([0.3] * 2 + [1.5] * 4 + [0.3] * 2)
 RESERVE = PeakReserve(id="peak", devices=("battery1",))
@@ -61,6 +69,18 @@ def test_what_cannot_be_held_costs_a_share_of_what_it_would_be_billed_and_does_n
     assert plan.cost["peak_reserve"] == pytest.approx(billed + later(plan, DEAR_BETWEEN))
     assert plan.grid_limit_kw == pytest.approx(300.0)
     assert plan.cost["demand"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_what_is_kept_for_the_last_day_of_a_bill_is_sold_on_its_first() -> None:
+    """A kW that is carried takes half a kWh, which earns 0.6 between 0.3 and 1.5; a rise of the peak is billed with a
+    chance of 0.1 on the last day, and of 0.1 · 0.9^29 when it may be made on 29 others anyhow."""
+    first, last = (
+        planned(devices(discharge_efficiency=0.8, min_soc=0.1), [RESERVE], with_days_left(evening(60.0), days))
+        for days in (30.0, 0.5)
+    )
+    assert short_kw(last, 60.0) <= 1e-6
+    assert short_kw(first, 60.0) > 10.0
+    assert first.cost["energy"] < last.cost["energy"]
 
 
 def test_charging_that_can_be_put_off_counts() -> None:
