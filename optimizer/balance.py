@@ -14,7 +14,8 @@ from optimizer.time_grid import GridShape
 
 @dataclass(frozen=True)
 class FeederLimit:
-    """Devices behind one cable: their net power stays within the limit in both directions."""
+    """Devices behind one cable: their net power stays within the limit in both directions, and would if cars that feed
+    or draw against it left."""
 
     id: str
     limit_kw: float
@@ -45,6 +46,7 @@ class BusFlow:
     variable: Any
     generated: bool = False
     only_from_generation: bool = False
+    may_leave: bool = False
 
 
 def bus_flows(devices: Sequence[Device], ports: Mapping[str, Ports]) -> tuple[BusFlow, ...]:
@@ -58,6 +60,7 @@ def bus_flows(devices: Sequence[Device], ports: Mapping[str, Ports]) -> tuple[Bu
             ports[device.id].flows[quantity],
             generated=quantity in device.generated(),
             only_from_generation=quantity in device.only_from_generation(),
+            may_leave=device.may_leave,
         )
         for device in devices
         for quantity, (carrier, direction) in device.buses().items()
@@ -92,11 +95,20 @@ def add_generation_limits(block: Any, flows: Sequence[BusFlow], shape: GridShape
 
 
 def add_feeder_limits(block: Any, flows: Sequence[BusFlow], feeders: Sequence[FeederLimit], shape: GridShape) -> None:
-    """Two-sided rows on the net power behind each feeder, where any device there has a flow."""
+    """Rows on the net power behind each feeder, where any device there has a flow: two-sided, or one for each direction
+    that does not count on what a car has against it."""
     for feeder in feeders:
         behind = devices_behind(feeder, feeders)
         members = tuple(f for f in flows if f.device in behind and f.carrier == "power")
         steps = [t for t in range(shape.steps) if any(t in f.variable for f in members)]
         limit = feeder.limit_kw
-        row = pyo.Constraint(steps, rule=lambda b, t, at=members, limit=limit: (-limit, _net(at, t), limit))
+        staying = {way: tuple(f for f in members if f.direction == way or not f.may_leave) for way in ("in", "out")}
+        if staying["in"] == staying["out"]:
+            row = pyo.Constraint(steps, rule=lambda b, t, at=members, limit=limit: (-limit, _net(at, t), limit))
+        else:
+            row = pyo.Constraint(
+                ("in", "out"),
+                steps,
+                rule=lambda b, way, t, at=staying, limit=limit: (1 if way == "in" else -1) * _net(at[way], t) <= limit,
+            )
         block.add_component(f"{feeder.id}_limit", row)

@@ -188,6 +188,8 @@ class Device(BaseModel):
     """Flow that a setpoint above 0 asks for; None for devices that take no setpoint."""
     counter_quantity: ClassVar[str | None] = None
     """Flow that a setpoint below 0 asks for; None for devices that only feed the bus."""
+    may_leave: ClassVar[bool] = False
+    """Whether it can be gone in the next minute: a cable is not kept by what it feeds, or draws."""
 
     @abstractmethod
     def buses(self) -> dict[str, tuple[Carrier, Direction]]:

@@ -103,6 +103,7 @@ class V2gCharger(Device):
     rule_order: ClassVar[int] = 1
     main_quantity: ClassVar[str | None] = "discharge_kw"
     counter_quantity: ClassVar[str | None] = "charge_kw"
+    may_leave: ClassVar[bool] = True
 
     @field_validator("min_charge_kw")
     @classmethod

@@ -115,6 +115,19 @@ def test_rules_and_shifted_plans_keep_every_level(row: float, car_park: float, m
     assert verify(site(), feeders, situation(), shifted) == ()
 
 
+def test_a_cable_is_not_kept_by_a_car_that_may_leave() -> None:
+    """Two cars want 38 kW for an hour; a full one beside them could feed what is above the cable's 30, and go."""
+    hour, end = START + timedelta(hours=1), START + timedelta(hours=6)
+    cars = {name: (Session(name, name, START, hour, 18.0, 10.0, 60.0),) for name in CARS[1:]}
+    cars["ev01"] = (Session("ev01", "ev01", START, end, 0.0, 60.0, 60.0),)
+    feeders = tree(row_kw=40.0)[1:]
+    plan = Planner("tree", site(), feeders).plan(replace(situation(), sessions=cars))
+    assert isinstance(plan, Plan)
+    drawn = sum(plan.flow(name, "charge_kw") for name in CARS)
+    assert drawn.max() == pytest.approx(30.0)
+    assert plan.limits_given_way != ()  # 6 kW for an hour are missing
+
+
 def test_expected_cars_share_the_tree_with_those_that_are_here() -> None:
     """20 kWh are expected in hour 2 and leave within it, two cars stand there until then: 30 kW for all of them."""
     base = situation()

@@ -306,5 +306,5 @@ def test_the_model_has_the_size_it_should_have() -> None:
     store, chiller, cars = 2 * m + (m + 1), 2 * m, 2 * (3 * n + n + 1)
     assert len(compiled.columns) == grid + loads + pv + battery + store + chiller + cars
     rows = m + 2 * m + (1 + 3 * m) + (1 + m) + m + 2 * (1 + 2 * n)
-    balances, export, feeder = 2 * m, m, n
+    balances, export, feeder = 2 * m, m, 2 * n
     assert len(compiled.rows) == rows + balances + export + feeder
