@@ -14,8 +14,7 @@ from optimizer.time_grid import GridShape
 
 @dataclass(frozen=True)
 class FeederLimit:
-    """Devices behind one cable: their net power stays within the limit in both directions, and would if cars that feed
-    or draw against it left."""
+    """Devices behind one cable: their net power stays within the limit in both directions."""
 
     id: str
     limit_kw: float
@@ -102,13 +101,13 @@ def add_feeder_limits(block: Any, flows: Sequence[BusFlow], feeders: Sequence[Fe
         members = tuple(f for f in flows if f.device in behind and f.carrier == "power")
         steps = [t for t in range(shape.steps) if any(t in f.variable for f in members)]
         limit = feeder.limit_kw
-        staying = {way: tuple(f for f in members if f.direction == way or not f.may_leave) for way in ("in", "out")}
-        if staying["in"] == staying["out"]:
-            row = pyo.Constraint(steps, rule=lambda b, t, at=members, limit=limit: (-limit, _net(at, t), limit))
-        else:
+        if any(f.may_leave for f in members):
+            sure = {way: tuple(f for f in members if f.direction == way or not f.may_leave) for way in ("in", "out")}
             row = pyo.Constraint(
                 ("in", "out"),
                 steps,
-                rule=lambda b, way, t, at=staying, limit=limit: (1 if way == "in" else -1) * _net(at[way], t) <= limit,
+                rule=lambda b, way, t, at=sure, limit=limit: (1 if way == "in" else -1) * _net(at[way], t) <= limit,
             )
+        else:
+            row = pyo.Constraint(steps, rule=lambda b, t, at=members, limit=limit: (-limit, _net(at, t), limit))
         block.add_component(f"{feeder.id}_limit", row)
