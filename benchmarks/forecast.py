@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 from figures import Figure, geometric, run, tracked
-from near_prior import Elsewhere
+from load_prior import Elsewhere
 from recorded_loads import RECORDED, Load, public_days, recorded_loads, require_loads, year_long_loads
 
 from forecasting import boosted, day_ahead, from_last_value, members

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from figures import Figure, geometric, run
 from forecast import NEAR_REFIT, WEEK, WEEKS, Done, Task, coverage, energy_ratio, ratios, run_all, task_of
-from near_prior import Elsewhere
+from load_prior import Elsewhere
 from recorded_loads import RECORDED, Load, recorded_loads, require_loads
 
 from forecasting.backtest import joined, rolling_origins

@@ -3,19 +3,27 @@
 For each shipped park the last `--days` of its sample, or with `--data` of those that `other_parks` puts together, in
 closed loop with the plant that differs from the site file; and the loss against the bound by cause, which takes three
 more runs of the engine (`--no-split` leaves them out). All costs are billed on measured flows. With `--runs DIR` a
-measurement that was stopped goes on. docs/value.md holds the table.
+measurement that was stopped goes on. Demand models of the other parks begin with what loads of other places show, and
+never with their own. docs/value.md holds the table.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, timedelta
+from functools import partial
 from pathlib import Path
 
-from figures import Figure, run
+from figures import Figure, run, tracked
+from load_prior import Elsewhere
 from other_parks import OTHER_PARKS
+from recorded_loads import recorded_loads
 
+from forecasting.demand import Demand
+from forecasting.load_prior import LoadPrior
 from hil.replay.case import Terms
 from hil.replay.farm import Farm, farm
 from hil.replay.replay import ReplayResult, replays
@@ -23,10 +31,11 @@ from hil.replay.value import CAUSES, baselines, causes, loss_split, value_captur
 from site_configs.history import History, read_history, sample_folder
 from site_configs.loader import load_site, shipped_sites
 from site_configs.site import Site
+from streams import site_forecasts
 
 DAYS = 60
 FIT_DAYS = 21
-"""What a demand model needs before the first interval."""
+"""What a demand model learns from before the first interval."""
 
 Recorded = tuple[Site, History]
 
@@ -84,17 +93,44 @@ def figures_of(park: str, runs: Sequence[ReplayResult]) -> list[Figure]:
 
 
 def measure(options: argparse.Namespace) -> Sequence[Figure]:
-    found: list[Figure] = []
     known = list(OTHER_PARKS) if options.data else list(shipped_sites())
     parks = options.parks or known
     if unknown := ", ".join(sorted(set(parks) - set(known))):
         raise SystemExit(f"no such park: {unknown}; there are {', '.join(known)}")
+    found: list[Figure] = []
+    if options.data:
+        with ProcessPoolExecutor(options.workers) as pool:
+            for figures in tracked(pool.map(partial(measured_unseen, options=options), parks), len(parks), "parks"):
+                found += figures
+        return found
     with farm(options.workers) as place:
         for park in parks:
-            recorded = put_together(park, options.data) if options.data else shipped(park)
-            runs = replayed(recorded, options.days, options.step, options.split, place, options.runs)
-            found += figures_of(park, runs)
+            found += measured_park(park, shipped(park), options, place)
     return found
+
+
+def measured_park(park: str, recorded: Recorded, options: argparse.Namespace, place: Farm) -> list[Figure]:
+    return figures_of(park, replayed(recorded, options.days, options.step, options.split, place, options.runs))
+
+
+def measured_unseen(park: str, options: argparse.Namespace) -> list[Figure]:
+    """A park that is put together, in this process, by demand models that have seen no load of its places."""
+    loads = recorded_loads(options.data)
+    here = {of.name for of in OTHER_PARKS[park].loads.values()}
+    prior = Elsewhere(loads).than(*(load.place for load in loads if load.name in here))
+    with beginning_with(prior), farm() as place:
+        return measured_park(park, put_together(park, options.data), options, place)
+
+
+@contextmanager
+def beginning_with(prior: LoadPrior) -> Iterator[None]:
+    """Demand is fitted in this process with another prior than the package's."""
+    shipped_kind = site_forecasts.Demand
+    site_forecasts.Demand = partial(Demand, prior=prior)  # type: ignore[misc,assignment]
+    try:
+        yield
+    finally:
+        site_forecasts.Demand = shipped_kind  # type: ignore[misc]
 
 
 if __name__ == "__main__":

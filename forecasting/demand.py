@@ -5,7 +5,8 @@
     ŷ[h]    = c[h]·near[h] + (1 - c[h])·tail,   c falls from 1 at 24 h to 0 at 30 h       (3)
 
 u and v come from a trial: everything is fitted once without the last four weeks and forecast over them. The trial's
-errors also give the spread. Then everything is fitted again on the whole history.
+errors also give the spread. Then everything is fitted again on the whole history. In its third week a load is forecast
+as loads usually are; that has learned nothing from its days, so they are the trial.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from forecasting.cleaning import Nature
 from forecasting.day_types import DayTable, LocalClock
 from forecasting.forecast import Array
 from forecasting.kinds import FitContext, Outcome
+from forecasting.load_prior import LoadPrior, shipped_prior
 from forecasting.measured import Measured
-from forecasting.members import Members, fit_members
+from forecasting.members import FIRST_ORIGIN_DAYS, SPACING_HOURS, Members, fit_members, usual_members
 from forecasting.near_model import NEAR_HOURS, NearView, near_leads, near_view
-from forecasting.near_prior import NearPrior, newness, shipped_prior
+from forecasting.near_prior import newness
 from forecasting.outdoor import FEWEST_DAYS, Outdoor
 from forecasting.profile import TypeProfiles, day_matrix
 from forecasting.published import Published
@@ -34,26 +36,25 @@ TRIAL_DAYS = 28
 """Measured days of a trial, with three times as many and more; with fewer a third of them."""
 LONGEST_TRIAL_DAYS = 56
 """A trial with holes reaches back so far at most: it has to speak for the time of the year."""
-SHORTEST_DAYS = 21
-"""Two weeks to fit the trial and one to score it."""
+SHORTEST_DAYS, LEARNING_DAYS = 14, 21
+"""Nine days to look back at and five to see errors; two weeks to fit a trial and one to score it."""
 HAND_OVER_FROM_HOURS = 24.0
-TRIAL_EVERY_HOURS = 3.25
-"""Spacing of the trial's origins [h]: no divisor of a day, so that all hours of the day are origins."""
 INDEPENDENT_A_DAY = 2.0
 """How many of a day's errors tell something new: they are alike over half a day."""
 BRIDGE_HOURS = 1.0
 """Longest gap that is bridged by a straight line [h]."""
 KEPT_DAYS = 60
 """Measurements kept with the fit [days]: four days of either type lie within them, also around the longest holidays."""
-LEARNERS = np.array([0.2, 0.2, 0.4, 0.2, 0.0, 0.0, 0.0])
-HEARING = np.array([0.4, 0.4, 0.0, 0.2, 0.0, 0.0, 0.0])
-LINEAR = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-FIRST = np.array([0.5, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
-"""Weights near by, in the order of `Members.near_paths`, that are usual: after a long history; beyond the first hours
-where weather is foretold, of which the first two hear; and after a short history beyond the first hours and within
-them, for trees need days, where the linear model begins with what is usual of loads. The others must show that they
-help."""
-FIRST_HOURS = 6.0
+LEARNERS = np.array([0.2, 0.2, 0.4, 0.2, 0.0, 0.0, 0.0, 0.0])
+HEARING = np.array([0.4, 0.4, 0.0, 0.2, 0.0, 0.0, 0.0, 0.0])
+FIRST = np.array([0.5, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
+NEW = np.array([0.3, 0.0, 0.2, 0.0, 0.5, 0.0, 0.0, 0.0])
+NEW_HEARING = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+"""Weights near by, in the order of `Members.near_paths`, that are usual. After a long history: of all leads; and beyond
+some hours where weather is foretold, of which the first two hear. After a short one, when other loads' trees know more
+than the load's own and the linear model begins with what is usual: within the first hour; of the leads after it; and
+beyond some hours where weather is foretold. The others must show that they help."""
+FIRST_HOURS, HEARING_FROM_HOURS = 1.0, 6.0
 TAIL_WEIGHTS = np.array([0.25, 0.25, 0.5])
 TAIL_PULL = 0.5
 """Usual weights beyond the next day, and how strongly they hold: four weeks are one sample of a month's weather."""
@@ -69,14 +70,14 @@ class Demand:
     highest: float = np.inf
     measured: bool = True
     nature: Nature = "demand"
-    prior: NearPrior = field(default_factory=shipped_prior)
-    """What the linear model expects of a load it has not seen."""
+    prior: LoadPrior = field(default_factory=shipped_prior)
+    """What is expected of a load that has not been seen."""
 
     def fit(self, past: Measured, context: FitContext) -> FittedDemand:
         """Fits the trial and the whole.
 
         Raises:
-            ValueError: less than three weeks of measurements.
+            ValueError: less than two weeks of measurements.
         """
         import sklearn.ensemble  # noqa: F401  # brings its threads along: only those that are loaded can be limited
         from threadpoolctl import threadpool_limits
@@ -93,14 +94,17 @@ class Demand:
         special = SpecialDays.of(past, clock, days)
         kept = past.between(max(past.first, past.end - KEPT_DAYS * clock.steps_per_day), past.end)
         past = special.removed_from(past)
-        cut = _trial_start(past, int(min(TRIAL_DAYS, known_days / 3)), clock)
-        foretold = Outdoor.of(context.published, clock, past.first, past.end)
-        outdoor = foretold if foretold.known_days(cut) >= FEWEST_DAYS else None
-        trial = fit_members(past.between(past.first, cut), past.end, clock, days, self.prior, outdoor)
-        whole = fit_members(past, context.end, clock, days, self.prior, outdoor)
-        near = _judge_near(
-            past, trial, cut, clock, days, outdoor, usual_weights(known_days, clock, outdoor is not None)
-        )
+        if known_days < LEARNING_DAYS:
+            cut, outdoor = past.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, None
+            trial = whole = usual_members(past, clock, days, self.prior)
+        else:
+            cut = _trial_start(past, int(min(TRIAL_DAYS, known_days / 3)), clock)
+            foretold = Outdoor.of(context.published, clock, past.first, past.end)
+            outdoor = foretold if foretold.known_days(cut) >= FEWEST_DAYS else None
+            trial = fit_members(past.between(past.first, cut), past.end, clock, days, self.prior, outdoor)
+            whole = fit_members(past, context.end, clock, days, self.prior, outdoor)
+        usual = usual_weights(known_days, clock, outdoor is not None)
+        near = _judge_near(past, trial, cut, clock, days, outdoor, usual)
         tail_weights, tail_errors = _judge_tail(past, trial, cut, clock, days, outdoor)
         limits = (self.lowest, self.highest)
         heard = outdoor.kept(KEPT_DAYS) if outdoor else None
@@ -189,10 +193,10 @@ def _trial_start(past: Measured, measured_days: int, clock: LocalClock) -> int:
 
 def usual_weights(known_days: float, clock: LocalClock, foretold: bool) -> Array:
     """(members, near leads) weights that are usual after so many days of history, with weather foretold or without."""
-    new = newness(known_days)
-    early = near_leads(clock) < clock.steps_in(FIRST_HOURS)
-    short = np.where(early, FIRST[:, None], LINEAR[:, None])
-    long = np.where(early, LEARNERS[:, None], (HEARING if foretold else LEARNERS)[:, None])
+    hours = (near_leads(clock) + 1) * clock.step_minutes / 60
+    new, hearing = newness(known_days), foretold & (hours > HEARING_FROM_HOURS)
+    long = np.where(hearing, HEARING[:, None], LEARNERS[:, None])
+    short = np.where(hearing, NEW_HEARING[:, None], np.where(hours <= FIRST_HOURS, FIRST[:, None], NEW[:, None]))
     usual: Array = new * short + (1.0 - new) * long
     return usual
 
@@ -210,7 +214,7 @@ def _judge_near(
 
     Weights look better on the errors they were chosen by than they will be, so those give no honest spread.
     """
-    origins = np.arange(cut, past.end, clock.steps_in(TRIAL_EVERY_HOURS), dtype=np.int64)
+    origins = np.arange(cut, past.end, clock.steps_in(SPACING_HOURS), dtype=np.int64)
     view = near_view(past, origins, clock, days, outdoor)
     view = view.of(view.usable)
     errors = past.at(view.origins[:, None] + near_leads(clock)) - trial.near_paths(past, view)
@@ -221,7 +225,7 @@ def _judge_near(
         others = weights_by_lead(errors[:, ~here], usual, clock.step_minutes / 60)
         missed[here] = np.einsum("mh,mnh->nh", others, errors[:, here])
     missed /= swing.at(past, view.origins, clock.steps_per_day)[:, None]
-    scored_days = max(1.0, np.isfinite(missed).any(axis=1).sum() * TRIAL_EVERY_HOURS / 24)
+    scored_days = max(1.0, np.isfinite(missed).any(axis=1).sum() * SPACING_HOURS / 24)
     return NearJudged(
         weights=weights_by_lead(errors, usual, clock.step_minutes / 60),
         errors=error_quantiles(missed, INDEPENDENT_A_DAY * scored_days),

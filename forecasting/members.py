@@ -1,9 +1,10 @@
 """The members of the blend: each a way of its own to say what comes, all from measurements before the origin.
 
-Near by (to 30 h): linear model, trees on its residual, trees from the last value, those of the day ahead, Prophet moved
-to the level of the last weeks, last value (beyond 6 h yesterday's), profile. Beyond: profile, mean
-of eight days of the type, Prophet as near by; all three moved by the response to the weather that is foretold. Near by
-the linear model and the trees that stand on it hear of the weather.
+Near by (to 30 h): linear model, trees on its residual, trees from the last value, those of the day ahead, the same of
+other loads, Prophet moved to the level of the last weeks, last value (beyond 6 h yesterday's), profile. Beyond:
+profile, mean of eight days of the type, Prophet as near by; all three moved by the response to the weather that is
+foretold. Near by the linear model, the trees that stand on it, the own trees of the day ahead and Prophet hear of the
+weather.
 
 A member that could not be fitted, or has no value at a lead, speaks with the voice of the first of its line; the trees
 from the last value, which end after a day, with that of the two before them.
@@ -18,14 +19,14 @@ from typing import TypeVar
 import numpy as np
 
 from forecasting.boosted import Boosted, fit_boosted
-from forecasting.day_ahead import DayAhead, fit_day_ahead
+from forecasting.day_ahead import DayAhead, fit_day_ahead, usual_day_ahead
 from forecasting.day_types import DayTable, Ints, LocalClock, spaced_origins
 from forecasting.forecast import Array
 from forecasting.from_last_value import FromLastValue, fit_from_last_value
 from forecasting.known import window_mean
+from forecasting.load_prior import LoadPrior
 from forecasting.measured import Measured
-from forecasting.near_model import MIN_ORIGINS, NearModel, NearView, fit_near, near_leads, near_view
-from forecasting.near_prior import NearPrior
+from forecasting.near_model import MIN_ORIGINS, NearModel, NearView, fit_near, near_leads, near_view, usual_model
 from forecasting.outdoor import Outdoor
 from forecasting.profile import TypeProfiles
 from forecasting.prophet_demand import prophet_path
@@ -39,6 +40,8 @@ FIRST_ORIGIN_DAYS = 9
 MOST_TARGETS = 400_000
 """Training origins times leads: beyond this the weights no longer change, only the time does."""
 SHORTEST_SPACING_HOURS = 0.75
+SPACING_HOURS = 3.25
+"""Of origins that are only looked at: no divisor of a day, so that all hours of the day are origins."""
 LAST_VALUE_HOURS = 6.0
 LEVEL_DAYS = 14
 """Prophet is moved by its mean error over the last two weeks: a stiff trend does not follow the weather."""
@@ -59,6 +62,7 @@ class Members:
     response: WeatherResponse | None = None
     """None where no weather was foretold."""
     failures: tuple[str, ...] = ()
+    """What could not be learned, and why; it stands in the method of each forecast."""
 
     @property
     def near_names(self) -> tuple[str, ...]:
@@ -69,13 +73,13 @@ class Members:
         return ("prophet", "profile") if len(self.path.values) else ("same-type-day mean",)
 
     def near_paths(self, past: Measured, view: NearView) -> Array:
-        """(7, n, near leads) members in the order above; all origins of the view must be usable."""
+        """(8, n, near leads) members in the order above; all origins of the view must be usable."""
         leads = near_leads(self.clock)
         linear = view.forecast(self.near)
         corrected = linear + (self.boosted.residual(view, linear, self.clock, self.days) if self.boosted else 0.0)
         targets = view.origins[:, None] + leads
         others = [
-            self._day_ahead(past, view, linear),
+            *self._day_ahead(past, view, linear),
             self.path.at(targets) + self._level(past, view.origins)[:, None] + self._moved(view),
             self._simple(past, view.origins, leads),
             view.profile,
@@ -107,7 +111,10 @@ class Members:
         return self.response.at(view.degrees, view.basis) if self.response else 0.0
 
     def _day_ahead(self, past: Measured, view: NearView, otherwise: Array) -> Array:
-        return self.day_ahead.forecast(past, view, self.clock, self.days) if self.day_ahead else otherwise
+        """(2, n, leads)"""
+        if self.day_ahead is None:
+            return np.stack([otherwise, otherwise])
+        return self.day_ahead.forecast(past, view, self.clock, self.days)
 
     def tail_paths(self, past: Measured, origin: int, steps: Ints, outdoor: Outdoor | None = None) -> Array:
         """(3, n) members for `steps`, as known at `origin`."""
@@ -132,9 +139,9 @@ class Members:
 
 
 def fit_members(
-    past: Measured, end: int, clock: LocalClock, days: DayTable, prior: NearPrior, outdoor: Outdoor | None = None
+    past: Measured, end: int, clock: LocalClock, days: DayTable, prior: LoadPrior, outdoor: Outdoor | None = None
 ) -> Members:
-    """All members from `past`, for leads up to `end`; the linear model begins with what is usual of loads.
+    """All members from `past`, for leads up to `end`, beginning with what is usual of loads.
 
     Raises:
         ValueError: too little history for the linear model, on which the others stand.
@@ -144,7 +151,7 @@ def fit_members(
         raise ValueError(f"{past.known / clock.steps_per_day:.1f} days of history are too few for the near model")
     view = near_view(past, origins, clock, days, outdoor)
     targets = past.at(view.origins[:, None] + near_leads(clock))
-    near = fit_near(view, targets, clock, prior)
+    near = fit_near(view, targets, clock, prior.weights)
     failures: list[str] = []
 
     def tried(name: str, fit: Callable[[], T]) -> T | None:
@@ -156,10 +163,29 @@ def fit_members(
 
     boosted = tried("trees", lambda: fit_boosted(view, near, targets, clock, days))
     from_last = tried("trees from the last value", lambda: fit_from_last_value(past, clock, days))
-    day_ahead = tried("day ahead", lambda: fit_day_ahead(past, view, targets, clock, days))
+    day_ahead = tried("day ahead", lambda: fit_day_ahead(past, view, targets, clock, days, prior.trees))
     path = tried("prophet", lambda: _prophet(past, end, clock, days)) or Measured(past.end, np.empty(0))
     response = tried("weather", lambda: fit_response(past, outdoor, clock, days)) if outdoor else None
     return Members(clock, days, near, boosted, from_last, day_ahead, path, response, tuple(failures))
+
+
+def usual_members(past: Measured, clock: LocalClock, days: DayTable, prior: LoadPrior) -> Members:
+    """Members of a load too new to be learned from: as loads usually are, in its own units.
+
+    Raises:
+        ValueError: no origin has measurements around it.
+    """
+    day = clock.steps_per_day
+    origins = np.arange(past.first + FIRST_ORIGIN_DAYS * day, past.end, clock.steps_in(SPACING_HOURS), dtype=np.int64)
+    view = near_view(past, origins, clock, days)
+    view = view.of(view.usable)
+    if not len(view.origins):
+        raise ValueError("nothing was measured around any hour of the last days")
+    targets = past.at(view.origins[:, None] + near_leads(clock))
+    day_ahead = usual_day_ahead(view, targets, prior.trees)
+    near, path = usual_model(prior.weights, clock), Measured(past.end, np.empty(0))
+    new = f"{past.known / day:.1f} days of history: as loads usually are"
+    return Members(clock, days, near, None, None, day_ahead, path, failures=(new,))
 
 
 def _prophet(past: Measured, end: int, clock: LocalClock, days: DayTable) -> Measured:

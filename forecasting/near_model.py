@@ -159,6 +159,12 @@ def fit_near(view: NearView, targets: Array, clock: LocalClock, prior: NearPrior
     return NearModel(np.stack(weights).reshape(odd.shape[1], kept.basis.shape[2], -1))
 
 
+def usual_model(prior: NearPrior, clock: LocalClock) -> NearModel:
+    """The weights of other loads, for a load too new to have any of its own."""
+    leads = len(near_leads(clock))
+    return NearModel(prior.at(leads, clock, FEATURES).reshape(leads, -1, FEATURES))
+
+
 def basis(origins: Ints, leads: Ints, clock: LocalClock, days: DayTable) -> Array:
     """(n, leads, 7) b of (3)."""
     targets = origins[:, None] + leads

@@ -6,7 +6,7 @@ How much of an anomaly is left after some hours differs little between an office
 differences from the load's own profile: the weights w0 have no unit. A load's own days have to speak against them, d of
 them as loud as the prior; days and not rows, because what a day's rows miss a day ahead they miss together.
 
-The weights in `near_prior.json` were learned by `benchmarks/near_prior.py` on recorded loads that are named there.
+The weights in `near_prior.json` were learned by `benchmarks/load_prior.py` on recorded loads that are named there.
 
 Source: ridge towards a prior mean, i.e. the posterior mean of a normal prior; A. Gelman et al., "Bayesian Data
 Analysis", 3rd ed., ch. 14.8.
@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from typing import Self
 
 import numpy as np
@@ -25,7 +23,6 @@ import numpy as np
 from forecasting.day_types import LocalClock
 from forecasting.forecast import Array
 
-FILE = "near_prior.json"
 HALF_NEW_DAYS = 150.0
 
 
@@ -62,9 +59,3 @@ class NearPrior:
     def read(cls, text: str) -> Self:
         found = json.loads(text)
         return cls(found["name"], np.array(found["hours"], dtype=float), np.array(found["weights"], dtype=float))
-
-
-@cache
-def shipped_prior() -> NearPrior:
-    """The one that comes with the package."""
-    return NearPrior.read(files("forecasting").joinpath(FILE).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A digest of the code that a simulated site runs through: other code may give other results."""
+"""A digest of all code that a simulated site runs through, and of its tables: others may give other results."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
+KINDS = (".py", ".yaml", ".json", ".npz")
+"""Source, tables of facts, and what other loads have shown."""
 ROOMS = ("optimizer", "forecasting", "site_configs", "settlement", "streams", "hil")
 
 
@@ -26,5 +28,5 @@ def _sources(folder: Traversable, path: str = "") -> Iterator[tuple[str, bytes]]
         name = f"{path}/{entry.name}"
         if entry.is_dir():
             yield from _sources(entry, name)
-        elif name.endswith((".py", ".yaml")):
+        elif name.endswith(KINDS):
             yield name, entry.read_bytes()

@@ -39,7 +39,7 @@ file saying what they really are, and no lag and flutter; machines as the site f
 
 LEAD_IN = timedelta(days=1)
 LOOKED_BACK = timedelta(days=1)
-"""History that the simplest forecast needs; with three weeks and more models can be fitted."""
+"""History that the simplest forecast needs; from two weeks on demand has a model."""
 
 
 @dataclass(frozen=True)

@@ -74,12 +74,15 @@ def test_each_lead_has_its_own_weights_and_they_change_without_a_jump() -> None:
 @pytest.mark.parametrize("foretold", [False, True])
 @pytest.mark.parametrize("known_days", [21.0, 150.0, 1200.0])
 def test_usual_weights_lean_on_those_that_know(known_days: float, foretold: bool) -> None:
-    """The linear model of a new load, trees of a known one, and where weather is foretold on those that hear of it."""
+    """What others know of a new load, a known one's own trees, and those that hear of weather where it is foretold."""
     usual = usual_weights(known_days, LocalClock(ZoneInfo("Asia/Shanghai"), 15), foretold)
-    linear, its_trees, from_last, day_ahead = usual[:4]
+    linear, its_trees, from_last, day_ahead, others = usual[:5]
+    new = known_days == 21.0
     assert usual.sum(axis=0) == pytest.approx(1.0)
-    assert usual[4:].max() == 0.0
-    assert (linear[-1] > 0.9) == (known_days == 21.0)
+    assert usual[5:].max() == 0.0
+    assert (linear[-1] > 0.9) == (new and foretold)
+    assert (others[-1] > 0.4) == (new and not foretold)
+    assert others[0] == 0.0
     assert (from_last[-1] > its_trees[-1]) == (not foretold)
     assert from_last[0] >= its_trees[0]
     assert from_last[0] >= day_ahead[0]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from forecasting.day_types import DayTable, Ints, LocalClock
+from forecasting.load_prior import shipped_prior
 from forecasting.measured import Measured
 from forecasting.near_model import PROFILE_CHANGE, PROFILE_STEP, NearView, fit_near, near_leads, near_view
-from forecasting.near_prior import shipped_prior
 from forecasting.profile import TypeProfiles
 from tests.forecasting.park import ISSUED, ZONE, day_type
 
@@ -65,7 +65,7 @@ def test_a_load_that_changes_later_than_the_calendar_is_forecast_so(load: Measur
     """Between midnight and six the profile of the new type of day is 200 kW off, and the last value says so."""
     trained = np.arange(load.first + 9 * DAY, midnights(TODAY - 7, TODAY - 6)[0] - 30)
     model = fit_near(
-        view_at(load, *trained), load.at(trained[:, None] + near_leads(CLOCK)), CLOCK, prior=shipped_prior()
+        view_at(load, *trained), load.at(trained[:, None] + near_leads(CLOCK)), CLOCK, prior=shipped_prior().weights
     )
     origins = midnights(TODAY - 7, TODAY + 7)
     view = view_at(load, *origins)

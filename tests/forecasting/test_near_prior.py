@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from forecasting.day_types import LocalClock
+from forecasting.load_prior import shipped_prior
 from forecasting.near_model import near_leads, near_view, robust_ridge
-from forecasting.near_prior import NearPrior, shipped_prior
+from forecasting.near_prior import NearPrior
 from tests.forecasting.test_members import CLOCK, DAYS, ORIGIN, hourly_load
 
 HALVES = NearPrior("halves", np.array([1.0, 4.0, 16.0]), np.array([0.8, 0.4, 0.2])[:, None, None] * np.ones((3, 2, 3)))
@@ -36,7 +37,7 @@ def test_what_is_written_is_read() -> None:
 
 
 def test_the_shipped_one_fits_the_model_and_fades_with_the_lead() -> None:
-    prior, view = shipped_prior(), near_view(hourly_load(), np.array([ORIGIN]), CLOCK, DAYS)
+    prior, view = shipped_prior().weights, near_view(hourly_load(), np.array([ORIGIN]), CLOCK, DAYS)
     assert prior.weights.shape[1:] == (view.basis.shape[2], view.features.shape[2])
     expected = prior.at(len(near_leads(CLOCK)), CLOCK, view.features.shape[2])
     stays = expected[:, :6].sum(axis=1)  # of an anomaly that has stood for a week

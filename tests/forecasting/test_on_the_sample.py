@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from forecasting.demand import SHORTEST_DAYS, Demand
+from forecasting.demand import LEARNING_DAYS, Demand
 from forecasting.site_forecaster import SiteForecaster
 from tests.forecasting.park import ZONE
 
@@ -68,8 +68,8 @@ def test_four_fifths_lie_in_the_band_of_four_fifths(errors: dict[str, dict[str, 
     assert 0.6 <= errors[name]["inside"].mean() <= 0.95
 
 
-def test_the_least_history_is_enough_for_all_members(sample: pd.DataFrame) -> None:
-    short = sample.loc[FIRST - SHORTEST_DAYS * DAY : FIRST - timedelta(minutes=15)]
+def test_the_least_history_to_learn_from_is_enough_for_all_members(sample: pd.DataFrame) -> None:
+    short = sample.loc[FIRST - LEARNING_DAYS * DAY : FIRST - timedelta(minutes=15)]
     site = SiteForecaster({SERIES[0]: Demand()}, weekdays, ZONE).fit(short, FIRST, FIRST + timedelta(days=3))
     assert not site.provenance.failures
     found = site.issue(short.loc[FIRST - timedelta(days=8) :], FIRST, FIRST + timedelta(days=1))[SERIES[0]]

@@ -119,10 +119,29 @@ def test_one_day_of_history_gives_a_named_yardstick(forecaster: SiteForecaster, 
     site = forecaster.fit(day, ISSUED, HORIZON)
     forecasts = site.issue(day, ISSUED, UNTIL)
     load = forecasts["load.demand_kw"]
-    assert load.method == "same slot yesterday (model failed: 1.0 days of history, 21 needed)"
+    assert load.method == "same slot yesterday (model failed: 1.0 days of history, 14 needed)"
     np.testing.assert_allclose(load.median[:96], day["load.demand_kw"], atol=0.001)
-    assert site.provenance.failures["load.demand_kw"] == "1.0 days of history, 21 needed"
+    assert site.provenance.failures["load.demand_kw"] == "1.0 days of history, 14 needed"
     assert forecasts["ev.arriving_kw"].median.max() == 0.0
+
+
+def test_two_weeks_of_history_are_forecast_as_loads_usually_are(forecaster: SiteForecaster, park: pd.DataFrame) -> None:
+    known = park.loc[ISSUED - timedelta(days=14) : ISSUED - timedelta(minutes=15)]
+    site = forecaster.fit(known, ISSUED, HORIZON)
+    missed: dict[str, list[np.ndarray]] = {"model": [], "yardstick": [], "inside": []}
+    for hours in range(1, 49, 5):
+        at = ISSUED + timedelta(hours=hours)
+        found = site.issue(recent(park, at), at, UNTIL)["load.demand_kw"]
+        assert found.method == "same-type-day mean+linear (14.0 days of history: as loads usually are)"
+        came = park["load.demand_kw"].loc[found.index[0] :].to_numpy()[:96]
+        day = {name: path[:96] for name, path in (("low", found.quantiles[0.1]), ("high", found.quantiles[0.9]))}
+        assert found.rival
+        missed["model"].append(np.abs(found.median[:96] - came))
+        missed["yardstick"].append(np.abs(found.rival.median[:96] - came))
+        missed["inside"].append((day["low"] <= came) & (came <= day["high"]))
+    mean = {way: float(np.mean(errors)) for way, errors in missed.items()}
+    assert mean["model"] < mean["yardstick"]
+    assert mean["inside"] > 0.7
 
 
 def test_no_history_at_all_still_gives_a_forecast(forecaster: SiteForecaster, park: pd.DataFrame) -> None:

@@ -1,9 +1,9 @@
-"""What the weights of other loads are worth to the linear model, on recorded loads of many kinds; and learns them.
+"""What other loads are worth to the forecast of one, on recorded loads of many kinds; and learns what they show.
 
 For each load ten weeks with a fit a week, after a short history and after a long one: the error of the linear model
-that begins with weights learned on the loads of other places (`Elsewhere`), over that of one that begins with none.
-With `--write` the weights of all loads take the place of those in the package. Every load counts the same, in units
-of its own anomalies.
+that begins with weights learned on the loads of other places (`Elsewhere`), over that of one that begins with none; and
+the error of its mean with trees grown on the loads of other places, over its own. With `--write` weights and trees of
+all loads take the place of those in the package. Every load counts the same, in units of its own anomalies.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from figures import Figure, geometric, run, tracked
 from recorded_loads import RECORDED, Load, recorded_loads, require_loads
 
 from forecasting.backtest import Record, Schedule, day_table
-from forecasting.day_types import Bools, DayTable, spaced_origins
+from forecasting.boosted import Forest, grown, scale_of
+from forecasting.day_ahead import DEPTH, SHARE_OF_FEATURES, looks_back, units_of
+from forecasting.day_types import Bools, DayTable, LocalClock, spaced_origins
 from forecasting.forecast import Array
+from forecasting.load_prior import TREES_FILE, WEIGHTS_FILE, LoadPrior, forest_written
 from forecasting.measured import Measured, measured
 from forecasting.members import FIRST_ORIGIN_DAYS
 from forecasting.near_model import (
@@ -34,7 +37,7 @@ from forecasting.near_model import (
     near_view,
     robust_ridge,
 )
-from forecasting.near_prior import FILE, NearPrior
+from forecasting.near_prior import NearPrior
 from forecasting.special_days import SpecialDays
 
 REPOSITORY = Path(__file__).parents[1]
@@ -53,16 +56,27 @@ SCORED_HOURS = 1.5
 """Between origins that are fitted and scored."""
 ROWS_WITHOUT = 30.0
 """Penalty of the model that begins with nothing."""
+TREES = 300
+ROWS_OF_TREES = 8_000
+"""Of each load."""
+SPREAD_HOURS = 2.0
+"""Leads are drawn the rarer the longer they are than this."""
+MOST_SCALES = 30.0
+"""A target counts as so many usual distances at most: one load's wildest day must not lead."""
+SEED = 3
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows of one load in units of its anomalies, by lead [h]: (n, b·p) products and (n,) targets."""
+    """Rows of one load in units of its anomalies."""
 
     place: str
     by_hours: Mapping[float, tuple[Array, Array]]
+    """By lead [h]: (n, b·p) products and (n,) targets of the linear model."""
     shape: tuple[int, int]
     """(b, p)."""
+    day_ahead: tuple[Array, Array]
+    """(n, features) and (n,) targets of the trees."""
 
 
 @dataclass(frozen=True)
@@ -91,21 +105,39 @@ def sample_of(load: Load) -> Sample:
     origins = spaced_origins(*known.origins, clock.steps_in(SPACING_HOURS) or 1, clock)
     view = near_view(past, origins, clock, known.days)
     view = view.of(view.usable)
+    odd = past.at(view.origins[:, None] + near_leads(clock)) - view.profile
+    of_trees = _rows_of_trees(past, view, odd, clock, known.days)
     view.features[:, :, PROFILE_STEP:] = 0.0
     by_hours = {}
     for hours in (hours for hours in HOURS if clock.steps_in(hours) >= 1):
         lead = clock.steps_in(hours) - 1
-        odd = past.at(view.origins + lead) - view.profile[:, lead]
-        known = np.isfinite(odd)
-        unit = float(np.abs(odd[known]).mean()) * np.sqrt(known.sum())
-        by_hours[hours] = (view.products(lead)[known] / unit, odd[known] / unit)
-    return Sample(load.place, by_hours, (view.basis.shape[2], view.features.shape[2]))
+        known_rows = np.isfinite(odd[:, lead])
+        unit = float(np.abs(odd[known_rows, lead]).mean()) * np.sqrt(known_rows.sum())
+        by_hours[hours] = (view.products(lead)[known_rows] / unit, odd[known_rows, lead] / unit)
+    return Sample(load.place, by_hours, (view.basis.shape[2], view.features.shape[2]), of_trees)
 
 
-def learned(samples: Sequence[Sample], name: str) -> NearPrior:
-    """The weights that hold best over all samples."""
+def _rows_of_trees(
+    past: Measured, view: NearView, odd: Array, clock: LocalClock, days: DayTable
+) -> tuple[Array, Array]:
+    """Some origins and leads, near ones more often: the far ones of an origin tell much the same."""
+    at, leads = np.nonzero(np.isfinite(odd))
+    often = 1.0 / ((leads + 1) * clock.step_minutes / 60 + SPREAD_HOURS)
+    count = min(ROWS_OF_TREES, len(at))
+    taken = np.random.default_rng(SEED).choice(len(at), count, replace=False, p=often / often.sum())
+    scale = scale_of(odd)
+    rows = looks_back(past, view, (at[taken], leads[taken]), clock, days) / units_of(scale)
+    return rows, np.clip(odd[at, leads][taken] / scale, -MOST_SCALES, MOST_SCALES)
+
+
+def learned(samples: Sequence[Sample], name: str) -> LoadPrior:
+    """What holds best over all samples."""
     weights = [_pooled([sample.by_hours[hours] for sample in samples if hours in sample.by_hours]) for hours in HOURS]
-    return NearPrior(name, np.array(HOURS), np.stack(weights).reshape(len(HOURS), *samples[0].shape))
+    rows, targets = (np.concatenate(parts) for parts in zip(*(sample.day_ahead for sample in samples), strict=True))
+    return LoadPrior(
+        NearPrior(name, np.array(HOURS), np.stack(weights).reshape(len(HOURS), *samples[0].shape)),
+        grown(rows, targets, TREES, depth=DEPTH, share_of_features=SHARE_OF_FEATURES),
+    )
 
 
 def _pooled(rows: Iterable[tuple[Array, Array]]) -> Array:
@@ -115,21 +147,22 @@ def _pooled(rows: Iterable[tuple[Array, Array]]) -> Array:
 
 
 class Elsewhere:
-    """Priors for back-tests: each learned from the loads of other places."""
+    """Priors for back-tests and replays: each learned from the loads of other places."""
 
     def __init__(self, loads: Sequence[Load]) -> None:
         self._loads = loads
-        self._known: dict[str, NearPrior] = {}
+        self._known: dict[str, LoadPrior] = {}
 
     @cached_property
     def _samples(self) -> tuple[Sample, ...]:
         return tuple(sample_of(load) for load in self._loads)
 
-    def than(self, place: str) -> NearPrior:
-        if place not in self._known:
-            others = [sample for sample in self._samples if sample.place != place]
-            self._known[place] = learned(others, f"{len(others)} loads of other places than {place}")
-        return self._known[place]
+    def than(self, *places: str) -> LoadPrior:
+        key = " and ".join(sorted(set(places)))
+        if key not in self._known:
+            others = [sample for sample in self._samples if sample.place not in places]
+            self._known[key] = learned(others, f"{len(others)} loads of other places than {key}")
+        return self._known[key]
 
 
 @dataclass(frozen=True)
@@ -137,39 +170,55 @@ class Weeks:
     """A load around the weeks that are scored."""
 
     load: Load
+    past: Past
     view: NearView
     odd: Array
     """(n, leads) anomalies that came."""
 
-    def ratios(self, prior: NearPrior) -> dict[str, float]:
-        """By lead: error of the model that begins with the prior over that of the one that begins with none."""
+    def ratios(self, prior: LoadPrior) -> dict[str, tuple[float, float]]:
+        """By lead: error of the model that begins with the prior over that of the one that begins with none, and of the
+        mean of the first and the prior's trees over that of the first."""
         clock, day = self.load.clock, self.load.clock.steps_per_day
         end = clock.first_step(self.load.scored_until.to_pydatetime())
         leads = self._leads()
-        ours: dict[str, list[Array]] = {name: [] for name in leads}
-        theirs: dict[str, list[Array]] = {name: [] for name in leads}
+        missed: dict[str, list[tuple[Array, Array, Array]]] = {name: [] for name in leads}
         for monday in range(end - WEEKS * 7 * day, end, 7 * day):
             before = self.view.origins + self.odd.shape[1] <= monday
             scored = (self.view.origins >= monday) & (self.view.origins < monday + 7 * day) & self.view.usable
             if (before & self.view.usable).sum() < MIN_ORIGINS or not scored.any():
                 continue
             known, ahead = self.view.of(before), self.view.of(scored)
-            begun = fit_near(known, (self.odd + self.view.profile)[before], clock, prior).anomalies_ahead(ahead)
+            begun = fit_near(known, (self.odd + self.view.profile)[before], clock, prior.weights)
+            mixed = (begun.anomalies_ahead(ahead) + self._usual(prior.trees, ahead, before)) / 2
             for name, lead in leads.items():
-                ours[name].append(self.odd[scored, lead] - begun[:, lead])
-                theirs[name].append(self._without(known, ahead, before, scored, lead))
-        return {name: _mean_error(ours[name]) / _mean_error(theirs[name]) for name in leads if ours[name]}
+                ways = begun.anomalies_ahead(ahead)[:, lead], mixed[:, lead]
+                found = *ways, self._without(known, ahead, before, lead)
+                missed[name].append(tuple(self.odd[scored, lead] - way for way in found))
+        return {name: _compared(missed[name]) for name in leads if missed[name]}
 
-    def _without(self, known: NearView, ahead: NearView, before: Bools, scored: Bools, lead: int) -> Array:
-        """Errors of a ridge towards 0, as if so many rows had shown no effect."""
+    def _usual(self, trees: Forest, ahead: NearView, before: Bools) -> Array:
+        """(n, leads) anomalies expected by the prior's trees."""
+        shape, scale = ahead.profile.shape, scale_of(self.odd[before])
+        places = np.repeat(np.arange(shape[0]), shape[1]), np.tile(np.arange(shape[1]), shape[0])
+        rows = looks_back(self.past.values, ahead, places, self.load.clock, self.past.days) / units_of(scale)
+        return scale * trees.predict(rows).reshape(shape)
+
+    def _without(self, known: NearView, ahead: NearView, before: Bools, lead: int) -> Array:
+        """Anomalies expected by a ridge towards 0, as if so many rows had shown no effect."""
         usable, nothing = known.usable, np.zeros(known.basis.shape[2] * known.features.shape[2])
         rows = known.products(lead)[usable]
         weights = robust_ridge(rows, self.odd[before, lead][usable], nothing, nothing, ROWS_WITHOUT)
-        return self.odd[scored, lead] - ahead.products(lead) @ weights
+        expected: Array = ahead.products(lead) @ weights
+        return expected
 
     def _leads(self) -> dict[str, int]:
         steps = {name: self.load.clock.steps_in(hours) for name, hours in LEAD_HOURS.items()}
         return {name: max(count, 1) - 1 for name, count in steps.items()}
+
+
+def _compared(missed: Sequence[tuple[Array, ...]]) -> tuple[float, float]:
+    begun, mixed, without = (_mean_error(parts) for parts in zip(*missed, strict=True))
+    return begun / without, mixed / begun
 
 
 def _mean_error(missed: Sequence[Array]) -> float:
@@ -180,7 +229,7 @@ def weeks_of(load: Load, history: timedelta) -> Weeks:
     clock, past = load.clock, past_of(load, WEEKS * timedelta(days=7) + history)
     origins = np.arange(*past.origins, clock.steps_in(SCORED_HOURS) or 1, dtype=np.int64)
     view = near_view(past.values, origins, clock, past.days)
-    return Weeks(load, view, past.values.at(origins[:, None] + near_leads(clock)) - view.profile)
+    return Weeks(load, past, view, past.values.at(origins[:, None] + near_leads(clock)) - view.profile)
 
 
 def measure(loads: Sequence[Load]) -> list[Figure]:
@@ -189,18 +238,20 @@ def measure(loads: Sequence[Load]) -> list[Figure]:
         found = tracked(
             (weeks_of(load, history).ratios(elsewhere.than(load.place)) for load in loads), len(loads), name
         )
+        how = f"{history.days} days before ten weeks, a fit a week"
         for lead in LEAD_HOURS:
-            ratios = [of_load[lead] for of_load in found if lead in of_load]
-            how = f"{history.days} days before ten weeks, a fit a week, {len(ratios)} loads"
-            figures.append(Figure(f"{name}_{lead}", geometric(ratios), "ratio", how))
-            figures.append(Figure(f"worst_{name}_{lead}", max(ratios), "ratio", "of a load"))
+            pairs = [of_load[lead] for of_load in found if lead in of_load]
+            for what, ratios in zip(("", "with_trees_"), zip(*pairs, strict=True), strict=True):
+                figures.append(Figure(f"{what}{name}_{lead}", geometric(ratios), "ratio", f"{how}, {len(pairs)} loads"))
+                figures.append(Figure(f"worst_{what}{name}_{lead}", max(ratios), "ratio", "of a load"))
     return figures
 
 
 def write(loads: Sequence[Load]) -> None:
     prior = learned([sample_of(load) for load in loads], f"{len(loads)} recorded loads")
-    text = prior.written(loads=[f"{load.place}: {load.name}, {load.carrier}" for load in loads])
-    (REPOSITORY / "forecasting" / FILE).write_text(text, encoding="utf-8")
+    text = prior.weights.written(loads=[f"{load.place}: {load.name}, {load.carrier}" for load in loads])
+    (REPOSITORY / "forecasting" / WEIGHTS_FILE).write_text(text, encoding="utf-8")
+    (REPOSITORY / "forecasting" / TREES_FILE).write_bytes(forest_written(prior.trees))
 
 
 def _measured(options: argparse.Namespace) -> list[Figure]:
@@ -214,8 +265,8 @@ def _measured(options: argparse.Namespace) -> list[Figure]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=RECORDED, help="folder of the recorded loads: recorded_loads.py")
-    parser.add_argument("--write", action="store_true", help="write the weights of all loads into the package, too")
-    run("near_prior", parser, _measured)
+    parser.add_argument("--write", action="store_true", help="write what all loads show into the package, too")
+    run("load_prior", parser, _measured)
 
 
 if __name__ == "__main__":
