@@ -158,6 +158,7 @@ class Elsewhere:
         return tuple(sample_of(load) for load in self._loads)
 
     def than(self, *places: str) -> LoadPrior:
+        """What all loads but those of these places show."""
         key = " and ".join(sorted(set(places)))
         if key not in self._known:
             others = [sample for sample in self._samples if sample.place not in places]
