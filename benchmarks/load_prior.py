@@ -20,13 +20,13 @@ from figures import Figure, geometric, run, tracked
 from recorded_loads import RECORDED, Load, recorded_loads, require_loads
 
 from forecasting.backtest import Record, Schedule, day_table
-from forecasting.boosted import Forest, grown, scale_of
-from forecasting.day_ahead import DEPTH, SHARE_OF_FEATURES, looks_back, units_of
+from forecasting.boosted import grown, scale_of
+from forecasting.day_ahead import DEPTH, SHARE_OF_FEATURES, looks_back, units_of, usual_day_ahead
 from forecasting.day_types import Bools, DayTable, LocalClock, spaced_origins
 from forecasting.forecast import Array
 from forecasting.load_prior import TREES_FILE, WEIGHTS_FILE, LoadPrior, forest_written
 from forecasting.measured import Measured, measured
-from forecasting.members import FIRST_ORIGIN_DAYS
+from forecasting.members import first_origin
 from forecasting.near_model import (
     MIN_ORIGINS,
     NEAR_HOURS,
@@ -95,8 +95,7 @@ def past_of(load: Load, length: timedelta) -> Past:
     record = Record(series.to_frame(load.name), clock.step_minutes)
     days = day_table(record, load.day_type, clock.zone, Schedule((end,), timedelta(days=2), timedelta(days=1)))
     values = measured(series, clock, clock.first_step(end))
-    first, last = values.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, values.end - len(near_leads(clock))
-    return Past(values, days, (first, last))
+    return Past(values, days, (first_origin(values, clock), values.end - len(near_leads(clock))))
 
 
 def sample_of(load: Load) -> Sample:
@@ -189,20 +188,15 @@ class Weeks:
             if (before & self.view.usable).sum() < MIN_ORIGINS or not scored.any():
                 continue
             known, ahead = self.view.of(before), self.view.of(scored)
-            begun = fit_near(known, (self.odd + self.view.profile)[before], clock, prior.weights)
-            mixed = (begun.anomalies_ahead(ahead) + self._usual(prior.trees, ahead, before)) / 2
+            targets = (self.odd + self.view.profile)[before]
+            begun = fit_near(known, targets, clock, prior.weights).anomalies_ahead(ahead)
+            trees = usual_day_ahead(known, targets, prior.trees)
+            others = trees.forecast(self.past.values, ahead, clock, self.past.days)[1] - ahead.profile
+            mixed = (begun + others) / 2
             for name, lead in leads.items():
-                ways = begun.anomalies_ahead(ahead)[:, lead], mixed[:, lead]
-                found = *ways, self._without(known, ahead, before, lead)
+                found = begun[:, lead], mixed[:, lead], self._without(known, ahead, before, lead)
                 missed[name].append(tuple(self.odd[scored, lead] - way for way in found))
         return {name: _compared(missed[name]) for name in leads if missed[name]}
-
-    def _usual(self, trees: Forest, ahead: NearView, before: Bools) -> Array:
-        """(n, leads) anomalies expected by the prior's trees."""
-        shape, scale = ahead.profile.shape, scale_of(self.odd[before])
-        places = np.repeat(np.arange(shape[0]), shape[1]), np.tile(np.arange(shape[1]), shape[0])
-        rows = looks_back(self.past.values, ahead, places, self.load.clock, self.past.days) / units_of(scale)
-        return scale * trees.predict(rows).reshape(shape)
 
     def _without(self, known: NearView, ahead: NearView, before: Bools, lead: int) -> Array:
         """Anomalies expected by a ridge towards 0, as if so many rows had shown no effect."""

@@ -41,12 +41,11 @@ SEED = 1
 class DayAhead:
     """F and s of (1), of the load itself and of others."""
 
-    own: Forest
-    """Those of other loads, too, where the load is too new to have any of its own."""
+    own: Forest | None
+    """None where the load is too new to have any: those of others speak for it."""
     usual: Forest
     scale: float
-    usual_scale: float
-    """The same scale, but 0 for a load that has kept to its profile: others have nothing to say of it."""
+    """0 for a load that has kept to its profile: others have nothing to say of it."""
     units: Array
     """(features,) what each feature is divided by."""
 
@@ -55,8 +54,9 @@ class DayAhead:
         leads = near_leads(clock)
         places = np.repeat(np.arange(len(view.origins)), len(leads)), np.tile(leads, len(view.origins))
         rows = looks_back(past, view, places, clock, days) / self.units
-        distances = self.scale * self.own.predict(rows), self.usual_scale * self.usual.predict(rows)
-        return np.stack([view.profile + distance.reshape(view.profile.shape) for distance in distances])
+        others = self.usual.predict(rows)
+        own = others if self.own is None else self.own.predict(rows)
+        return view.profile + self.scale * np.stack([own, others]).reshape(2, *view.profile.shape)
 
 
 def fit_day_ahead(
@@ -74,7 +74,7 @@ def fit_day_ahead(
     units = units_of(scale, seasonal, view.degrees.shape[2])
     rows = looks_back(past, view, (at, leads), clock, days) / units
     own = grown(rows, distance / scale, TREES, depth=DEPTH, share_of_features=SHARE_OF_FEATURES)
-    return DayAhead(own, usual, scale, scale if distance.any() else 0.0, units)
+    return DayAhead(own, usual, scale if distance.any() else 0.0, units)
 
 
 def usual_day_ahead(view: NearView, targets: Array, usual: Forest) -> DayAhead:
@@ -82,7 +82,7 @@ def usual_day_ahead(view: NearView, targets: Array, usual: Forest) -> DayAhead:
     distance = targets - view.profile
     known = distance[np.isfinite(distance)]
     scale = scale_of(known)
-    return DayAhead(usual, usual, scale, scale if known.any() else 0.0, units_of(scale))
+    return DayAhead(None, usual, scale if known.any() else 0.0, units_of(scale))
 
 
 def looks_back(past: Measured, view: NearView, places: tuple[Ints, Ints], clock: LocalClock, days: DayTable) -> Array:

@@ -22,7 +22,7 @@ from forecasting.forecast import Array
 from forecasting.kinds import FitContext, Outcome
 from forecasting.load_prior import LoadPrior, shipped_prior
 from forecasting.measured import Measured
-from forecasting.members import FIRST_ORIGIN_DAYS, SPACING_HOURS, Members, fit_members, usual_members
+from forecasting.members import SPACING_HOURS, Members, first_origin, fit_members, usual_members
 from forecasting.near_model import NEAR_HOURS, NearView, near_leads, near_view
 from forecasting.near_prior import newness
 from forecasting.outdoor import FEWEST_DAYS, Outdoor
@@ -95,7 +95,7 @@ class Demand:
         kept = past.between(max(past.first, past.end - KEPT_DAYS * clock.steps_per_day), past.end)
         past = special.removed_from(past)
         if known_days < LEARNING_DAYS:
-            cut, outdoor = past.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, None
+            cut, outdoor = first_origin(past, clock), None
             trial = whole = usual_members(past, clock, days, self.prior)
         else:
             cut = _trial_start(past, int(min(TRIAL_DAYS, known_days / 3)), clock)

@@ -36,7 +36,6 @@ from forecasting.yardsticks import persistence, same_local_slot
 T = TypeVar("T")
 
 FIRST_ORIGIN_DAYS = 9
-"""Days before the first training origin: a week of anomalies, each with a profile."""
 MOST_TARGETS = 400_000
 """Training origins times leads: beyond this the weights no longer change, only the time does."""
 SHORTEST_SPACING_HOURS = 0.75
@@ -175,8 +174,7 @@ def usual_members(past: Measured, clock: LocalClock, days: DayTable, prior: Load
     Raises:
         ValueError: no origin has measurements around it.
     """
-    day = clock.steps_per_day
-    origins = np.arange(past.first + FIRST_ORIGIN_DAYS * day, past.end, clock.steps_in(SPACING_HOURS), dtype=np.int64)
+    origins = np.arange(first_origin(past, clock), past.end, clock.steps_in(SPACING_HOURS), dtype=np.int64)
     view = near_view(past, origins, clock, days)
     view = view.of(view.usable)
     if not len(view.origins):
@@ -184,7 +182,7 @@ def usual_members(past: Measured, clock: LocalClock, days: DayTable, prior: Load
     targets = past.at(view.origins[:, None] + near_leads(clock))
     day_ahead = usual_day_ahead(view, targets, prior.trees)
     near, path = usual_model(prior.weights, clock), Measured(past.end, np.empty(0))
-    new = f"{past.known / day:.1f} days of history: as loads usually are"
+    new = f"{past.known / clock.steps_per_day:.1f} days of history: as loads usually are"
     return Members(clock, days, near, None, None, day_ahead, path, failures=(new,))
 
 
@@ -196,11 +194,16 @@ def _prophet(past: Measured, end: int, clock: LocalClock, days: DayTable) -> Mea
     return Measured(first, path)
 
 
+def first_origin(past: Measured, clock: LocalClock) -> int:
+    """The first step from which a series can be forecast: a week of anomalies lies before it, each with a profile."""
+    return past.first + FIRST_ORIGIN_DAYS * clock.steps_per_day
+
+
 def _training_origins(past: Measured, clock: LocalClock) -> Ints:
     """Spaced so that every slot of the day is an origin in turn, and no more of them than teach something new; those of
     a short history lie closer, so that there are enough of them."""
     leads = len(near_leads(clock))
-    first, last = past.first + FIRST_ORIGIN_DAYS * clock.steps_per_day, past.end - leads
+    first, last = first_origin(past, clock), past.end - leads
     usual = min(clock.steps_in(SHORTEST_SPACING_HOURS) or 1, max(1, (last - first) // (2 * MIN_ORIGINS)))
     spacing = max(usual, (last - first) * leads // MOST_TARGETS)
     return spaced_origins(first, last, spacing, clock)
